@@ -1,0 +1,125 @@
+// Package cloudinit writes the user-data of a machine: whole files, and nobody who could log in.
+package cloudinit
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"pgha-gen/generator/emit"
+)
+
+// limit is the size of one metadata value in Yandex Cloud
+// (yandex/cloud/compute/v1/instance_service.proto: "values must be 256 KB or less").
+const limit = 256 << 10
+
+var ownerForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?$`)
+
+// File is a file that cloud-init writes, whole, at the first boot.
+type File struct {
+	Path  string
+	Mode  fs.FileMode
+	Owner string // user:group or user, which must exist in the image; "" is root:root
+	Data  []byte
+}
+
+// Config is what a machine is told at its first boot.
+type Config struct {
+	Files []File
+}
+
+// UserData returns the #cloud-config document. There is no '$' in it, since
+// the cloud's command-line tool would put the caller's environment there.
+//
+// Refused are paths that are not absolute and clean, a path given twice or
+// also used as a folder, a mode that is more than permissions or that the
+// owner cannot read, an owner that is not user:group, and a document that one
+// metadata value cannot hold. The error lists all problems of all files.
+func (c *Config) UserData() ([]byte, error) {
+	var problems []error
+	var files []any
+	for i, f := range c.Files {
+		if err := checkFile(f, c.Files[:i]); err != nil {
+			problems = append(problems, fmt.Errorf("file %q: %w", f.Path, err))
+			continue
+		}
+		files = append(files, entry(f))
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+
+	doc := emit.Map{
+		// An empty list, not an absent one: without the key the image's own
+		// list counts, which creates the distribution's user with sudo.
+		{Key: "users", Value: []any{}},
+		{Key: "disable_root", Value: true},
+		{Key: "ssh_pwauth", Value: false},
+		// The cloud's ssh-keys would be root's otherwise.
+		{Key: "allow_public_ssh_keys", Value: false},
+	}
+	if len(files) > 0 {
+		doc = append(doc, emit.Pair{Key: "write_files", Value: files})
+	}
+	text, err := emit.YAML(doc)
+	if err != nil {
+		return nil, err
+	}
+	out := append([]byte("#cloud-config\n"), text...)
+	if len(out) > limit {
+		return nil, fmt.Errorf("user-data has %d bytes: want at most %d, the cloud's limit", len(out), limit)
+	}
+	return out, nil
+}
+
+// entry writes plain text as text, for people to read, and the rest in base64.
+func entry(f File) emit.Map {
+	m := emit.Map{{Key: "path", Value: f.Path}}
+	if f.Owner != "" {
+		m = append(m, emit.Pair{Key: "owner", Value: f.Owner})
+	}
+	m = append(m, emit.Pair{Key: "permissions", Value: fmt.Sprintf("%04o", f.Mode)})
+	if isPlain(f.Data) {
+		return append(m, emit.Pair{Key: "content", Value: string(f.Data)})
+	}
+	return append(m,
+		emit.Pair{Key: "encoding", Value: "b64"},
+		emit.Pair{Key: "content", Value: base64.StdEncoding.EncodeToString(f.Data)})
+}
+
+func isPlain(data []byte) bool {
+	return utf8.Valid(data) && bytes.IndexFunc(data, func(r rune) bool {
+		return r == '$' || r != '\n' && r != '\t' && !unicode.IsPrint(r)
+	}) < 0
+}
+
+func checkFile(f File, before []File) error {
+	switch {
+	case !strings.HasPrefix(f.Path, "/") || path.Clean(f.Path) != f.Path || f.Path == "/":
+		return errors.New(`not the path of a file: want an absolute one without "..", "//" and "/" at the end`)
+	case !isPlain([]byte(f.Path)) || strings.ContainsAny(f.Path, "\n\t"):
+		return errors.New("cannot write a path with a '$' or a character that does not print")
+	case f.Mode&^fs.ModePerm != 0:
+		return fmt.Errorf("mode %v is more than permissions: want one like 0644", f.Mode)
+	case f.Mode&0o400 == 0:
+		return fmt.Errorf("mode %04o: its owner could not read it: want one like 0644", f.Mode)
+	case f.Owner != "" && !ownerForm.MatchString(f.Owner):
+		return fmt.Errorf("owner %q: want user:group", f.Owner)
+	}
+	for _, g := range before {
+		switch {
+		case g.Path == f.Path:
+			return errors.New("given twice")
+		case strings.HasPrefix(f.Path, g.Path+"/"), strings.HasPrefix(g.Path, f.Path+"/"):
+			return fmt.Errorf("%q is given too: one of them would be file and folder at once", g.Path)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package generator
+
+import (
+	_ "embed"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+//go:embed example.yaml
+var example string
+
+const exampleName = "demo"
+
+var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
+
+// Example is the reference of the spec, for a cluster of the given name. Refused
+// is a name that no cluster can have.
+func Example(name string) ([]byte, error) {
+	if !role.IsClusterName(name) {
+		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", name)
+	}
+	return []byte(exampleWord.ReplaceAllString(example, name)), nil
+}
+
+// Schema is the JSON Schema of the spec, for editors. The sentence on each key
+// is the one in the reference.
+func Schema(roles []*role.Role) ([]byte, error) {
+	sentences, err := describe()
+	if err != nil {
+		return nil, err
+	}
+	sentence := func(prefix string) func(string) string {
+		return func(path string) string { return sentences[prefix+path] }
+	}
+	c := role.Defaults()
+	properties := emit.Map{}
+	required := []any{}
+	for _, r := range roles {
+		part := spec.Schema(r.New(c), sentence("roles."+r.Name+"."))
+		properties = append(properties, emit.Pair{Key: r.Name, Value: append(emit.Map{{Key: "description", Value: r.Doc}}, part...)})
+		required = append(required, r.Name)
+	}
+	schema := append(emit.Map{
+		{Key: "$schema", Value: "https://json-schema.org/draft/2020-12/schema"},
+		{Key: "title", Value: "pgha.yaml, format " + role.Format},
+	}, spec.Schema(c, sentence(""))...)
+	for i := range schema {
+		if schema[i].Key != "properties" {
+			continue
+		}
+		schema[i].Value = schema[i].Value.(emit.Map).Set("roles", emit.Map{
+			{Key: "description", Value: sentences["roles"]}, {Key: "type", Value: "object"},
+			{Key: "properties", Value: properties}, {Key: "additionalProperties", Value: false},
+		})
+	}
+	return emit.JSON(schema)
+}
+
+// describe reads the sentences of the reference: path to comment, a list's items
+// being path[].
+func describe() (map[string]string, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(example), &doc); err != nil {
+		return nil, fmt.Errorf("internal error: example.yaml: %w", err)
+	}
+	sentences := map[string]string{}
+	var walk func(path string, n *yaml.Node)
+	walk = func(path string, n *yaml.Node) {
+		switch n.Kind {
+		case yaml.MappingNode:
+			for i := 0; i+1 < len(n.Content); i += 2 {
+				k, v := n.Content[i], n.Content[i+1]
+				at := strings.TrimPrefix(path+"."+k.Value, ".")
+				comment := k.LineComment + v.LineComment
+				comment = strings.TrimSpace(strings.TrimPrefix(comment, "#"))
+				comment = strings.TrimPrefix(comment, "required: ")
+				if comment != "" && sentences[at] == "" {
+					sentences[at] = comment
+				}
+				walk(at, v)
+			}
+		case yaml.SequenceNode:
+			for _, c := range n.Content {
+				walk(path+"[]", c)
+			}
+		}
+	}
+	walk("", doc.Content[0])
+	return sentences, nil
+}

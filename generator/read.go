@@ -1,0 +1,64 @@
+// Package generator turns the spec of a cluster into everything that its
+// machines need.
+package generator
+
+import (
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+// Read gives the cluster that src describes, file being the name to use in
+// messages. Or it gives every problem, in file order, as a spec.Problems: those
+// of shape first; what values mean is only looked at when each has the right
+// shape. The warnings of a good spec are in the cluster.
+func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
+	doc := spec.Parse(file, src)
+	if errs, _ := doc.Problems(); len(errs) > 0 {
+		return nil, errs
+	}
+	c := decode(doc, roles)
+	if errs, _ := doc.Problems(); len(errs) > 0 {
+		return nil, errs
+	}
+	c.Check(doc.Root())
+	errs, warnings := doc.Problems()
+	if len(errs) > 0 {
+		return nil, errs
+	}
+	c.Warnings = warnings
+	return c, nil
+}
+
+// decode reads twice: some defaults follow from values that the file gives, so
+// a first reading, whose problems the second finds again, makes them known.
+func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
+	first := role.Defaults()
+	doc.Quietly(func(root spec.Place) { root.Decode(first) })
+	c := role.Defaults()
+	c.Dependent(first)
+	doc.Root().Decode(c)
+
+	at := doc.Root().Key("roles")
+	known := map[string]bool{}
+	var names []string
+	for _, r := range roles {
+		known[r.Name] = true
+		names = append(names, r.Name)
+	}
+	given := map[string]bool{}
+	for _, key := range at.Keys() {
+		given[key] = true
+		if !known[key] {
+			at.Key(key).Unknown("role", names)
+		}
+	}
+	for _, r := range roles {
+		if !given[r.Name] {
+			continue
+		}
+		settings := r.New(c)
+		at.Key(r.Name).Decode(settings)
+		c.Parts = append(c.Parts, role.Part{Role: r, Settings: settings})
+	}
+	return c
+}

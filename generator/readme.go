@@ -1,0 +1,105 @@
+package generator
+
+import (
+	"fmt"
+	"strings"
+
+	"pgha-gen/generator/role"
+)
+
+// metadataLimit is the most bytes that the cloud takes in one metadata value
+// (instance_service.proto, CreateInstanceRequest.metadata).
+const metadataLimit = 256 << 10
+
+// readme is the cluster's own README: what there is, what to run next, and what
+// to expect of an outage.
+func readme(c *role.Cluster, userData map[string]int) []byte {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+
+	say("# %s\n", c.Name)
+	say("A highly available PostgreSQL cluster, written by pgha-gen from a spec; `cluster.yaml` is that spec with every default. Do not edit these files: change the spec and render again.\n")
+
+	say("## Machines\n")
+	table(&b, []string{"role", "name", "zone", "address"}, func(row func(...string)) {
+		for _, p := range c.Parts {
+			for _, n := range p.Settings.Nodes() {
+				row(p.Name, n.Name, n.Zone, n.Host(c))
+			}
+		}
+	})
+
+	say("## Ports\n")
+	table(&b, []string{"role", "port", "who connects, for what"}, func(row func(...string)) {
+		for _, p := range c.Parts {
+			for _, port := range p.Settings.Guide(c).Ports {
+				row(p.Name, fmt.Sprint(port.Number), port.For)
+			}
+		}
+	})
+
+	say("## What to run next\n")
+	say("1. Put the secrets into Lockbox: each role's machines read one secret, and the service account `%s` may read these secrets and nothing else.\n", c.Cloud.ServiceAccount)
+	table(&b, []string{"role", "secret", "entries (`<node>.` before those that each node has its own of)"}, func(row func(...string)) {
+		for _, p := range c.Parts {
+			var entries []string
+			for _, s := range p.Settings.Service(c).Secrets {
+				name := s.File
+				if s.Own {
+					name = "<node>." + name
+				}
+				entries = append(entries, "`"+name+"`")
+			}
+			row(p.Name, "`"+c.Secrets.Lockbox[p.Name]+"`", strings.Join(entries, " "))
+		}
+	})
+	say("2. Bake the images:\n")
+	say("   ```")
+	for _, p := range c.Parts {
+		say("   (cd packer/%s && packer init . && packer build .)", p.Name)
+	}
+	say("   ```\n")
+	say("3. Create the machines; once the cluster answers, take back the permission to found it:\n")
+	say("   ```")
+	say("   sh deploy/create.sh")
+	say("   sh deploy/create.sh formed")
+	say("   ```\n")
+	say("Each machine says on its serial console how far it is, in lines that start with `pgha:`.\n")
+
+	say("## What to expect of an outage\n")
+	say("Computed from the timers of `failover: %s`, not measured here.\n", c.Failover)
+	table(&b, []string{"what", "then"}, func(row func(...string)) {
+		for _, p := range c.Parts {
+			for _, f := range p.Settings.Guide(c).Facts {
+				row(f.Name, f.Value)
+			}
+		}
+	})
+
+	say("## Size of the user-data\n")
+	table(&b, []string{"role", "bytes", "of the cloud's limit"}, func(row func(...string)) {
+		for _, p := range c.Parts {
+			n := userData[p.Name]
+			row(p.Name, fmt.Sprint(n), fmt.Sprintf("%.1f %%", 100*float64(n)/metadataLimit))
+		}
+	})
+	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
+}
+
+// table writes a Markdown table; its cells hold no line breaks.
+func table(b *strings.Builder, head []string, rows func(row func(...string))) {
+	write := func(cells ...string) {
+		for i, c := range cells {
+			cells[i] = strings.ReplaceAll(c, "|", `\|`)
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	write(head...)
+	rule := make([]string, len(head))
+	for i := range rule {
+		rule[i] = "---"
+	}
+	write(rule...)
+	rows(write)
+	b.WriteString("\n")
+}

@@ -1,0 +1,285 @@
+package role
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"pgha-gen/generator/spec"
+)
+
+// The cloud's limits (yandex/cloud/compute/v1/instance_service.proto and the
+// table of quotas and limits of Compute Cloud).
+const (
+	minDisk        = 4 * spec.MiB
+	maxDisk        = 4 * spec.TiB
+	unitReplicated = 93 * spec.GiB // allocation unit of the two fast disk types
+	quotaMachines  = 12            // default; support raises it
+	longestName    = 63
+)
+
+var (
+	// A host name, narrower than the cloud's own pattern: no underscore, which
+	// neither DNS names nor certificates can hold.
+	hostName    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
+	zoneName    = regexp.MustCompile(`^[a-z]{2}[-a-z0-9]*-[a-z]$`)
+	regionName  = regexp.MustCompile(`^[a-z][-a-z0-9]*[a-z0-9]$`)
+	domainName  = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	cloudID     = regexp.MustCompile(`^[a-z0-9][-a-z0-9]{1,49}$`)
+	familyName  = regexp.MustCompile(`^[a-z][-a-z0-9]{1,61}[a-z0-9]$`)
+	userName    = regexp.MustCompile(`^[a-z_][-a-z0-9_]{0,31}$`)
+	sha256Form  = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+// Check reports everything that is wrong with the cluster as a whole: the
+// common part, and what no role can see alone. at is the document's root.
+func (c *Cluster) Check(at spec.Place) {
+	if c.Format != Format {
+		at.Key("format").Problem("this program reads %q, have %q", Format, c.Format)
+	}
+	if !IsClusterName(c.Name) {
+		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", c.Name)
+	}
+	c.checkCloud(at.Key("cloud"))
+	c.checkAccess(at.Key("access").Key("clients"))
+	c.checkSecrets(at.Key("secrets").Key("lockbox"))
+	c.checkImages(at.Key("images"))
+	c.checkNodes(at.Key("roles"))
+	for _, p := range c.Parts {
+		here := at.Key("roles").Key(p.Name)
+		p.Settings.Hardware().check(here.Key("machine"), p.Settings.Service(c).Data != "")
+		p.Settings.Check(c, here)
+	}
+}
+
+func (c *Cluster) checkCloud(at spec.Place) {
+	if !regionName.MatchString(c.Cloud.Region) {
+		at.Key("region").Problem("%q is no region (want one such as ru-central1)", c.Cloud.Region)
+	}
+	if !domainName.MatchString(c.Cloud.Domain) || len(c.Cloud.Domain) > 189 {
+		at.Key("domain").Problem("%q is no DNS domain (want one such as ru-central1.internal)", c.Cloud.Domain)
+	}
+	checkID(at.Key("folder_id"), c.Cloud.FolderID)
+	checkID(at.Key("service_account"), c.Cloud.ServiceAccount)
+	for i, id := range c.Cloud.SecurityGroups {
+		checkID(at.Key("security_groups").Index(i), id)
+	}
+	if n := len(c.Cloud.SecurityGroups); n > 5 {
+		at.Key("security_groups").Problem("%d security groups (a network interface has at most 5)", n)
+	}
+	if len(c.Cloud.Subnets) == 0 {
+		at.Key("subnets").Problem("no subnet (give one for each zone with nodes, as zone: id)")
+	}
+	for _, zone := range sortedKeys(c.Cloud.Subnets) {
+		if !zoneName.MatchString(zone) {
+			at.Key("subnets").Key(zone).Problem("%q is no availability zone (want one such as ru-central1-a)", zone)
+			continue
+		}
+		if !strings.HasPrefix(zone, c.Cloud.Region+"-") {
+			at.Key("subnets").Key(zone).Problem("zone %q is not in region %q", zone, c.Cloud.Region)
+		}
+		checkID(at.Key("subnets").Key(zone), c.Cloud.Subnets[zone])
+	}
+}
+
+func checkID(at spec.Place, id string) {
+	if !cloudID.MatchString(id) {
+		at.Problem("%q is no id of the cloud (want one such as b1gexample)", id)
+	}
+}
+
+func (c *Cluster) checkAccess(at spec.Place) {
+	if len(c.Access.Clients) == 0 {
+		at.Problem("no network (give those that may reach PostgreSQL)")
+	}
+	for i, p := range c.Access.Clients {
+		switch {
+		case !p.Addr().Is4():
+			at.Index(i).Problem("%q is not IPv4 (the cloud's networks are IPv4 only)", p)
+		case p.Masked() != p:
+			at.Index(i).Problem("%q has bits set behind the prefix (want %s)", p, p.Masked())
+		case p.Bits() == 0:
+			at.Index(i).Warn("everybody may reach PostgreSQL (name the networks of the clients)")
+		}
+	}
+}
+
+func (c *Cluster) checkSecrets(at spec.Place) {
+	var known []string
+	for _, p := range c.Parts {
+		known = append(known, p.Name)
+		id, ok := c.Secrets.Lockbox[p.Name]
+		switch {
+		case !ok:
+			at.Key(p.Name).Problem("missing (the id of the Lockbox secret for these machines)")
+		default:
+			checkID(at.Key(p.Name), id)
+		}
+	}
+	for _, role := range sortedKeys(c.Secrets.Lockbox) {
+		if !slices.Contains(known, role) {
+			at.Key(role).Unknown("role", known)
+		}
+	}
+}
+
+func (c *Cluster) checkImages(at spec.Place) {
+	i := c.Images
+	base := at.Key("base")
+	if !userName.MatchString(i.Base.User) {
+		base.Key("user").Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
+	}
+	switch i.Builder {
+	case Yandex:
+		if i.Base.ImageID != "" {
+			checkID(base.Key("image_id"), i.Base.ImageID)
+		} else if !familyName.MatchString(i.Base.Family) {
+			base.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", i.Base.Family)
+		}
+		if i.Architecture != AMD64 {
+			at.Key("architecture").Problem("the cloud's machines are amd64 (choose another builder for %q)", i.Architecture)
+		}
+	case QEMU:
+		if i.Base.URL == "" {
+			base.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
+		}
+		if !sha256Form.MatchString(i.Base.Checksum) {
+			base.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", i.Base.Checksum)
+		}
+	case SSH:
+		if i.Base.Host == "" {
+			base.Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
+		}
+	}
+	bake := at.Key("bake")
+	if !zoneName.MatchString(i.Bake.Zone) {
+		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
+	}
+	if i.Bake.SubnetID != "" {
+		checkID(bake.Key("subnet_id"), i.Bake.SubnetID)
+	}
+	if s := i.Bake.DiskSize; s < 5*spec.GiB || s > maxDisk || s%spec.GiB != 0 {
+		bake.Key("disk_size").Problem("%s does not hold an image (want whole gigabytes, 5GB to 4TB)", s)
+	}
+}
+
+// checkNodes looks at all machines together, whatever their role.
+func (c *Cluster) checkNodes(at spec.Place) {
+	names := map[string]string{} // node to where it is
+	addresses := map[string]string{}
+	total := 0
+	for _, p := range c.Parts {
+		nodes := p.Settings.Nodes()
+		list := at.Key(p.Name).Key("nodes")
+		if len(nodes) == 0 {
+			list.Problem("no node (give at least one)")
+		}
+		total += len(nodes)
+		for i, n := range nodes {
+			here := list.Index(i)
+			name := here.Key("name")
+			if !hostName.MatchString(n.Name) {
+				name.Problem("%q is no host name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", n.Name, longestName)
+			}
+			if other, taken := names[n.Name]; taken {
+				name.Problem("%q is the name of %s already (names are unique in the cluster)", n.Name, other)
+			} else {
+				names[n.Name] = here.String()
+			}
+			if _, ok := c.Cloud.Subnets[n.Zone]; !ok {
+				here.Key("zone").Problem("zone %q has no subnet (known from cloud.subnets: %s)", n.Zone, strings.Join(sortedKeys(c.Cloud.Subnets), ", "))
+			}
+			if !n.Address.IsValid() {
+				continue
+			}
+			address := here.Key("address")
+			if other, taken := addresses[n.Address.String()]; taken {
+				address.Problem("%s is the address of %s already (addresses are unique)", n.Address, other)
+			} else {
+				addresses[n.Address.String()] = here.String()
+			}
+			switch {
+			case !n.Address.Is4() || !n.Address.IsPrivate():
+				address.Problem("%s is no private IPv4 address (the cloud's subnets have only those)", n.Address)
+			case n.Address.As4()[3] == 1 || n.Address.As4()[3] == 2:
+				address.Problem("%s belongs to the cloud (.1 is a subnet's gateway, .2 its DNS)", n.Address)
+			case n.Address.As4()[3] == 0 || n.Address.As4()[3] == 255:
+				address.Problem("%s is a network's own address (want a host's)", n.Address)
+			}
+		}
+	}
+	if total > quotaMachines {
+		at.Warn("%d machines (a cloud's quota is %d unless support has raised it)", total, quotaMachines)
+	}
+}
+
+func (m Machine) check(at spec.Place, data bool) {
+	if m.Cores < 2 || m.Cores%2 != 0 || m.Cores > 256 {
+		at.Key("cores").Problem("%d cores (the cloud has 2, 4, 6 and so on)", m.Cores)
+	}
+	if !slices.Contains([]int{5, 20, 50, 100}, m.CoreFraction) {
+		at.Key("core_fraction").Problem("%d per cent of a core (the cloud has 5, 20, 50, 100)", m.CoreFraction)
+	}
+	if m.Memory < spec.GiB || m.Memory%spec.GiB != 0 {
+		at.Key("memory").Problem("%s of memory (want whole gigabytes, at least 1GB)", m.Memory)
+	}
+	if m.Platform == "" || strings.Trim(m.Platform, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		at.Key("platform").Problem("%q is no platform (want one such as standard-v3)", m.Platform)
+	}
+	m.BootDisk.check(at.Key("boot_disk"))
+	if m.BootDisk.Size < 5*spec.GiB {
+		at.Key("boot_disk").Key("size").Problem("%s does not hold the image (want at least 5GB)", m.BootDisk.Size)
+	}
+	if data {
+		m.DataDisk.check(at.Key("data_disk"))
+	} else if at.Key("data_disk").Given() {
+		at.Key("data_disk").Problem("these machines keep no data (leave it out)")
+	}
+}
+
+func (d Disk) check(at spec.Place) {
+	at = at.Key("size")
+	switch {
+	case d.Size < minDisk || d.Size > maxDisk:
+		at.Problem("%s is no size of a disk (the cloud has 4MB to 4TB)", d.Size)
+	case d.Size%spec.GiB != 0:
+		at.Problem("%s is not in whole gigabytes (yc takes those)", d.Size)
+	case (d.Type == NonReplicated || d.Type == IOM3) && d.Size%unitReplicated != 0:
+		at.Problem("%s disks come in multiples of 93GB, have %s", d.Type, d.Size)
+	}
+}
+
+// CheckPorts reports ports that are no ports, or that two things on the same
+// machine would listen on.
+func CheckPorts(ports ...PlacedPort) {
+	seen := map[int]string{}
+	for _, p := range ports {
+		switch other, taken := seen[p.Number]; {
+		case p.Number < 1024 || p.Number > 65535:
+			p.At.Problem("port %d (want 1024 to 65535: the services do not run as root)", p.Number)
+		case taken:
+			p.At.Problem("port %d is %s on the same machine already", p.Number, other)
+		default:
+			seen[p.Number] = p.At.String()
+		}
+	}
+}
+
+// PlacedPort is a port and where the spec gives it.
+type PlacedPort struct {
+	Number int
+	At     spec.Place
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// IsClusterName says whether a cluster can have the name.
+func IsClusterName(name string) bool { return clusterName.MatchString(name) }

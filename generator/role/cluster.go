@@ -1,0 +1,205 @@
+package role
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+
+	"pgha-gen/generator/spec"
+)
+
+// Format is the format of the spec that this program reads.
+const Format = "pgha/v1"
+
+// Cluster is a spec as understood: every default filled in, and nothing wrong.
+type Cluster struct {
+	Format     string         `yaml:"format,required"`
+	Name       string         `yaml:"name,required"`
+	Cloud      Cloud          `yaml:"cloud,required"`
+	Access     Access         `yaml:"access,required"`
+	Failover   Failover       `yaml:"failover"`
+	Durability Durability     `yaml:"durability"`
+	Secrets    Secrets        `yaml:"secrets,required"`
+	Images     Images         `yaml:"images"`
+	Roles      spec.Elsewhere `yaml:"roles,required"`
+
+	Parts    []Part        `yaml:"-"` // the roles, in the program's order
+	Warnings spec.Problems `yaml:"-"` // what works and should still be known
+}
+
+// Part is a role with its settings in this cluster.
+type Part struct {
+	*Role
+	Settings Settings
+}
+
+// Cloud is where the cluster lives.
+type Cloud struct {
+	Region         string            `yaml:"region"`
+	Domain         string            `yaml:"domain"`
+	FolderID       string            `yaml:"folder_id,required"`
+	Subnets        map[string]string `yaml:"subnets,required"`
+	ServiceAccount string            `yaml:"service_account,required"`
+	SecurityGroups []string          `yaml:"security_groups"`
+}
+
+// Access is who may use the databases.
+type Access struct {
+	Clients []netip.Prefix `yaml:"clients,required"`
+}
+
+// Secrets says where the secrets are; none is ever in the spec.
+type Secrets struct {
+	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
+}
+
+// Images is how the images are baked.
+type Images struct {
+	Builder      Builder      `yaml:"builder"`
+	Architecture Architecture `yaml:"architecture"`
+	Base         Base         `yaml:"base"`
+	Bake         BakeMachine  `yaml:"bake"`
+}
+
+// Base is the image that a bake starts from.
+type Base struct {
+	Family   string `yaml:"family"`   // of a public image in the cloud
+	ImageID  string `yaml:"image_id"` // one exact image in the cloud; wins over the family
+	URL      string `yaml:"url"`      // of a disk image, for a bake in QEMU
+	Checksum string `yaml:"checksum"` // of that file, as sha256:<hex>
+	User     string `yaml:"user"`     // who Packer logs in as during the bake
+	Host     string `yaml:"host"`     // the machine that is baked over SSH
+}
+
+// BakeMachine is the machine that bakes, in the cloud.
+type BakeMachine struct {
+	Zone     string    `yaml:"zone"`
+	SubnetID string    `yaml:"subnet_id"`
+	DiskSize spec.Size `yaml:"disk_size"`
+}
+
+// Defaults is a cluster with every default that does not depend on another
+// value of the spec.
+func Defaults() *Cluster {
+	return &Cluster{
+		Cloud: Cloud{
+			Region:         "ru-central1",
+			SecurityGroups: []string{},
+		},
+		Failover:   Balanced,
+		Durability: Quorum,
+		Images: Images{
+			Builder:      Yandex,
+			Architecture: AMD64,
+			Base:         Base{Family: "ubuntu-2404-lts", User: "ubuntu"},
+			Bake:         BakeMachine{DiskSize: 10 * spec.GiB},
+		},
+	}
+}
+
+// Dependent fills in the defaults that follow from other values, which c has
+// by now: the domain is the region's.
+func (c *Cluster) Dependent(of *Cluster) {
+	c.Cloud.Domain = of.Cloud.Region + ".internal"
+	c.Images.Bake.Zone = of.Cloud.Region + "-a"
+}
+
+// Part is the role's part of the cluster, or nil.
+func (c *Cluster) Part(role string) Settings {
+	for _, p := range c.Parts {
+		if p.Name == role {
+			return p.Settings
+		}
+	}
+	return nil
+}
+
+// Nodes are the machines of a role; none if the cluster does not have it.
+func (c *Cluster) Nodes(role string) []Node {
+	if s := c.Part(role); s != nil {
+		return s.Nodes()
+	}
+	return nil
+}
+
+// FQDN is the name of a node in the DNS of the cloud's network.
+func (c *Cluster) FQDN(node string) string { return node + "." + c.Cloud.Domain }
+
+// Token tells this cluster from every other, past ones of the same name in
+// other folders included. It marks data disks and is etcd's cluster token; it
+// is no secret.
+func (c *Cluster) Token() string {
+	sum := sha256.Sum256([]byte(c.Cloud.FolderID + "/" + c.Name))
+	return c.Name + "-" + hex.EncodeToString(sum[:4])
+}
+
+// ImageFamily is the family that the image of a role is published in.
+func (c *Cluster) ImageFamily(role string) string { return c.Name + "-" + role }
+
+// Failover is how fast a lost leader is replaced, in one word.
+type Failover string
+
+// The values of Failover.
+const (
+	Fast     Failover = "fast"
+	Balanced Failover = "balanced"
+	Safe     Failover = "safe"
+)
+
+// Values are all of them.
+func (Failover) Values() []string { return []string{"fast", "balanced", "safe"} }
+
+// Durability is what an acknowledged commit survives.
+type Durability string
+
+// The values of Durability.
+const (
+	Async  Durability = "async"  // the leader's disk
+	Sync   Durability = "sync"   // and one standby's, while there is one
+	Strict Durability = "strict" // and one standby's; without one, writes wait
+	Quorum Durability = "quorum" // and any one standby's, while there is one
+)
+
+// Values are all of them.
+func (Durability) Values() []string { return []string{"async", "sync", "strict", "quorum"} }
+
+// Builder is what Packer bakes in.
+type Builder string
+
+// The values of Builder.
+const (
+	Yandex Builder = "yandex" // a machine in Yandex Cloud
+	QEMU   Builder = "qemu"   // a machine on this host
+	SSH    Builder = "ssh"    // a machine that is already there
+)
+
+// Values are all of them.
+func (Builder) Values() []string { return []string{"yandex", "qemu", "ssh"} }
+
+// Architecture is a Debian architecture.
+type Architecture string
+
+// The values of Architecture; the cloud's own machines are amd64.
+const (
+	AMD64 Architecture = "amd64"
+	ARM64 Architecture = "arm64"
+)
+
+// Values are all of them.
+func (Architecture) Values() []string { return []string{"amd64", "arm64"} }
+
+// DiskType is a type of network disk in the cloud.
+type DiskType string
+
+// The values of DiskType.
+const (
+	HDD           DiskType = "network-hdd"
+	SSD           DiskType = "network-ssd"
+	NonReplicated DiskType = "network-ssd-nonreplicated"
+	IOM3          DiskType = "network-ssd-io-m3"
+)
+
+// Values are all of them.
+func (DiskType) Values() []string {
+	return []string{string(HDD), string(SSD), string(NonReplicated), string(IOM3)}
+}

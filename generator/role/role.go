@@ -1,0 +1,111 @@
+// Package role is what the generator knows of a cluster and of a kind of
+// machine in it, without knowing any kind by name.
+package role
+
+import (
+	"io/fs"
+	"net/netip"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/spec"
+)
+
+// Contract is the number that an image and user-data must share. It rises when
+// one of them starts to need something of the other.
+const Contract = 1
+
+// Role is a kind of machine. It is added by adding its folder under roles/ and
+// one line to the command's list.
+type Role struct {
+	Name  string                    // its key under roles: in the spec
+	Doc   string                    // one sentence
+	Files fs.FS                     // bake.sh, and rootfs/ with files at their real paths
+	New   func(c *Cluster) Settings // its part of the spec with every default, for a cluster whose common part is known
+}
+
+// Settings is a role's part of the spec. It is a pointer to a struct that
+// spec.Decode fills.
+type Settings interface {
+	// Nodes are the machines of the role, in the order of the spec.
+	Nodes() []Node
+	// Hardware is what each machine of the role has.
+	Hardware() Machine
+	// Check reports what is wrong, at being the place of the role's part.
+	Check(c *Cluster, at spec.Place)
+	// Bake is the environment of the role's bake.sh.
+	Bake(c *Cluster) emit.Map
+	// Boot is what the role adds to the user-data of its machines.
+	Boot(c *Cluster) (*cloudinit.Config, error)
+	// Service is what the shared boot steps need to know of the role.
+	Service(c *Cluster) Service
+	// Guide is what a person should know of the role in this cluster.
+	Guide(c *Cluster) Guide
+}
+
+// Service tells the boot steps, which all roles share, about one role.
+type Service struct {
+	Unit     string   // the systemd unit that the machine is for
+	User     string   // who owns the secrets
+	Data     string   // where the data disk is mounted; empty: the role has none
+	Requires []string // what the image must have, such as name>=1.2
+	Secrets  []Secret // what the machine needs of Lockbox
+	Founds   bool     // its machines found the cluster, if they are told that they may
+	Env      emit.Map // what the role's own scripts need beside that, as PGHA_* variables
+}
+
+// Secret is one file below /run/pgha/secrets. Its Lockbox entry is named
+// <node>.<File> if every node has its own, else just File.
+type Secret struct {
+	File string
+	Own  bool // each node has its own
+}
+
+// Node is one machine.
+type Node struct {
+	Name    string     `yaml:"name,required"`
+	Zone    string     `yaml:"zone,required"`
+	Address netip.Addr `yaml:"address"`
+}
+
+// Host is how other machines reach the node: its address, or without one its
+// name in the network's DNS.
+func (n Node) Host(c *Cluster) string {
+	if n.Address.IsValid() {
+		return n.Address.String()
+	}
+	return c.FQDN(n.Name)
+}
+
+// Machine is the virtual hardware of a role's machines. All are alike: any of
+// them may have to do the work of any other.
+type Machine struct {
+	Platform     string    `yaml:"platform"`
+	Cores        int       `yaml:"cores"`
+	CoreFraction int       `yaml:"core_fraction"`
+	Memory       spec.Size `yaml:"memory"`
+	BootDisk     Disk      `yaml:"boot_disk"`
+	DataDisk     Disk      `yaml:"data_disk"`
+	Preemptible  bool      `yaml:"preemptible"`
+}
+
+// Disk is a network disk.
+type Disk struct {
+	Type DiskType  `yaml:"type"`
+	Size spec.Size `yaml:"size"`
+}
+
+// Guide is a role's part of the cluster's README.
+type Guide struct {
+	Ports []Port
+	Facts []Fact
+}
+
+// Port is a TCP port that a machine listens on.
+type Port struct {
+	Number int
+	For    string // who connects to it, for what
+}
+
+// Fact is something computed that a person wants to know before an outage.
+type Fact struct{ Name, Value string }

@@ -1,0 +1,239 @@
+// Package spec turns YAML written by people into Go values, or says everything
+// that is wrong with it, and where.
+package spec
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"gopkg.in/yaml.v3"
+)
+
+// MaxSize is the largest file that is read, in bytes. A spec of a thousand
+// nodes needs a tenth of it.
+const MaxSize = 1 << 20
+
+// Document is one YAML file with the problems found in it so far.
+type Document struct {
+	name  string
+	lines []string
+	root  *yaml.Node
+	found Problems
+}
+
+// Parse reads a file. It never fails: a file that is not YAML, is empty, too
+// large, not UTF-8 with Unix line ends, or has a second document, anchors,
+// duplicate keys, merge keys or keys that are not text, gives a document with
+// these problems in it.
+func Parse(name string, src []byte) *Document {
+	d := &Document{name: name, root: &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}}
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	if text, line, column := notText(src); text != "" {
+		d.addAt(line, column, text)
+		return d
+	}
+	d.lines = strings.Split(string(src), "\n")
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	first, err := next(dec)
+	switch {
+	case errors.Is(err, io.EOF) || err == nil && len(first.Content) == 0:
+		d.addAt(1, 1, "the file is empty (pgha-gen init writes an example)")
+		return d
+	case err != nil:
+		d.syntax(err)
+		return d
+	}
+	d.root = first.Content[0]
+	second, err := next(dec)
+	switch {
+	case err == nil:
+		d.add(second, "", false, "a second document (a spec is one document: remove what follows ---)")
+	case !errors.Is(err, io.EOF):
+		d.syntax(err)
+	}
+	if d.root.Kind == yaml.ScalarNode && d.root.Tag == "!!null" {
+		d.addAt(1, 1, "the file is empty (pgha-gen init writes an example)")
+		d.root = &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
+		return d
+	}
+	d.wellFormed(d.Root(), d.root)
+	return d
+}
+
+// Root is the place of the whole document.
+func (d *Document) Root() Place { return Place{doc: d} }
+
+// Problems gives what was found, in file order: errors, and apart from them the
+// warnings.
+func (d *Document) Problems() (errs, warnings Problems) {
+	for _, p := range d.found {
+		if p.Warning {
+			warnings = append(warnings, p)
+		} else {
+			errs = append(errs, p)
+		}
+	}
+	errs.sort()
+	warnings.sort()
+	return errs, warnings
+}
+
+func (d *Document) add(at *yaml.Node, path string, warning bool, text string) {
+	p := Problem{File: d.name, Line: max(at.Line, 1), Column: max(at.Column, 1), Path: path, Text: text, Warning: warning, width: 1}
+	if p.Line <= len(d.lines) {
+		p.source = d.lines[p.Line-1]
+	}
+	if at.Kind == yaml.ScalarNode && at.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		p.width = utf8.RuneCountInString(at.Value)
+		if at.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+			p.width += 2
+		}
+		p.width = min(p.width, max(utf8.RuneCountInString(p.source)-p.Column+1, 1))
+	}
+	d.found = append(d.found, p)
+}
+
+func (d *Document) addAt(line, column int, text string) {
+	d.add(&yaml.Node{Line: line, Column: column}, "", false, text)
+}
+
+// next reads one document. yaml.v3 panics on some malformed input that its
+// scanner lets through; here every panic in it means: not YAML.
+func next(dec *yaml.Decoder) (n *yaml.Node, err error) {
+	defer func() {
+		if recover() != nil {
+			n, err = nil, errors.New("not YAML")
+		}
+	}()
+	n = new(yaml.Node)
+	err = dec.Decode(n)
+	return n, err
+}
+
+var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+
+func (d *Document) syntax(err error) {
+	m := yamlErrorLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
+	line, _ := strconv.Atoi(m[1])
+	line = min(max(line, 1), len(d.lines))
+	// The library says "found character that cannot start any token" and may
+	// be a line off; a tab in the indent is what it nearly always means.
+	for l := line; l <= min(line+1, len(d.lines)); l++ {
+		text := d.lines[l-1]
+		indent := text[:len(text)-len(strings.TrimLeft(text, " \t"))]
+		if i := strings.IndexByte(indent, '\t'); i >= 0 {
+			d.addAt(l, i+1, "a tab in the indent (indent with blanks)")
+			return
+		}
+	}
+	d.addAt(line, 1, "not YAML: "+m[2])
+}
+
+// notText finds what makes a file something else than UTF-8 text with Unix line
+// ends, and where.
+func notText(src []byte) (text string, line, column int) {
+	if len(src) > MaxSize {
+		return "the file has " + strconv.Itoa(len(src)) + " bytes (a spec has at most " + strconv.Itoa(MaxSize) + ")", 1, 1
+	}
+	if bytes.HasPrefix(src, []byte("\xff\xfe")) || bytes.HasPrefix(src, []byte("\xfe\xff")) {
+		return "the file is UTF-16 (save it as UTF-8)", 1, 1
+	}
+	line, column = 1, 1
+	for i := 0; i < len(src); {
+		r, size := utf8.DecodeRune(src[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return "not UTF-8 text: byte 0x" + strconv.FormatUint(uint64(src[i]), 16) + " (save it as UTF-8)", line, column
+		case r == '\r':
+			return "a carriage return (save the file with Unix line ends: LF, not CRLF)", line, column
+		case r == '\n':
+			line, column = line+1, 0
+		case r < ' ' && r != '\t', r == 0x7f:
+			return "not text: control character 0x" + strconv.FormatInt(int64(r), 16), line, column
+		}
+		column++
+		i += size
+	}
+	return "", 0, 0
+}
+
+// wellFormed reports what YAML allows and a spec does not.
+func (d *Document) wellFormed(at Place, n *yaml.Node) {
+	if n.Anchor != "" || n.Kind == yaml.AliasNode {
+		d.add(n, at.String(), false, "anchors and aliases are not supported (write the value out)")
+	}
+	if n.Kind == yaml.ScalarNode {
+		if kind := looksSecret(n.Value); kind != "" {
+			d.add(n, at.String(), false, "this looks like "+kind+" (a spec holds no secrets: put it into Lockbox and give its id)")
+		}
+	}
+	if n.Kind == yaml.SequenceNode {
+		for i, c := range n.Content {
+			d.wellFormed(at.Index(i), c)
+		}
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	lines := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		switch {
+		case k.Kind == yaml.AliasNode:
+			d.add(k, at.String(), false, "anchors and aliases are not supported (write the key out)")
+			continue
+		case k.Kind != yaml.ScalarNode || k.Value == "":
+			d.add(k, at.String(), false, "a key that is not text")
+			continue
+		case k.Tag == "!!merge":
+			d.add(k, at.String(), false, "merge keys are not supported (write the values out)")
+			continue
+		}
+		if first, twice := lines[k.Value]; twice {
+			d.add(k, at.Key(k.Value).String(), false, "given twice (first on line "+strconv.Itoa(first)+": keep one)")
+		} else {
+			lines[k.Value] = k.Line
+		}
+		if k.Anchor != "" {
+			d.add(k, at.Key(k.Value).String(), false, "anchors and aliases are not supported (write the key out)")
+		}
+		d.wellFormed(at.Key(k.Value), v)
+	}
+}
+
+// secretForms are the official patterns of Yandex Cloud's credentials (its
+// security standard, 1.6) and the first line of every PEM private key.
+var secretForms = []struct {
+	kind string
+	re   *regexp.Regexp
+}{
+	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
+	{"an IAM token", regexp.MustCompile(`\bt1\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]{86}=*`)},
+	{"a session cookie", regexp.MustCompile(`\bc1\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]{86}=*`)},
+	{"an API key", regexp.MustCompile(`\bAQVN[A-Za-z0-9_-]{35,38}\b`)},
+	{"an OAuth token", regexp.MustCompile(`\by[0-6]_[-_A-Za-z0-9]{55}`)},
+	{"a static access key", regexp.MustCompile(`\bYC[A-Za-z0-9_-]{38}\b`)},
+	{"a password", regexp.MustCompile(`(?i)\bpassword\s*=\s*[^\s']|://[^/\s:@]+:[^/\s:@]+@`)},
+}
+
+func looksSecret(s string) string {
+	for _, f := range secretForms {
+		if f.re.MatchString(s) {
+			return f.kind
+		}
+	}
+	return ""
+}
+
+// Quietly runs a reading of the document whose problems are forgotten.
+func (d *Document) Quietly(read func(root Place)) {
+	copied := *d
+	copied.found = nil
+	read(copied.Root())
+}

@@ -1,0 +1,182 @@
+package spec
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Problem is one thing that is wrong with a file, or that deserves a warning.
+type Problem struct {
+	File         string
+	Line, Column int    // from 1; the column counts characters
+	Path         string // where in the document, such as roles.x.nodes[0].zone; empty for the file as a whole
+	Text         string // what, and in parentheses what instead
+	Warning      bool   // advice that fails nothing unless the user asks for it
+
+	source string // the source line
+	width  int    // characters to mark in it, at least 1
+}
+
+// String is the problem on one line: file:line:col: path: what (what instead).
+func (p Problem) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s:%d:%d: ", p.File, p.Line, p.Column)
+	if p.Warning {
+		b.WriteString("warning: ")
+	}
+	if p.Path != "" {
+		b.WriteString(p.Path + ": ")
+	}
+	b.WriteString(p.Text)
+	return b.String()
+}
+
+// Excerpt is the source line with a caret line below it, for a terminal:
+//
+//	7 |   versoin: 3.5.15
+//	  |   ^^^^^^^
+//
+// It is empty if the file has no such line.
+func (p Problem) Excerpt() string {
+	if strings.TrimSpace(p.source) == "" {
+		return ""
+	}
+	number := fmt.Sprintf("%5d", p.Line)
+	// Tabs stay tabs above the caret, or it would point at the wrong column.
+	var pad strings.Builder
+	for i, r := range p.source {
+		if len([]rune(p.source[:i])) >= p.Column-1 {
+			break
+		}
+		if r == '\t' {
+			pad.WriteRune('\t')
+		} else {
+			pad.WriteRune(' ')
+		}
+	}
+	return fmt.Sprintf("%s | %s\n%s | %s%s\n",
+		number, p.source, strings.Repeat(" ", len(number)), pad.String(), strings.Repeat("^", max(p.width, 1)))
+}
+
+// Problems is a list of problems in file order; as an error, one line each.
+type Problems []Problem
+
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (ps Problems) sort() {
+	sort.SliceStable(ps, func(i, j int) bool {
+		a, b := ps[i], ps[j]
+		if a.Line != b.Line {
+			return a.Line < b.Line
+		}
+		return a.Column < b.Column
+	})
+}
+
+// Place is a path in a document that knows its document, so that whoever
+// checks a value can say what is wrong with it without knowing where it was
+// written. A Place may name a key that the file does not have: problems with
+// it are shown at the nearest thing that is there.
+type Place struct {
+	doc  *Document
+	path []step
+}
+
+type step struct {
+	key   string
+	index int // of a list item; -1: the step is a key
+}
+
+// Key is the place of a mapping's key.
+func (p Place) Key(key string) Place { return p.down(step{key: key, index: -1}) }
+
+// Index is the place of a list's item, from 0.
+func (p Place) Index(i int) Place { return p.down(step{index: i}) }
+
+func (p Place) down(s step) Place {
+	// The full slice expression: two children must not share the array.
+	return Place{p.doc, append(p.path[:len(p.path):len(p.path)], s)}
+}
+
+// Problem reports that what is written here is wrong. The text says what, and
+// in parentheses what instead.
+func (p Place) Problem(format string, args ...any) { p.report(false, format, args...) }
+
+// Warn reports something that works and should still be known.
+func (p Place) Warn(format string, args ...any) { p.report(true, format, args...) }
+
+// Given says whether the file itself has something here.
+func (p Place) Given() bool {
+	_, _, depth := p.find()
+	return depth == len(p.path)
+}
+
+// String is the path as people write it: roles.x.nodes[0].zone.
+func (p Place) String() string {
+	var b strings.Builder
+	for _, s := range p.path {
+		switch {
+		case s.index >= 0:
+			b.WriteString("[" + strconv.Itoa(s.index) + "]")
+		case b.Len() > 0:
+			b.WriteString("." + s.key)
+		default:
+			b.WriteString(s.key)
+		}
+	}
+	return b.String()
+}
+
+func (p Place) report(warning bool, format string, args ...any) {
+	p.doc.add(p.position(), p.String(), warning, fmt.Sprintf(format, args...))
+}
+
+// position is the node to point at: a scalar or a value in brackets itself, but
+// for a list or mapping in block style its key, because such a value starts on
+// its first item's line. Where the path leads nowhere: the deepest ancestor.
+func (p Place) position() *yaml.Node {
+	key, value, _ := p.find()
+	if key == nil || value.Kind == yaml.ScalarNode || value.Style&yaml.FlowStyle != 0 {
+		return value
+	}
+	return key
+}
+
+// find walks as far as the document goes: the key and value reached (the key is
+// nil at the root and for list items), and how many steps led there.
+func (p Place) find() (key, value *yaml.Node, depth int) {
+	value = p.doc.root
+	for _, s := range p.path {
+		k, v := child(value, s)
+		if v == nil {
+			return key, value, depth
+		}
+		key, value = k, v
+		depth++
+	}
+	return key, value, depth
+}
+
+func child(n *yaml.Node, s step) (key, value *yaml.Node) {
+	switch {
+	case n.Kind == yaml.SequenceNode && s.index >= 0 && s.index < len(n.Content):
+		return nil, n.Content[s.index]
+	case n.Kind == yaml.MappingNode && s.index < 0:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if n.Content[i].Value == s.key {
+				return n.Content[i], n.Content[i+1]
+			}
+		}
+	}
+	return nil, nil
+}

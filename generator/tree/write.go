@@ -1,0 +1,195 @@
+package tree
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Write makes dir hold the tree and SumsName, and nothing else. Either all of
+// it happens or nothing: the files are written to a folder beside dir, which
+// then takes its place. Missing parents of dir are made.
+//
+// An existing dir is replaced only if nothing in it would be lost: it is
+// empty, or its SumsName lists all files in it with the content that they
+// have. Everything else is refused: a file that was edited or put there by
+// hand, a link, and dir being a file or a link itself.
+func (t Tree) Write(dir string) error {
+	return t.write(dir, os.Rename)
+}
+
+func (t Tree) write(dir string, rename func(from, to string) error) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := checkReplaceable(dir); err != nil {
+		return err
+	}
+	undo, err := makeParents(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp(filepath.Dir(dir), ".pgha-gen-*")
+	if err != nil {
+		return errors.Join(err, undo())
+	}
+	fresh, old := filepath.Join(work, "new"), filepath.Join(work, "old")
+	if err := t.writeNew(fresh); err != nil {
+		return errors.Join(err, os.RemoveAll(work), undo())
+	}
+	if err := swap(dir, fresh, old, rename); err != nil {
+		if _, lost := os.Lstat(old); lost == nil {
+			return fmt.Errorf("%w: the former content is in %q", err, old)
+		}
+		return errors.Join(err, os.RemoveAll(work), undo())
+	}
+	return os.RemoveAll(work)
+}
+
+// swap moves dir to old, if it is there, and fresh to dir. After an error dir
+// is as it was, unless moving it back went wrong too: then it is at old.
+func swap(dir, fresh, old string, rename func(from, to string) error) error {
+	err := rename(dir, old)
+	if errors.Is(err, fs.ErrNotExist) {
+		return rename(fresh, dir)
+	}
+	if err != nil {
+		return err
+	}
+	if err := rename(fresh, dir); err != nil {
+		return errors.Join(err, rename(old, dir))
+	}
+	return nil
+}
+
+// makeParents makes dir, and returns what removes again all that it made.
+func makeParents(dir string) (undo func() error, err error) {
+	var made []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, d)
+	}
+	undo = func() error {
+		for _, d := range made {
+			if err := os.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
+}
+
+func (t Tree) writeNew(dir string) error {
+	if err := makeDir(dir); err != nil {
+		return err
+	}
+	for _, name := range t.names() {
+		for i, r := range name {
+			if r == '/' {
+				if err := makeDir(filepath.Join(dir, filepath.FromSlash(name[:i]))); err != nil {
+					return err
+				}
+			}
+		}
+		if err := writeFile(filepath.Join(dir, filepath.FromSlash(name)), t[name]); err != nil {
+			return err
+		}
+	}
+	return writeFile(filepath.Join(dir, SumsName), File{Mode: 0o644, Data: t.Sums()})
+}
+
+// makeDir and writeFile set modes once more, since the umask took from them.
+func makeDir(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.Chmod(dir, 0o755)
+}
+
+func writeFile(name string, f File) error {
+	if err := os.WriteFile(name, f.Data, 0o600); err != nil {
+		return err
+	}
+	return os.Chmod(name, f.Mode)
+}
+
+// checkReplaceable refuses dir if replacing it would lose what we did not write.
+func checkReplaceable(dir string) error {
+	info, err := os.Lstat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%q: not a folder: move it away or name another folder", dir)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	listed, err := readSums(dir)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, file)
+		if err != nil || name == SumsName {
+			return err
+		}
+		sum, found := listed[filepath.ToSlash(name)]
+		if !found || !d.Type().IsRegular() {
+			return fmt.Errorf("%q: not made by us and would be lost: move it out of %q", file, dir)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if fmt.Sprintf("%x", sha256.Sum256(data)) != sum {
+			return fmt.Errorf("%q: changed since it was written, and the change would be lost: move the file away, and make the change in what it is generated from", file)
+		}
+		return nil
+	})
+}
+
+// readSums returns the sum of each path that dir's own SumsName lists.
+func readSums(dir string) (map[string]string, error) {
+	file := filepath.Join(dir, SumsName)
+	info, err := os.Lstat(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%q: not empty, and not made by us (no file %s in it): move it away or name another folder", dir, SumsName)
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	sums := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		sum, name, found := strings.Cut(strings.TrimSuffix(line, "\n"), "  ")
+		if !found || len(sum) != 2*sha256.Size {
+			return nil, fmt.Errorf("%q: %q is not a line of sha256sum: move the folder away or name another", file, line)
+		}
+		sums[name] = sum
+	}
+	return sums, nil
+}

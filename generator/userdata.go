@@ -1,0 +1,64 @@
+package generator
+
+import (
+	"fmt"
+	"strings"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/yc"
+)
+
+// UserData is what every machine of one role of the cluster is given: what the
+// shared boot steps need, and the role's own files.
+func UserData(c *role.Cluster, part role.Part) ([]byte, error) {
+	config, err := part.Settings.Boot(c)
+	if err != nil {
+		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
+	}
+	env, err := emit.Env(clusterEnv(c, part))
+	if err != nil {
+		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
+	}
+	whole := &cloudinit.Config{Files: append([]cloudinit.File{
+		{Path: "/etc/pgha/cluster.env", Mode: 0o644, Data: env},
+	}, config.Files...)}
+	data, err := whole.UserData()
+	if err != nil {
+		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
+	}
+	return data, nil
+}
+
+// clusterEnv is what the boot steps of packer/rootfs read, and the mark without
+// which they do nothing.
+func clusterEnv(c *role.Cluster, part role.Part) emit.Map {
+	s := part.Settings.Service(c)
+	var nodes, secrets []string
+	for _, n := range part.Settings.Nodes() {
+		nodes = append(nodes, n.Name)
+	}
+	for _, secret := range s.Secrets {
+		secrets = append(secrets, secret.File)
+	}
+	env := emit.Map{
+		{Key: "PGHA_CONTRACT", Value: role.Contract},
+		{Key: "PGHA_ROLE", Value: part.Name},
+		{Key: "PGHA_CLUSTER", Value: c.Name},
+		{Key: "PGHA_TOKEN", Value: c.Token()},
+		{Key: "PGHA_DOMAIN", Value: c.Cloud.Domain},
+		{Key: "PGHA_NODES", Value: strings.Join(nodes, " ")},
+		{Key: "PGHA_REQUIRES", Value: strings.Join(s.Requires, " ")},
+		{Key: "PGHA_SECRET_ID", Value: c.Secrets.Lockbox[part.Name]},
+		{Key: "PGHA_SECRET_FILES", Value: strings.Join(secrets, " ")},
+		{Key: "PGHA_SERVICE", Value: s.Unit},
+		{Key: "PGHA_SERVICE_USER", Value: s.User},
+	}
+	if s.Data != "" {
+		env = append(env,
+			emit.Pair{Key: "PGHA_DATA_DEVICE", Value: "/dev/disk/by-id/virtio-" + yc.DataDevice},
+			emit.Pair{Key: "PGHA_DATA_MOUNT", Value: s.Data})
+	}
+	return append(env, s.Env...)
+}

@@ -1,0 +1,125 @@
+// Package yc writes the commands that create a cluster's machines with Yandex
+// Cloud's own command-line tool.
+package yc
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+//go:embed create.sh
+var functions []byte
+
+// DataDevice is the device name of every data disk, which the guest sees as
+// /dev/disk/by-id/virtio-<name> (instance_service.proto: the serial number).
+const DataDevice = "data"
+
+// Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
+// come before the machines that they are for, and are never deleted with them.
+func Create(c *role.Cluster) ([]byte, error) {
+	var b bytes.Buffer
+	b.Write(functions)
+	var failed error
+	line := func(words ...string) {
+		s, err := emit.Shell(words...)
+		if err != nil && failed == nil {
+			failed = err
+		}
+		b.WriteString(s + "\n")
+	}
+	b.WriteString("\n")
+	folder, err := emit.Shell(c.Cloud.FolderID)
+	if err != nil {
+		return nil, err
+	}
+	b.WriteString("FOLDER=" + folder + "\n")
+	founders := []string{"founders", c.Token()}
+	for _, p := range c.Parts {
+		if !p.Settings.Service(c).Founds {
+			continue
+		}
+		for _, n := range p.Settings.Nodes() {
+			founders = append(founders, n.Name)
+		}
+	}
+	line(founders...)
+	b.WriteString("if [ \"${1-}\" = formed ]; then formed; fi\n")
+	for _, p := range c.Parts {
+		b.WriteString("\n")
+		hardware := p.Settings.Hardware()
+		data := p.Settings.Service(c).Data != ""
+		for _, n := range p.Settings.Nodes() {
+			if data {
+				line("disk", DataDisk(n), "--zone", n.Zone,
+					"--type", string(hardware.DataDisk.Type), "--size", gigabytes(hardware.DataDisk.Size),
+					"--labels", labels(c, p))
+			}
+			line(append([]string{"machine", n.Name}, arguments(c, p, n, data)...)...)
+		}
+	}
+	return b.Bytes(), failed
+}
+
+// DataDisk is the name of a node's data disk in the cloud.
+func DataDisk(n role.Node) string { return n.Name + "-data" }
+
+func arguments(c *role.Cluster, p role.Part, n role.Node, data bool) []string {
+	m := p.Settings.Hardware()
+	args := []string{
+		"--zone", n.Zone,
+		"--platform", m.Platform,
+		"--cores", strconv.Itoa(m.Cores),
+		"--core-fraction", strconv.Itoa(m.CoreFraction),
+		"--memory", gigabytes(m.Memory),
+		"--create-boot-disk", list("image-folder-id", c.Cloud.FolderID, "image-family", c.ImageFamily(p.Name),
+			"type", string(m.BootDisk.Type), "size", gigabytes(m.BootDisk.Size), "auto-delete", "true"),
+	}
+	if data {
+		args = append(args, "--attach-disk",
+			list("disk-name", DataDisk(n), "device-name", DataDevice, "mode", "rw", "auto-delete", "false"))
+	}
+	nic := []string{"subnet-id", c.Cloud.Subnets[n.Zone], "ipv4-address", "auto"}
+	if n.Address.IsValid() {
+		nic[3] = n.Address.String()
+	}
+	if len(c.Cloud.SecurityGroups) > 0 {
+		nic = append(nic, "security-group-ids", "["+strings.Join(c.Cloud.SecurityGroups, ",")+"]")
+	}
+	args = append(args,
+		"--network-interface", list(nic...),
+		"--service-account-id", c.Cloud.ServiceAccount,
+		"--metadata-from-file", "user-data=../user-data/"+p.Name+".yaml",
+		// cloud-init reads the EC2 tree, the boot steps the GCE one and its token.
+		"--metadata-options", list("gce-http-endpoint", "enabled", "gce-http-token", "enabled",
+			"aws-v1-http-endpoint", "enabled", "aws-v1-http-token", "disabled"),
+		"--labels", labels(c, p),
+		"--maintenance-policy", "migrate",
+		"--maintenance-grace-period", "60s",
+	)
+	if m.Preemptible {
+		args = append(args, "--preemptible")
+	}
+	return args
+}
+
+func labels(c *role.Cluster, p role.Part) string {
+	return list("pgha-cluster", c.Name, "pgha-role", p.Name)
+}
+
+// list is yc's property list: key=value,key=value.
+func list(pairs ...string) string {
+	var parts []string
+	for i := 0; i < len(pairs); i += 2 {
+		parts = append(parts, pairs[i]+"="+pairs[i+1])
+	}
+	return strings.Join(parts, ",")
+}
+
+func gigabytes(s spec.Size) string { return fmt.Sprintf("%dGB", s/spec.GiB) }
