@@ -1,0 +1,200 @@
+// Package packertest runs an image's boot scripts against services that exist
+// only on this host's loopback.
+package packertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Machine is the part of a node that the boot scripts see, in a directory of
+// the test's own.
+type Machine struct {
+	Etc, Run, Lib string
+	// Env is what the scripts find in the environment, besides the paths.
+	Env []string
+
+	t            *testing.T
+	bin, console string
+}
+
+// Need skips the test, or in CI ends it, when a program is missing here.
+func Need(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err == nil {
+			continue
+		}
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%s is not installed, and CI must not skip this test", p)
+		}
+		t.Skipf("%s is not installed", p)
+	}
+}
+
+// New gives a machine with the scripts of these directories, whose sleep takes
+// no time and ends the script at the fifth call, and whose /run is a tmpfs.
+func New(t *testing.T, scripts ...string) *Machine {
+	t.Helper()
+	Need(t, "sh", "curl", "jq", "openssl")
+	dir := t.TempDir()
+	m := &Machine{
+		Etc: filepath.Join(dir, "etc"), Run: filepath.Join(dir, "run"), Lib: filepath.Join(dir, "lib"),
+		t: t, bin: filepath.Join(dir, "bin"), console: filepath.Join(dir, "console"),
+	}
+	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, from := range scripts {
+		files, err := filepath.Glob(filepath.Join(from, "*.sh"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no scripts in %s (%v)", from, err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(m.Lib, filepath.Base(f)), text, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m.Patience(4)
+	m.Fake("stat", "echo tmpfs")
+	return m
+}
+
+// Patience lets sleep be called n times before it ends the script.
+func (m *Machine) Patience(n int) {
+	m.Fake("sleep", fmt.Sprintf(`echo "$1" >>%[1]q; [ "$(wc -l <%[1]q)" -le %d ] || kill "$PPID"`, m.bin+"/slept", n))
+}
+
+// Slept are the arguments of sleep so far.
+func (m *Machine) Slept() string {
+	text, err := os.ReadFile(m.bin + "/slept")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	return strings.Join(strings.Fields(string(text)), " ")
+}
+
+// Fake puts a program before the real one of that name.
+func (m *Machine) Fake(name, script string) {
+	m.t.Helper()
+	m.Write(filepath.Join(m.bin, name), "#!/bin/sh\n"+script+"\n")
+}
+
+// Write makes a file and its directories.
+func (m *Machine) Write(path, text string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Read gives a file's text, or "" if there is none.
+func (m *Machine) Read(path string) string {
+	m.t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Cluster writes cluster.env for demo-etcd-1..3, with these lines added.
+func (m *Machine) Cluster(lines ...string) {
+	m.t.Helper()
+	m.Write(filepath.Join(m.Etc, "cluster.env"), strings.Join(append([]string{
+		"PGHA_CONTRACT=1", "PGHA_ROLE=etcd", "PGHA_CLUSTER=demo", "PGHA_TOKEN=demo-1a2b3c4d",
+		"PGHA_NODES='demo-etcd-1 demo-etcd-2 demo-etcd-3'", "PGHA_SERVICE=etcd.service",
+	}, lines...), "\n")+"\n")
+}
+
+// Identity writes identity.env for demo-etcd-1.
+func (m *Machine) Identity() {
+	m.t.Helper()
+	m.Write(filepath.Join(m.Run, "identity.env"),
+		"NODE_NAME=demo-etcd-1\nNODE_FQDN=demo-etcd-1.ru-central1.internal\nNODE_ADDRESS=127.0.0.1\nNODE_ZONE=ru-central1-a\n")
+}
+
+// Result is how a script ended.
+type Result struct {
+	Status int
+	// Console is what it said there, without the times.
+	Console string
+	// Output is everything it printed.
+	Output string
+}
+
+var when = regexp.MustCompile(`(?m)^pgha: \d{13} `)
+
+// Boot runs a script of the machine.
+func (m *Machine) Boot(script string) Result {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := os.WriteFile(m.console, nil, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "sh", filepath.Join(m.Lib, script))
+	cmd.Env = append([]string{
+		"PATH=" + m.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
+		"PGHA_ETC=" + m.Etc, "PGHA_RUN=" + m.Run, "PGHA_LIB=" + m.Lib, "PGHA_CONSOLE=" + m.console,
+	}, m.Env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		m.t.Fatalf("%s: %v %v\n%s", script, err, ctx.Err(), out.String())
+	}
+	console := m.Read(m.console)
+	return Result{
+		Status:  cmd.ProcessState.ExitCode(),
+		Console: when.ReplaceAllString(console, ""),
+		Output:  out.String(),
+	}
+}
+
+// Serve starts a metadata service with these values; a value of the form
+// "HTTP 503" is an answer of that status. It tells the machine where it is.
+func (m *Machine) Serve(values map[string]string) {
+	m.t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		value, ok := values[strings.TrimPrefix(r.URL.Path, "/computeMetadata/v1/")]
+		var status int
+		switch n, _ := fmt.Sscanf(value, "HTTP %d", &status); {
+		case r.Header.Get("Metadata-Flavor") != "Google":
+			http.Error(w, "no flavor", http.StatusForbidden)
+		case !ok:
+			http.NotFound(w, r)
+		case n == 1:
+			w.WriteHeader(status)
+		default:
+			fmt.Fprint(w, value)
+		}
+	}))
+	m.t.Cleanup(s.Close)
+	m.Env = append(m.Env, "PGHA_METADATA="+s.URL)
+}
+
+// Nowhere is a URL at which nobody listens.
+const Nowhere = "http://127.0.0.1:1"

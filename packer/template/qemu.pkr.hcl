@@ -1,0 +1,69 @@
+variable "base_url" {
+  description = "Disk image to start from: a file or URL."
+  type        = string
+}
+
+variable "base_checksum" {
+  type = string
+}
+
+variable "ssh_username" {
+  type = string
+}
+
+variable "ssh_private_key_file" {
+  description = "Key that the seed lets in; give both when building."
+  type        = string
+  default     = ""
+}
+
+variable "seed_directory" {
+  description = "Folder with the user-data and meta-data (NoCloud) of the machine that bakes."
+  type        = string
+  default     = ""
+}
+
+variable "disk_size_gb" {
+  type = number
+}
+
+variable "accelerator" {
+  description = "kvm, or tcg where the host has none."
+  type        = string
+  default     = "kvm"
+}
+
+variable "image_name" {
+  type = string
+}
+
+variable "output_directory" {
+  description = "Where the image goes; must not exist."
+  type        = string
+  default     = "image"
+}
+
+source "qemu" "image" {
+  disk_image   = true
+  iso_url      = var.base_url
+  iso_checksum = var.base_checksum
+  format       = "qcow2"
+  disk_size    = "${var.disk_size_gb}G"
+
+  accelerator = var.accelerator
+  headless    = true
+  cpus        = 2
+  memory      = 2048
+
+  cd_files = var.seed_directory == "" ? [] : ["${var.seed_directory}/user-data", "${var.seed_directory}/meta-data"]
+  cd_label = "cidata"
+
+  ssh_username              = var.ssh_username
+  ssh_private_key_file      = var.ssh_private_key_file
+  ssh_clear_authorized_keys = true
+  ssh_timeout               = "15m"
+  shutdown_command          = "$(command -v sudo) poweroff"
+
+  output_directory = var.output_directory
+  vm_name          = "${var.image_name}.qcow2"
+}

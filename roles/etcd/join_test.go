@@ -1,0 +1,520 @@
+package etcd_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/packer/packertest"
+)
+
+// member is a row of etcd's member list.
+type member struct {
+	ID         uint64   `json:"id"`
+	Name       string   `json:"name,omitempty"`
+	PeerURLs   []string `json:"peerURLs"`
+	ClientURLs []string `json:"clientURLs,omitempty"`
+}
+
+// cluster is as much of etcd as the join talks to: /members of each peer, and
+// what etcdctl does.
+type cluster struct {
+	mu      sync.Mutex
+	members []member
+	// stale is what the second peer says instead, if it has missed the news.
+	stale []member
+	// refuse are the etcdctl commands that fail: "list", "remove", "add".
+	refuse []string
+	calls  []string
+}
+
+func (c *cluster) peer(first bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		list := c.members
+		if !first && c.stale != nil {
+			list = c.stale
+		}
+		if r.URL.Path != "/members" {
+			http.NotFound(w, r)
+			return
+		}
+		if err := json.NewEncoder(w).Encode(list); err != nil {
+			panic(err)
+		}
+	})
+}
+
+// etcdctl answers the fake program, which sends its arguments, one a line.
+func (c *cluster) etcdctl() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		args := strings.Fields(r.FormValue("args"))
+		for len(args) > 0 && args[0] != "member" {
+			args = args[1:]
+		}
+		if len(args) < 2 {
+			http.Error(w, "Error: what?", http.StatusTeapot)
+			return
+		}
+		verb := args[1]
+		for _, bad := range c.refuse {
+			if verb == bad {
+				http.Error(w, "Error: etcdserver: unhealthy cluster", http.StatusTeapot)
+				return
+			}
+		}
+		switch verb {
+		case "list":
+			for _, m := range c.members {
+				status := "started"
+				if m.Name == "" {
+					status = "unstarted"
+				}
+				fmt.Fprintf(w, "%x, %s, %s, %s, %s, false\n", m.ID, status, m.Name, strings.Join(m.PeerURLs, ","), strings.Join(m.ClientURLs, ","))
+			}
+			return
+		case "remove":
+			var left []member
+			for _, m := range c.members {
+				if fmt.Sprintf("%x", m.ID) != args[2] {
+					left = append(left, m)
+				}
+			}
+			if len(left) == len(c.members) {
+				http.Error(w, "Error: Member not found", http.StatusTeapot)
+				return
+			}
+			c.members = left
+		case "add":
+			c.members = append(c.members, member{ID: 77, PeerURLs: []string{args[4]}})
+		}
+		c.calls = append(c.calls, strings.Join(args, " "))
+	})
+}
+
+const (
+	own    = "https://127.0.0.1:2"
+	other  = "https://127.0.0.1:3"
+	oldID  = 0x8211f1d0f64f3269 // beyond 2^53, as real ones are
+	client = "https://127.0.0.1:2379"
+)
+
+func TestJoin(t *testing.T) {
+	started := func(id uint64, name, url string) member {
+		return member{ID: id, Name: name, PeerURLs: []string{url}, ClientURLs: []string{client}}
+	}
+	// P2 and P3 stand for the URLs of the two peers.
+	two, three := started(2, "demo-etcd-2", "P2"), started(3, "demo-etcd-3", "P3")
+	const initial = "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3"
+	const wait, ok, fail = "demo-etcd-1 etcd-join wait ", "demo-etcd-1 etcd-join ok ", "demo-etcd-1 etcd-join fail "
+	alone := "no other member answers, and "
+
+	tests := []struct {
+		name, reason string
+		cluster      *cluster          // nil: no peer answers
+		metadata     map[string]string // nil: no service
+		prepare      func(*testing.T, *packertest.Machine, string)
+		env          string // more of etcd.env
+		clusterEnv   []string
+		strangers    bool   // peers of another CA
+		state        string // "" if etcd must not start
+		initial      string
+		console      string
+		calls        []string
+		check        func(*testing.T, *packertest.Machine, string)
+	}{
+		{
+			name: "wal", reason: "a member with a log needs nobody's permission, and asks nobody",
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+			},
+			state:   "own log",
+			console: ok + "own log: this member has started before\n",
+		},
+		{
+			name: "mount missing", reason: "etcd on the boot disk would be a member that forgets its votes",
+			clusterEnv: []string{"PGHA_DATA_DEVICE=/dev/disk/by-id/virtio-data", "PGHA_DATA_MOUNT=/nonexistent/data"},
+			metadata:   map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			console:    fail + "the data disk is not mounted on /nonexistent/data: see what pgha-disk said\n",
+		},
+		{
+			name: "not in the initial cluster", reason: "user-data and host name disagree",
+			env:     "ETCD_INITIAL_CLUSTER=demo-etcd-9=https://127.0.0.1:9\n",
+			console: fail + "demo-etcd-1 is not in ETCD_INITIAL_CLUSTER (demo-etcd-9=https://127.0.0.1:9): add it to the spec and render user-data again\n",
+		},
+		{
+			name: "bootstrap", reason: "the first machine of a new cluster",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			state:    "new", initial: initial,
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
+		},
+		{
+			name: "bootstrap of another cluster", reason: "the attribute was copied from another cluster's machine",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
+			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d\n",
+		},
+		{
+			name: "no bootstrap", reason: "an empty disk while all others are down must not begin a second cluster",
+			metadata: map[string]string{},
+			console:  wait + alone + "metadata has no pgha-bootstrap that would permit a new cluster: start the other members\n",
+		},
+		{
+			name: "metadata down", reason: "no answer is no permission",
+			console: wait + alone + "neither does metadata at " + packertest.Nowhere + "\n",
+		},
+		{
+			name: "metadata refuses", reason: "neither is an error",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "HTTP 503"},
+			console:  wait + alone + "neither does metadata at META\n",
+		},
+		{
+			name: "single member", reason: "a cluster of one has no peers to ask",
+			env:      "ETCD_INITIAL_CLUSTER=demo-etcd-1=" + own + "\n",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			state:    "new", initial: "demo-etcd-1=" + own,
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
+		},
+		{
+			name: "never started", reason: "the others formed a quorum first",
+			cluster: &cluster{members: []member{{ID: oldID, Name: "demo-etcd-1", PeerURLs: []string{own}}, two, three}},
+			state:   "new", initial: initial,
+			console: ok + "new: the others know this member, and it never started\n",
+		},
+		{
+			name: "disk lost", reason: "remove, add, existing: and the id is not what a float makes of it",
+			cluster: &cluster{members: []member{started(oldID, "demo-etcd-1", own), two, three}},
+			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
+			calls: []string{"member remove 8211f1d0f64f3269", "member add demo-etcd-1 --peer-urls " + own},
+			console: wait + "the disk of this member is lost: removed the old member 8211f1d0f64f3269\n" +
+				wait + "this machine was not a member: added it\n" +
+				ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "disk lost and moved", reason: "the same name at a new address is the same member",
+			cluster: &cluster{members: []member{started(oldID, "demo-etcd-1", "https://127.0.0.1:9"), two, three}},
+			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
+			calls: []string{"member remove 8211f1d0f64f3269", "member add demo-etcd-1 --peer-urls " + own},
+			console: wait + "the disk of this member is lost: removed the old member 8211f1d0f64f3269\n" +
+				wait + "this machine was not a member: added it\n" +
+				ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "added before", reason: "an earlier machine was added and died before it started",
+			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, two, three}},
+			state:   "existing", initial: "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3",
+			console: ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "unknown", reason: "a new node of a cluster that runs",
+			cluster: &cluster{members: []member{two, three}},
+			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
+			calls:   []string{"member add demo-etcd-1 --peer-urls " + own},
+			console: wait + "this machine was not a member: added it\n" + ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "another joins too", reason: "etcd wants a name for every URL, and the list has none for it yet",
+			cluster: &cluster{members: []member{
+				{ID: oldID, PeerURLs: []string{own}}, two, {ID: 8, PeerURLs: []string{"P3"}}, {ID: 9, PeerURLs: []string{other}},
+			}},
+			state: "existing", initial: "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3,joining=" + other,
+			console: ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "peers disagree", reason: "one peer missed that this member started: the quorum decides",
+			cluster: &cluster{
+				members: []member{started(oldID, "demo-etcd-1", own), two, three},
+				stale:   []member{{ID: oldID, Name: "demo-etcd-1", PeerURLs: []string{own}}, two, three},
+			},
+			state: "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
+			calls: []string{"member remove 8211f1d0f64f3269", "member add demo-etcd-1 --peer-urls " + own},
+			console: wait + "the disk of this member is lost: removed the old member 8211f1d0f64f3269\n" +
+				wait + "this machine was not a member: added it\n" +
+				ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "quorum knows it as new", reason: "one peer does not know this member yet: the quorum decides",
+			cluster: &cluster{
+				members: []member{{ID: oldID, Name: "demo-etcd-1", PeerURLs: []string{own}}, two, three},
+				stale:   []member{two, three},
+			},
+			state: "new", initial: initial,
+			console: ok + "new: listed and never started\n",
+		},
+		{
+			name: "no quorum", reason: "nothing may be decided by a minority",
+			cluster: &cluster{members: []member{two, three}, refuse: []string{"list"}},
+			console: wait + "cannot list the members: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n",
+		},
+		{
+			name: "remove refused", reason: "the dead member counts until the quorum agrees",
+			cluster: &cluster{members: []member{started(oldID, "demo-etcd-1", own), two, three}, refuse: []string{"remove"}},
+			console: wait + "cannot remove the old member 8211f1d0f64f3269, whose disk is lost: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n",
+		},
+		{
+			name: "add refused", reason: "etcd refuses a new voter while another is down",
+			cluster: &cluster{members: []member{two, three}, refuse: []string{"add"}},
+			console: wait + "cannot add this machine as a member: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n",
+		},
+		{
+			name: "peers of another CA", reason: "somebody is there: permission to begin must not help",
+			cluster: &cluster{members: []member{two, three}}, strangers: true,
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			console:  wait + "a member is there and cannot be asked: P2: curl: (60) …\n",
+		},
+		{
+			name: "own address taken", reason: "two machines of one name must not share a membership",
+			cluster: &cluster{members: []member{two, three}},
+			env:     "ETCD_INITIAL_CLUSTER=demo-etcd-1=P2,demo-etcd-3=P3\n",
+			console: wait + "another machine answers at P2: stop it\n",
+		},
+		{
+			name: "left over without a log", reason: "etcd died at its very first start: its directory is moved, not trusted and not lost",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/snap/db", "first")
+				m.Write(data+"/member/wal.tmp/0.wal", "")
+			},
+			state: "new", initial: initial,
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
+			check: func(t *testing.T, m *packertest.Machine, data string) {
+				if got := m.Read(data+"/member.aside/snap/db") + m.Read(data+"/member/snap/db"); got != "first" {
+					t.Errorf("the left over db is %q, want it in member.aside alone", got)
+				}
+			},
+		},
+		{
+			name: "left over again", reason: "what is moved aside first may be somebody's; the next are etcd's own tries and would fill the disk",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member.aside/snap/db", "first")
+				m.Write(data+"/member/snap/db", "second")
+			},
+			state: "new", initial: initial,
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
+			check: func(t *testing.T, m *packertest.Machine, data string) {
+				if got := m.Read(data+"/member.aside/snap/db") + m.Read(data+"/member/snap/db"); got != "first" {
+					t.Errorf("the left over db is %q, want the first one alone", got)
+				}
+			},
+		},
+		{
+			name: "metrics address given", reason: "the user's own address for metrics wins",
+			env:      "ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:9\n",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			state:    "new", initial: initial,
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
+			check: func(t *testing.T, m *packertest.Machine, _ string) {
+				if strings.Contains(m.Read(m.Run+"/etcd/node.env"), "METRICS") {
+					t.Error("node.env overrules ETCD_LISTEN_METRICS_URLS of etcd.env")
+				}
+			},
+		},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
+			m.Patience(3)
+			m.Identity()
+			m.Cluster(tc.clusterEnv...)
+			ca := packertest.NewCA(t)
+			cert, key := ca.Issue(time.Now().Add(time.Hour))
+			for name, text := range map[string]string{"ca.crt": ca.PEM, "peer.crt": cert, "peer.key": key, "server.crt": cert, "server.key": key} {
+				m.Write(filepath.Join(m.Run, "secrets", name), text)
+			}
+			names := strings.NewReplacer("P2", "https://127.0.0.1:4", "P3", "https://127.0.0.1:5")
+			if tc.cluster != nil {
+				serverCA := ca
+				if tc.strangers {
+					serverCA = packertest.NewCA(t)
+				}
+				urls := [2]string{}
+				for i := range urls {
+					urls[i] = servePeer(t, serverCA, tc.cluster.peer(i == 0))
+				}
+				names = strings.NewReplacer("P2", urls[0], "P3", urls[1])
+				tc.cluster.members = named(names, tc.cluster.members)
+				tc.cluster.stale = named(names, tc.cluster.stale)
+				ctl := httptest.NewServer(tc.cluster.etcdctl())
+				t.Cleanup(ctl.Close)
+				m.Fake("etcdctl", `curl -s -G -o "$0.out" -w '%{http_code}' --data-urlencode "args=$*" `+ctl.URL+` >"$0.code"
+if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 1; fi`)
+			}
+			if tc.metadata != nil {
+				m.Serve(tc.metadata)
+			} else {
+				m.Env = append(m.Env, "PGHA_METADATA="+packertest.Nowhere)
+			}
+			meta := strings.TrimPrefix(m.Env[0], "PGHA_METADATA=")
+			data := filepath.Join(t.TempDir(), "data")
+			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env", "PGHA_ETCD_RUN="+m.Run+"/etcd")
+			m.Write(m.Etc+"/etcd.env", names.Replace("ETCD_DATA_DIR="+data+"\nETCD_INITIAL_CLUSTER="+initial+"\nETCD_INITIAL_CLUSTER_STATE=new\n"+tc.env))
+			if tc.prepare != nil {
+				tc.prepare(t, m, data)
+			}
+
+			got := m.Boot("etcd-join.sh")
+
+			want := names.Replace(strings.ReplaceAll(tc.console, "META", meta))
+			if head, _, cut := strings.Cut(want, "…"); cut && strings.HasPrefix(got.Console, head) && strings.Count(got.Console, "\n") == 1 {
+				want = got.Console // the rest is curl's wording
+			}
+			if diff := cmp.Diff(want, got.Console); diff != "" {
+				t.Errorf("%s: console (-want +got):\n%s\n%s", tc.reason, diff, got.Output)
+			}
+			if tc.cluster != nil {
+				if diff := cmp.Diff(tc.calls, tc.cluster.calls); diff != "" {
+					t.Errorf("%s: changes of membership (-want +got):\n%s", tc.reason, diff)
+				}
+			}
+			env := ""
+			if tc.state != "" {
+				env = "ETCD_NAME=demo-etcd-1\nETCD_LISTEN_PEER_URLS=https://127.0.0.1:2380\n" +
+					"ETCD_LISTEN_CLIENT_URLS=https://127.0.0.1:2379,https://127.0.0.1:2379\n"
+				if !strings.Contains(tc.env, "METRICS") {
+					env += "ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381\n"
+				}
+				env += "ETCD_INITIAL_ADVERTISE_PEER_URLS=" + own + "\nETCD_ADVERTISE_CLIENT_URLS=" + client + "\n"
+			}
+			if tc.initial != "" {
+				env += "ETCD_INITIAL_CLUSTER_STATE=" + tc.state + "\nETCD_INITIAL_CLUSTER=" + names.Replace(tc.initial) + "\n"
+			}
+			if diff := cmp.Diff(env, m.Read(m.Run+"/etcd/node.env")); diff != "" {
+				t.Errorf("%s: node.env (-want +got):\n%s", tc.reason, diff)
+			}
+			if started := got.Status == 0; started != (tc.state != "") {
+				t.Errorf("%s: status %d", tc.reason, got.Status)
+			}
+			if tc.state != "" && m.Slept() != "" {
+				t.Errorf("%s: slept %s s without a reason to wait", tc.reason, m.Slept())
+			}
+			if tc.check != nil {
+				tc.check(t, m, data)
+			}
+		})
+	}
+}
+
+// servePeer is a member's peer port: like etcd's, it offers HTTP/2 and does not
+// speak it.
+func servePeer(t *testing.T, ca *packertest.CA, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.TLS = ca.ServerConfig()
+	s.TLS.NextProtos = []string{"h2", "http/1.1"}
+	s.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func named(names *strings.Replacer, members []member) []member {
+	var all []member
+	for _, m := range members {
+		m.PeerURLs = []string{names.Replace(m.PeerURLs[0])}
+		all = append(all, m)
+	}
+	return all
+}
+
+// A peer that answers with anything but a member list is a peer all the same.
+func TestJoinStrangeAnswers(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		handler      http.HandlerFunc
+		console      string
+	}{
+		{
+			name: "error", reason: "an error is not a member list",
+			handler: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+			console: "a member is there and cannot be asked: PEER answers 500",
+		},
+		{
+			name: "not etcd", reason: "a page is not a member list",
+			handler: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
+			console: "a member is there and cannot be asked: PEER does not answer as etcd does",
+		},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
+			m.Identity()
+			m.Cluster()
+			ca := packertest.NewCA(t)
+			cert, key := ca.Issue(time.Now().Add(time.Hour))
+			for name, text := range map[string]string{"ca.crt": ca.PEM, "peer.crt": cert, "peer.key": key} {
+				m.Write(filepath.Join(m.Run, "secrets", name), text)
+			}
+			peer := servePeer(t, ca, tc.handler)
+			m.Serve(map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"})
+			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env", "PGHA_ETCD_RUN="+m.Run+"/etcd")
+			m.Write(m.Etc+"/etcd.env", "ETCD_DATA_DIR="+m.Run+"/data\nETCD_INITIAL_CLUSTER=demo-etcd-1="+own+",demo-etcd-2="+peer+"\n")
+
+			got := m.Boot("etcd-join.sh")
+
+			want := "demo-etcd-1 etcd-join wait " + strings.ReplaceAll(tc.console, "PEER", peer) + "\n"
+			if diff := cmp.Diff(want, got.Console); diff != "" {
+				t.Errorf("%s: console (-want +got):\n%s\n%s", tc.reason, diff, got.Output)
+			}
+			if diff := cmp.Diff("1 2 4 8 15", m.Slept()); diff != "" {
+				t.Errorf("pauses (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadyCheck(t *testing.T) {
+	tests := []struct {
+		name, reason, env, etcdctl, want string
+		status                           int
+	}{
+		{
+			name: "not started", reason: "etcd-join still waits",
+			want: "etcd has not been started: see what etcd-join says\n", status: 1,
+		},
+		{
+			name: "healthy", reason: "a linearizable read went through",
+			env: "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n", etcdctl: "exit 0",
+			want: "etcd answers at " + client + "\n",
+		},
+		{
+			name: "no quorum", reason: "etcdctl's own words say why", env: "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n",
+			etcdctl: `echo "` + client + ` is unhealthy: failed to commit proposal: context deadline exceeded" >&2
+echo "Error: unhealthy cluster" >&2
+exit 1`,
+			want: client + " is unhealthy: failed to commit proposal: context deadline exceeded\n", status: 1,
+		},
+		{
+			name: "silence", reason: "a reason is given even when etcdctl gives none", env: "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n",
+			etcdctl: "exit 1", want: client + " does not answer\n", status: 1,
+		},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			m := packertest.New(t, "rootfs/usr/lib/pgha")
+			m.Env = append(m.Env, "PGHA_ETCD_RUN="+m.Run+"/etcd")
+			m.Fake("etcdctl", tc.etcdctl)
+			if tc.env != "" {
+				m.Write(m.Run+"/etcd/node.env", tc.env)
+			}
+			got := m.Boot("ready-check.sh")
+			if diff := cmp.Diff(tc.want, got.Output); diff != "" || got.Status != tc.status {
+				t.Errorf("%s: status %d, want %d; output (-want +got):\n%s", tc.reason, got.Status, tc.status, diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,70 @@
+package etcd
+
+import (
+	"strconv"
+	"strings"
+
+	"pgha-gen/generator/role"
+)
+
+// checksums are the SHA-256 sums of the release archives, as other projects
+// that install etcd have them (kubespray's checksums.yml, distributions).
+var checksums = map[string]map[role.Architecture]string{
+	"3.5.15": {
+		role.AMD64: "3f6b48d8c2844699f2b19c1880508ecf63e1489769ed37ebb97495d5cd848a89",
+		role.ARM64: "5aa28b435edb1f22bf6455f754e16a13e3e4eb1ad8fc7c22ad47aa8e722febf2",
+	},
+	"3.5.16": {
+		role.AMD64: "b414b27a5ad05f7cb01395c447c85d3227e3fb1c176e51757a283b817f645ccc",
+		role.ARM64: "8e68c55e6d72b791a9e98591c755af36f6f55aa9eca63767822cd8a3817fdb23",
+	},
+	"3.5.28": {
+		role.AMD64: "e11b6fab2ffbf0a1d6ee8f6227594045a19e0974ec779c42b8b5bb1942b2abe0",
+		role.ARM64: "779a741604d2ff45240b277812f6c300bca71754adfd8de1436a3f2df3a18e67",
+	},
+	"3.5.33": {
+		role.AMD64: "5025b5b24d81a9616b6e284ccd439b9a3df055ef8fdcdc142af3ec8f6a3b3c95",
+		role.ARM64: "0764c5c0acef155f4bfa0487791cc5776adef66315bf16ec0653883bfd463a90",
+	},
+}
+
+// advisory is a defect of etcd that hurts a Patroni cluster.
+type advisory struct {
+	fixed  string // the first version without it
+	defect string
+}
+
+// known is from etcd's CHANGELOG-3.5.md, the worst first.
+var known = []advisory{
+	{"3.5.23", "may renew a revoked lease, so that two nodes believe that they lead"},
+	{"3.5.17", "may apply half a transaction"},
+	{"3.5.28", "lets who reaches it revoke the leader's lease without a login, CVE-2026-33413"},
+	{"3.5.33", "lets who reaches it exhaust its memory, CVE-2026-73500"},
+	{"3.5.30", "refuses a new member while another is down"},
+	{"3.5.24", "forgets that a learner was promoted"},
+}
+
+// advisories are the defects that a version has, in one sentence, with the
+// version that has none; empty if it has none itself.
+func advisories(version string) string {
+	var defects []string
+	newest := version
+	for _, a := range known {
+		if patch(version) < patch(a.fixed) {
+			defects = append(defects, a.defect+" (fixed in "+a.fixed+")")
+		}
+		if patch(newest) < patch(a.fixed) {
+			newest = a.fixed
+		}
+	}
+	if len(defects) == 0 {
+		return ""
+	}
+	return strings.Join(defects, "; ") + " (want " + newest + " or later)"
+}
+
+// patch is the last number of a 3.5.x version.
+func patch(version string) int {
+	n, _ := strconv.Atoi(version[strings.LastIndexByte(version, '.')+1:])
+	return n
+}

@@ -1,0 +1,171 @@
+// Package haproxy is the role of the machines that clients connect to, and that
+// send them to the node which leads, or to the replicas.
+package haproxy
+
+import (
+	"embed"
+	"fmt"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+// Name is the role's key in the spec.
+const Name = "haproxy"
+
+//go:embed bake.sh all:rootfs
+var files embed.FS
+
+// Role is HAProxy's role.
+func Role() *role.Role {
+	return &role.Role{
+		Name:  Name,
+		Doc:   "HAProxy: one port to the node that leads, one to the replicas.",
+		Files: files,
+		New:   func(c *role.Cluster) role.Settings { return newSettings(c) },
+	}
+}
+
+// Settings is roles.haproxy in the spec.
+type Settings struct {
+	Version          string            `yaml:"version"`
+	Ports            Ports             `yaml:"ports"`
+	MaxReplicaLag    spec.Size         `yaml:"max_replica_lag"`
+	ReplicasFallback Fallback          `yaml:"replicas_fallback"`
+	OnMarkedDown     OnMarkedDown      `yaml:"on_marked_down"`
+	MaxConnections   int               `yaml:"max_connections"`
+	IdleTimeout      spec.Duration     `yaml:"idle_timeout"`
+	Checks           Check             `yaml:"check"`
+	Global           map[string]string `yaml:"global"`
+	DefaultsSection  map[string]string `yaml:"defaults"`
+	Extra            spec.Text         `yaml:"extra"`
+	Machine          role.Stateless    `yaml:"machine"`
+	Members          []role.Node       `yaml:"nodes,required"`
+}
+
+// Ports are where HAProxy listens.
+type Ports struct {
+	Primary  int `yaml:"primary"`
+	Replicas int `yaml:"replicas"`
+	Stats    int `yaml:"stats"`
+}
+
+// Check is how often the nodes are asked what they are.
+type Check struct {
+	Inter     spec.Duration `yaml:"inter"`
+	FastInter spec.Duration `yaml:"fastinter"`
+	DownInter spec.Duration `yaml:"downinter"`
+	Timeout   spec.Duration `yaml:"timeout"`
+	Rise      int           `yaml:"rise"`
+	Fall      int           `yaml:"fall"`
+}
+
+// Fallback is where readers go when no replica is fit.
+type Fallback string
+
+// The values of Fallback.
+const (
+	ToPrimary Fallback = "primary"
+	ToNobody  Fallback = "none"
+)
+
+// Values are all of them.
+func (Fallback) Values() []string { return []string{string(ToPrimary), string(ToNobody)} }
+
+// OnMarkedDown is what happens to the sessions of a node that is no longer what
+// they want.
+type OnMarkedDown string
+
+// The values of OnMarkedDown.
+const (
+	Shutdown OnMarkedDown = "shutdown" // they end, so clients connect to the right node
+	Keep     OnMarkedDown = "keep"     // readers may finish; those who write never may
+)
+
+// Values are all of them.
+func (OnMarkedDown) Values() []string { return []string{string(Shutdown), string(Keep)} }
+
+func newSettings(c *role.Cluster) *Settings {
+	return &Settings{
+		Ports:            Ports{Primary: 5431, Replicas: 5433, Stats: 8404},
+		MaxReplicaLag:    10 * spec.MiB,
+		ReplicasFallback: ToPrimary,
+		OnMarkedDown:     Shutdown,
+		MaxConnections:   2000,
+		IdleTimeout:      24 * spec.Hour,
+		Checks:           presets[c.Failover],
+		Global:           map[string]string{},
+		DefaultsSection:  map[string]string{},
+		Machine: role.Stateless{
+			Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 2 * spec.GiB,
+			BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
+		},
+	}
+}
+
+// presets never let the old and the new leader both count as up for long: fall
+// is not above rise. Measured with 2.6: a change of leader is followed in
+// 0.7-1.5 s with the first, in up to 6 s with Patroni's own example of 3s.
+var presets = map[role.Failover]Check{
+	role.Fast: {Inter: spec.Second, FastInter: 500 * spec.Millisecond, DownInter: spec.Second,
+		Timeout: 2 * spec.Second, Rise: 2, Fall: 2},
+	role.Balanced: {Inter: 2 * spec.Second, FastInter: 500 * spec.Millisecond, DownInter: spec.Second,
+		Timeout: 3 * spec.Second, Rise: 2, Fall: 2},
+	role.Safe: {Inter: 3 * spec.Second, FastInter: spec.Second, DownInter: 2 * spec.Second,
+		Timeout: 5 * spec.Second, Rise: 3, Fall: 3},
+}
+
+// Nodes implements role.Settings.
+func (s *Settings) Nodes() []role.Node { return s.Members }
+
+// Hardware implements role.Settings.
+func (s *Settings) Hardware() role.Machine { return role.Machine{Stateless: s.Machine} }
+
+// Bake implements role.Settings.
+func (s *Settings) Bake(*role.Cluster) emit.Map {
+	return emit.Map{{Key: "HAPROXY_VERSION", Value: s.Version}}
+}
+
+// Service implements role.Settings. HAProxy shows no certificate to anybody, so
+// all that it needs is the cluster's authority.
+func (s *Settings) Service(*role.Cluster) role.Service {
+	return role.Service{
+		Unit:     "haproxy.service",
+		User:     "haproxy",
+		Requires: []string{"haproxy>=2.4"},
+		Secrets:  []role.Secret{{File: "ca.crt", Kind: role.Authority}},
+		Env:      emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
+	}
+}
+
+// Boot implements role.Settings.
+func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
+	data, err := s.config(c)
+	if err != nil {
+		return nil, err
+	}
+	return &cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Data: data}}}, nil
+}
+
+// Guide implements role.Settings.
+func (s *Settings) Guide(*role.Cluster) role.Guide {
+	readers := "replicas; the leader while no replica is fit"
+	if s.ReplicasFallback == ToNobody {
+		readers = "replicas only"
+	}
+	fast := s.Checks.FastInter
+	seen := s.Checks.Inter + spec.Duration(s.Checks.Fall-1)*fast
+	return role.Guide{
+		Ports: []role.Port{
+			{Number: s.Ports.Primary, For: "clients that write: the node that leads"},
+			{Number: s.Ports.Replicas, For: fmt.Sprintf("clients that read: %s (lag at most %s)", readers, s.MaxReplicaLag)},
+			{Number: s.Ports.Stats, For: "the private network: /metrics for Prometheus, /stats, /health"},
+		},
+		Facts: []role.Fact{
+			{Name: "HAProxy follows a new leader", Value: fmt.Sprintf("within %s of the change (check every %s, then every %s, fall %d, rise %d)",
+				max(seen, s.Checks.DownInter+spec.Duration(s.Checks.Rise-1)*fast), s.Checks.Inter, fast, s.Checks.Fall, s.Checks.Rise)},
+		},
+	}
+}

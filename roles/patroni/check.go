@@ -1,0 +1,381 @@
+package patroni
+
+import (
+	"maps"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+	"pgha-gen/roles/etcd"
+)
+
+var (
+	// A name that needs no quotes anywhere: in SQL, pg_hba.conf, file names,
+	// Lockbox entries.
+	sqlName       = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+	parameterName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
+	packageForm   = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
+	urlForm       = regexp.MustCompile(`^https?://[^\s'"$]+$`)
+)
+
+// reserved parameters are Patroni's (docs/patroni_configuration.rst: never
+// settable) or would undo what pgha-gen promises.
+var reserved = map[string]string{
+	"listen_addresses":          "Patroni sets it from the machine's address",
+	"port":                      "use roles.patroni.port",
+	"cluster_name":              "Patroni sets it from the cluster's name",
+	"hot_standby":               "replicas serve reads, always",
+	"data_directory":            "it is on the data disk",
+	"hba_file":                  "use pg_hba",
+	"ident_file":                "Patroni writes it",
+	"config_file":               "Patroni writes it",
+	"synchronous_standby_names": "Patroni sets it from durability",
+	"primary_conninfo":          "Patroni sets it",
+	"primary_slot_name":         "Patroni sets it",
+	"restore_command":           "use config.postgresql.recovery_conf",
+	"recovery_target_timeline":  "Patroni sets it",
+	"unix_socket_directories":   "Patroni and its scripts expect the default",
+	"ssl":                       "all traffic is TLS",
+	"ssl_cert_file":             "it comes from Lockbox",
+	"ssl_key_file":              "it comes from Lockbox",
+	"ssl_ca_file":               "it comes from Lockbox",
+	"ssl_passphrase_command":    "keys in Lockbox have no passphrase",
+	"password_encryption":       "it is scram-sha-256; MD5 is deprecated",
+	"fsync":                     "off would lose acknowledged commits",
+	"full_page_writes":          "off would corrupt data at a power cut",
+}
+
+// Check implements role.Settings.
+func (s *Settings) Check(c *role.Cluster, at spec.Place) {
+	if c.Part(etcd.Name) == nil {
+		at.Problem("needs etcd (add roles.etcd: Patroni elects its leader there)")
+	}
+	if s.PostgreSQL < 14 || s.PostgreSQL > 18 {
+		at.Key("postgresql").Problem("PostgreSQL %d (want 14 to 18)", s.PostgreSQL)
+	}
+	s.checkPackages(c, at)
+	s.checkTimers(at)
+	s.checkDurability(c, at)
+	s.checkParameters(at.Key("parameters"))
+	s.checkUsers(at)
+	s.checkHBA(at.Key("pg_hba"))
+	s.checkTags(at.Key("nodes"), c.Durability)
+	s.checkConfig(at.Key("config"), "", s.Config)
+	role.CheckPorts(
+		role.PlacedPort{Number: s.Port, At: at.Key("port")},
+		role.PlacedPort{Number: s.RESTPort, At: at.Key("rest_port")})
+	if s.Machine.Preemptible {
+		at.Key("machine").Key("preemptible").Warn("the cloud stops preemptible machines without notice, at least once a day: each time the leader's turn comes, a failover")
+	}
+}
+
+func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
+	for _, p := range []struct{ key, version string }{{"postgresql", s.Packages.PostgreSQL}, {"patroni", s.Packages.Patroni}} {
+		if p.version != "" && !packageForm.MatchString(p.version) {
+			at.Key("packages").Key(p.key).Problem("%q is no Debian version (want one such as 18.6-1.pgdg24.04+2)", p.version)
+		}
+	}
+	if m := s.APT.Mirror; m != "" && !urlForm.MatchString(m) {
+		at.Key("apt").Key("mirror").Problem("%q is no URL (want http:// or https://)", m)
+	}
+	if s.APT.Repository == Distribution && c.Images.Base.Family == "ubuntu-2404-lts" && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" {
+		at.Key("apt").Key("repository").Problem("Ubuntu 24.04 has Patroni 3.2, which does not know PostgreSQL 18 (want pgdg)")
+	}
+	if v := s.Packages.Patroni; v != "" {
+		for _, a := range known {
+			if older(v, a.fixed) {
+				at.Key("packages").Key("patroni").Warn("Patroni %s %s (fixed in %s)", v, a.breaks, a.fixed)
+			}
+		}
+	}
+}
+
+func (s *Settings) checkTimers(at spec.Place) {
+	if s.TTL < 20 || s.TTL > 600 {
+		at.Key("ttl").Problem("ttl %d (Patroni's minimum is 20; want at most 600 s)", s.TTL)
+	}
+	loop, retry := s.LoopWait >= 1 && s.LoopWait <= 600, s.RetryTimeout >= 3 && s.RetryTimeout <= 300
+	if !loop {
+		at.Key("loop_wait").Problem("loop_wait %d (Patroni's minimum is 1; want at most 600 s)", s.LoopWait)
+	}
+	if !retry {
+		at.Key("retry_timeout").Problem("retry_timeout %d (Patroni's minimum is 3; want at most 300 s)", s.RetryTimeout)
+	}
+	if need := s.LoopWait + 2*s.RetryTimeout; s.TTL >= 20 && loop && retry && need > s.TTL {
+		at.Key("ttl").Problem("ttl %d is under loop_wait + 2*retry_timeout = %d + 2*%d (want at least %d: a leader must not lose its lease while it still tries to renew it)",
+			s.TTL, s.LoopWait, s.RetryTimeout, need)
+	}
+	if s.PrimaryStartTimeout < 0 || s.PrimaryStartTimeout > 3600 {
+		at.Key("primary_start_timeout").Problem("%d (want 0, at once, to 3600 s)", s.PrimaryStartTimeout)
+	}
+	if s.MaximumLagOnFailover < spec.MiB/16 {
+		at.Key("maximum_lag_on_failover").Problem("%s (want at least 64kB: a replica is never exactly up to date)", s.MaximumLagOnFailover)
+	}
+}
+
+func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
+	sync, leaders := 0, 0
+	for _, m := range s.Members {
+		if !m.Tags.NoSync && m.Tags.SyncPriority > 0 {
+			sync++
+		}
+		if m.Tags.leads() {
+			leaders++
+		}
+	}
+	switch n := len(s.Members); {
+	case n == 0:
+		return // said already
+	case leaders == 0:
+		at.Key("nodes").Problem("no node may lead (take nofailover, or failover_priority 0, away from two)")
+	case n > 1 && leaders == 1:
+		at.Key("nodes").Warn("only one node may lead: there is no failover (take nofailover, or failover_priority 0, away from another)")
+	case n == 1:
+		at.Key("nodes").Warn("one node: its loss is an outage (want 3)")
+	}
+	if c.Durability == role.Async || len(s.Members) == 0 {
+		return
+	}
+	switch {
+	case sync < 2:
+		at.Key("nodes").Problem("durability %s needs two nodes that may be synchronous, have %d (add nodes, or choose durability async)", c.Durability, sync)
+	case sync == 2 && c.Durability == role.Strict:
+		at.Key("nodes").Warn("durability strict with two synchronous nodes: while either is down, every write waits (want 3)")
+	}
+}
+
+func (s *Settings) checkParameters(at spec.Place) {
+	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
+		here, value := at.Key(name), s.Parameters[name]
+		why, ours := reserved[name]
+		n, number := scalar(value).(int)
+		switch {
+		case ours:
+			here.KeyProblem("cannot be set (%s)", why)
+		case !parameterName.MatchString(name):
+			here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
+		case name == "max_connections" && (!number || n < 10 || n > 262143):
+			here.Problem("want a number of 10 to 262143, have %q", value)
+		case name == "max_wal_senders" && (!number || n < 3):
+			here.Problem("want a number of at least 3, have %q", value)
+		case name == "max_replication_slots" && (!number || n < 4):
+			here.Problem("want a number of at least 4, have %q", value)
+		case name == "wal_level" && value != "replica" && value != "logical":
+			here.Problem("want replica or logical, have %q (replication needs it)", value)
+		}
+	}
+}
+
+func (s *Settings) checkUsers(at spec.Place) {
+	databases := map[string]bool{}
+	for i, d := range s.Databases {
+		here := at.Key("databases").Index(i)
+		checkName(here.Key("name"), d.Name)
+		checkUser(here.Key("owner"), d.Owner)
+		switch {
+		case databases[d.Name]:
+			here.Key("name").Problem("database %q is listed twice (keep one)", d.Name)
+		case slices.Contains([]string{"postgres", "template0", "template1", "all", "replication", "sameuser", "samerole"}, d.Name):
+			here.Key("name").Problem("%q is PostgreSQL's own (choose another name)", d.Name)
+		}
+		databases[d.Name] = true
+	}
+	users := map[string]bool{}
+	for i, u := range s.Users {
+		here := at.Key("users").Index(i)
+		checkUser(here.Key("name"), u.Name)
+		if users[u.Name] {
+			here.Key("name").Problem("user %q is listed twice (keep one)", u.Name)
+		}
+		users[u.Name] = true
+		for j, d := range u.Databases {
+			if !databases[d] {
+				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
+			}
+		}
+		for j, r := range u.MemberOf {
+			checkName(here.Key("member_of").Index(j), r)
+		}
+	}
+}
+
+func checkName(at spec.Place, name string) {
+	if !sqlName.MatchString(name) {
+		at.Problem("%q is no name that needs no quotes (want a to z, 0 to 9 and _, no digit first, at most 63 characters)", name)
+	}
+}
+
+func checkUser(at spec.Place, user string) {
+	checkName(at, user)
+	// No role can be called public or none, quoted or not (gram.y, RoleSpec).
+	if slices.Contains([]string{Superuser, ReplicationUser, RewindUser, "public", "none"}, user) || strings.HasPrefix(user, "pg_") {
+		at.Problem("%q is PostgreSQL's or Patroni's own (choose another name)", user)
+	}
+}
+
+func (s *Settings) checkHBA(at spec.Place) {
+	for i, record := range s.HBA {
+		words := hbaWords(record)
+		here := at.Index(i)
+		switch {
+		case len(words) > 0 && !slices.Contains([]string{"local", "host", "hostssl", "hostnossl"}, words[0]):
+			here.Problem("%q is no type of a pg_hba.conf record (want local or hostssl)", words[0])
+			continue
+		case method(words) == "":
+			here.Problem("%q is no pg_hba.conf record (want type, database, user, address unless local, method)", record)
+			continue
+		}
+		if _, err := emit.HBA(words...); err != nil {
+			here.Problem("%q cannot be read (want each double quote closed, no # outside of them, no comma or backslash at the end)", record)
+			continue
+		}
+		method := method(words)
+		rejects := method == "reject"
+		switch {
+		case (words[0] == "host" || words[0] == "hostnossl") && !rejects:
+			here.Problem("%q lets in connections without TLS (want hostssl)", words[0])
+		case method == "trust":
+			here.Problem("trust lets everybody in without a password (want scram-sha-256)")
+		case method == "md5" || method == "password":
+			here.Problem("%s gives passwords away (want scram-sha-256)", method)
+		case words[0] == "hostssl" && !rejects && slices.Contains([]string{"0.0.0.0/0", "0.0.0.0", "::/0", "::", "all"}, words[3]):
+			here.Warn("%s lets in every address (name the networks of the clients)", words[3])
+		}
+	}
+}
+
+// hbaWords splits a record at its blanks, but for those in double quotes.
+func hbaWords(record string) []string {
+	quoted := false
+	return strings.FieldsFunc(record, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return r == ' ' && !quoted
+	})
+}
+
+// method is the word of a record that says how to authenticate, if it is there.
+func method(words []string) string {
+	i := 4
+	switch {
+	case len(words) > 0 && words[0] == "local":
+		i = 3
+	case len(words) > 4:
+		if _, err := netip.ParseAddr(words[4]); err == nil {
+			i = 5 // the address is followed by its mask
+		}
+	}
+	if i >= len(words) {
+		return ""
+	}
+	return strings.Trim(words[i], `"`) // it means the same in quotes
+}
+
+func (t Tags) leads() bool { return !t.NoFailover && t.FailoverPriority > 0 }
+
+func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
+	names := map[string]bool{}
+	for _, m := range s.Members {
+		names[m.Name] = true
+	}
+	for i, m := range s.Members {
+		tags := at.Index(i).Key("tags")
+		if m.Tags.NoFailover && m.Tags.FailoverPriority > 1 {
+			tags.Key("failover_priority").Problem("%d contradicts nofailover (keep one)", m.Tags.FailoverPriority)
+		}
+		if m.Tags.NoSync && m.Tags.SyncPriority > 1 {
+			tags.Key("sync_priority").Problem("%d contradicts nosync (keep one)", m.Tags.SyncPriority)
+		}
+		if m.Tags.FailoverPriority < 0 {
+			tags.Key("failover_priority").Problem("%d (want 0, never, or more: the highest leads first)", m.Tags.FailoverPriority)
+		}
+		if m.Tags.SyncPriority < 0 {
+			tags.Key("sync_priority").Problem("%d (want 0, never, or more: the highest is chosen first)", m.Tags.SyncPriority)
+		}
+		if durability == role.Quorum && m.Tags.FailoverPriority > 1 && !m.Tags.NoFailover {
+			tags.Key("failover_priority").Warn("Patroni does not honour it with durability quorum (want sync or strict)")
+		}
+		switch from := m.Tags.ReplicateFrom; {
+		case from == "":
+		case from == m.Name:
+			tags.Key("replicatefrom").Problem("a node cannot replicate from itself (name another, or leave it out)")
+		case !names[from]:
+			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
+		}
+	}
+}
+
+// ours are the parts of Patroni's configuration that raw overrides may not
+// touch: who the node is, where its secrets are, what the spec says elsewhere.
+var ours = map[string]string{
+	"name":                                  "it comes from the machine",
+	"scope":                                 "use name",
+	"namespace":                             "etcd is this cluster's own",
+	"tags":                                  "use the node's tags",
+	"etcd":                                  "Patroni speaks to etcd by etcd3",
+	"etcd3":                                 "it follows from roles.etcd",
+	"restapi.listen":                        "it comes from the machine",
+	"restapi.connect_address":               "it comes from the machine",
+	"restapi.certfile":                      "it comes from Lockbox",
+	"restapi.keyfile":                       "it comes from Lockbox",
+	"restapi.cafile":                        "it comes from Lockbox",
+	"restapi.authentication":                "it comes from Lockbox",
+	"postgresql.listen":                     "it comes from the machine",
+	"postgresql.connect_address":            "it comes from the machine",
+	"postgresql.authentication":             "it comes from Lockbox",
+	"postgresql.data_dir":                   "it is on the data disk",
+	"postgresql.pg_hba":                     "use pg_hba",
+	"postgresql.parameters":                 "use parameters",
+	"bootstrap.dcs.ttl":                     "use ttl",
+	"bootstrap.dcs.loop_wait":               "use loop_wait",
+	"bootstrap.dcs.retry_timeout":           "use retry_timeout",
+	"bootstrap.dcs.synchronous_mode":        "use durability",
+	"bootstrap.dcs.synchronous_mode_strict": "use durability",
+	"bootstrap.dcs.postgresql.parameters":   "use parameters",
+	"bootstrap.post_bootstrap":              "it creates the databases and users",
+	"bootstrap.post_init":                   "post_bootstrap creates the databases and users",
+	"bootstrap.users":                       "Patroni 4 ignores it (use users)",
+}
+
+// sections are the top-level keys that Patroni reads (docs/yaml_configuration.rst).
+var sections = []string{"bootstrap", "citus", "ctl", "kubernetes", "log", "postgresql", "restapi", "thread_pool_size", "watchdog"}
+
+// holdsOurs says whether the mapping at path has keys that are ours.
+func holdsOurs(path string) bool {
+	for ours := range ours {
+		if strings.HasPrefix(ours, path+".") {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		here := at.Key(key)
+		full := strings.TrimPrefix(path+"."+key, ".")
+		if why, ok := ours[full]; ok {
+			here.KeyProblem("cannot be set here (%s)", why)
+			continue
+		}
+		if strings.Contains(strings.ToLower(key), "password") {
+			here.KeyProblem("a spec holds no secrets (put it into Lockbox)")
+			continue
+		}
+		if path == "" && !slices.Contains(sections, key) {
+			here.Unknown("section of Patroni's configuration", sections)
+			continue
+		}
+		inner, ok := m[key].(map[string]any)
+		if !ok && holdsOurs(full) {
+			here.Problem("cannot be replaced as a whole (give the keys to change in it)")
+			continue
+		}
+		s.checkConfig(here, full, inner)
+	}
+}

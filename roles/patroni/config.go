@@ -1,0 +1,242 @@
+package patroni
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+	"pgha-gen/roles/etcd"
+)
+
+// haproxy is the role whose machines clients come through. Its package imports
+// this one, so the name is said again here.
+const haproxy = "haproxy"
+
+const secrets = "/run/pgha/secrets/"
+
+// config is /etc/patroni/config.yml. Who the node is, and every password, come
+// as environment at boot, which wins over the file (Patroni's docs,
+// ENVIRONMENT.rst).
+func (s *Settings) config(c *role.Cluster) (emit.Map, error) {
+	hba, err := s.hba(c)
+	if err != nil {
+		return nil, err
+	}
+	config := emit.Map{
+		{Key: "scope", Value: c.Name},
+		{Key: "namespace", Value: "/service/"},
+		{Key: "log", Value: emit.Map{{Key: "level", Value: "INFO"}}},
+		{Key: "etcd3", Value: emit.Map{
+			{Key: "hosts", Value: texts(etcd.Endpoints(c))},
+			{Key: "protocol", Value: "https"},
+			{Key: "cacert", Value: secrets + "ca.crt"},
+			{Key: "cert", Value: secrets + "node.crt"},
+			{Key: "key", Value: secrets + "node.key"},
+		}},
+		{Key: "restapi", Value: emit.Map{
+			{Key: "certfile", Value: secrets + "node.crt"},
+			{Key: "keyfile", Value: secrets + "node.key"},
+			{Key: "cafile", Value: secrets + "ca.crt"},
+			// Reading needs no client certificate, so HAProxy needs none; what
+			// changes something needs one, a password, and to be a member.
+			{Key: "verify_client", Value: "optional"},
+			{Key: "allowlist_include_members", Value: true},
+			{Key: "allowlist", Value: []any{"127.0.0.1"}},
+			{Key: "authentication", Value: emit.Map{{Key: "username", Value: RESTUser}}},
+			{Key: "server_tokens", Value: "ProductOnly"},
+		}},
+		{Key: "ctl", Value: emit.Map{
+			{Key: "cacert", Value: secrets + "ca.crt"},
+			{Key: "certfile", Value: secrets + "node.crt"},
+			{Key: "keyfile", Value: secrets + "node.key"},
+		}},
+		{Key: "bootstrap", Value: emit.Map{
+			{Key: "dcs", Value: s.dcs(c)},
+			{Key: "initdb", Value: s.initdb()},
+			{Key: "post_bootstrap", Value: "/usr/lib/pgha/post-bootstrap.sh"},
+		}},
+		{Key: "postgresql", Value: emit.Map{
+			{Key: "bin_dir", Value: fmt.Sprintf("/usr/lib/postgresql/%d/bin", s.PostgreSQL)},
+			{Key: "data_dir", Value: s.dataDir()},
+			{Key: "pgpass", Value: "/run/patroni/pgpass"},
+			{Key: "use_unix_socket", Value: true},
+			{Key: "authentication", Value: emit.Map{
+				{Key: "superuser", Value: login(Superuser)},
+				{Key: "replication", Value: login(ReplicationUser)},
+				{Key: "rewind", Value: login(RewindUser)},
+			}},
+			{Key: "create_replica_methods", Value: []any{"basebackup"}},
+			{Key: "basebackup", Value: []any{emit.Map{{Key: "checkpoint", Value: "fast"}}}},
+			{Key: "remove_data_directory_on_rewind_failure", Value: s.RecloneOnRewindFailure},
+			{Key: "remove_data_directory_on_diverged_timelines", Value: s.RecloneOnRewindFailure},
+			{Key: "parameters", Value: emit.Map{
+				{Key: "ssl", Value: true},
+				{Key: "ssl_ca_file", Value: secrets + "ca.crt"},
+				{Key: "ssl_cert_file", Value: secrets + "node.crt"},
+				{Key: "ssl_key_file", Value: secrets + "node.key"},
+				{Key: "ssl_min_protocol_version", Value: "TLSv1.2"},
+				{Key: "password_encryption", Value: "scram-sha-256"},
+			}},
+			{Key: "pg_hba", Value: texts(hba)},
+		}},
+		{Key: "watchdog", Value: emit.Map{
+			{Key: "mode", Value: string(s.Watchdog)},
+			{Key: "device", Value: "/dev/watchdog"},
+			{Key: "safety_margin", Value: 5},
+		}},
+	}
+	return merge(config, s.Config), nil
+}
+
+func (s *Settings) dataDir() string {
+	return "/var/lib/postgresql/" + strconv.Itoa(s.PostgreSQL) + "/main"
+}
+
+// login is how Patroni connects to the other nodes: verified TLS, always.
+func login(user string) emit.Map {
+	return emit.Map{
+		{Key: "username", Value: user},
+		{Key: "sslmode", Value: "verify-full"},
+		{Key: "sslrootcert", Value: secrets + "ca.crt"},
+	}
+}
+
+// initdb picks the collation that PostgreSQL itself brings (from 17 on): the
+// order of text then does not change with the image's C library.
+func (s *Settings) initdb() []any {
+	options := []any{
+		emit.Map{{Key: "encoding", Value: "UTF8"}},
+		emit.Map{{Key: "locale", Value: "C.UTF-8"}},
+	}
+	if s.PostgreSQL >= 17 {
+		options = append(options,
+			emit.Map{{Key: "locale-provider", Value: "builtin"}},
+			emit.Map{{Key: "builtin-locale", Value: "C.UTF-8"}})
+	}
+	return append(options, "data-checksums")
+}
+
+// dcs is written once, at the bootstrap, and shared by all nodes.
+func (s *Settings) dcs(c *role.Cluster) emit.Map {
+	m := emit.Map{
+		{Key: "ttl", Value: s.TTL},
+		{Key: "loop_wait", Value: s.LoopWait},
+		{Key: "retry_timeout", Value: s.RetryTimeout},
+		{Key: "primary_start_timeout", Value: s.PrimaryStartTimeout},
+		{Key: "maximum_lag_on_failover", Value: int(s.MaximumLagOnFailover)},
+		{Key: "check_timeline", Value: true},
+		// Without it, losing etcd's quorum stops writes on a healthy leader.
+		{Key: "failsafe_mode", Value: true},
+	}
+	switch c.Durability {
+	case role.Async:
+		m = append(m, emit.Pair{Key: "synchronous_mode", Value: false})
+	case role.Sync:
+		m = append(m, emit.Pair{Key: "synchronous_mode", Value: true}, emit.Pair{Key: "synchronous_node_count", Value: 1})
+	case role.Strict:
+		m = append(m, emit.Pair{Key: "synchronous_mode", Value: true}, emit.Pair{Key: "synchronous_mode_strict", Value: true},
+			emit.Pair{Key: "synchronous_node_count", Value: 1})
+	case role.Quorum:
+		m = append(m, emit.Pair{Key: "synchronous_mode", Value: "quorum"}, emit.Pair{Key: "synchronous_node_count", Value: 1})
+	}
+	parameters := s.tuned()
+	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
+		parameters = parameters.Set(key, scalar(s.Parameters[key]))
+	}
+	return append(m, emit.Pair{Key: "postgresql", Value: emit.Map{
+		{Key: "use_pg_rewind", Value: true},
+		{Key: "use_slots", Value: true},
+		{Key: "parameters", Value: parameters},
+	}})
+}
+
+// scalar is a parameter as people wrote it: whole numbers as numbers.
+func scalar(s string) any {
+	if n, err := strconv.Atoi(s); err == nil && strconv.Itoa(n) == s {
+		return n
+	}
+	return s
+}
+
+// hba lets in, over TLS alone, who must get in: the other nodes for replication
+// and rewind, and the application's users, each to its databases, from the
+// clients' networks and from HAProxy, which clients are seen as.
+func (s *Settings) hba(c *role.Cluster) ([]string, error) {
+	var records [][]string
+	add := func(words ...string) { records = append(records, words) }
+	add("local", "all", emit.HBAName(Superuser), "peer")
+	add("local", "all", "all", "scram-sha-256")
+	for _, m := range s.Members {
+		add("hostssl", "replication", emit.HBAName(ReplicationUser), source(c, m.Node), "scram-sha-256")
+		add("hostssl", "postgres", emit.HBAName(RewindUser), source(c, m.Node), "scram-sha-256")
+	}
+	var clients []string
+	for _, n := range c.Nodes(haproxy) {
+		clients = append(clients, source(c, n))
+	}
+	for _, p := range c.Access.Clients {
+		clients = append(clients, p.String())
+	}
+	for _, u := range s.applicationUsers() {
+		for _, d := range u.Databases {
+			for _, client := range clients {
+				add("hostssl", emit.HBAName(d), emit.HBAName(u.Name), client, "scram-sha-256")
+			}
+		}
+	}
+	var lines []string
+	for _, r := range records {
+		line, err := emit.HBA(r...)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	lines = append(lines, s.HBA...)
+	return append(lines, "host all all all reject"), nil
+}
+
+// source is a node as pg_hba.conf wants it: a network of one address, or its
+// name, which PostgreSQL looks up in both directions.
+func source(c *role.Cluster, n role.Node) string {
+	if n.Address.IsValid() {
+		return n.Address.String() + "/32"
+	}
+	return c.FQDN(n.Name)
+}
+
+// merge lays the raw overrides of the spec over our configuration: mappings are
+// merged, everything else is replaced, null removes a key.
+func merge(base emit.Map, over map[string]any) emit.Map {
+	for _, key := range slices.Sorted(maps.Keys(over)) {
+		value := over[key]
+		inner, isMap := value.(map[string]any)
+		i := slices.IndexFunc(base, func(p emit.Pair) bool { return p.Key == key })
+		switch {
+		case i < 0 && value != nil:
+			base = append(base, emit.Pair{Key: key, Value: spec.Encode(value)})
+		case i < 0:
+		case value == nil:
+			base = slices.Delete(base, i, i+1)
+		default:
+			if old, ok := base[i].Value.(emit.Map); ok && isMap {
+				base[i].Value = merge(old, inner)
+			} else {
+				base[i].Value = spec.Encode(value)
+			}
+		}
+	}
+	return base
+}
+
+func texts(list []string) []any {
+	all := make([]any, len(list))
+	for i, s := range list {
+		all[i] = s
+	}
+	return all
+}

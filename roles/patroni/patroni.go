@@ -1,0 +1,383 @@
+// Package patroni is the role of the machines that run PostgreSQL, one of them
+// leading, under Patroni.
+package patroni
+
+import (
+	"embed"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+// Name is the role's key in the spec.
+const Name = "patroni"
+
+// The three users that Patroni works with, each with a password of its own.
+const (
+	Superuser       = "postgres"
+	ReplicationUser = "replication_user"
+	RewindUser      = "rewind_user"
+	RESTUser        = "patroni" // of the REST API's unsafe verbs; no PostgreSQL user
+)
+
+//go:embed bake.sh all:rootfs
+var files embed.FS
+
+// Role is Patroni's role.
+func Role() *role.Role {
+	return &role.Role{
+		Name:  Name,
+		Doc:   "PostgreSQL under Patroni: one node leads, the others follow and are ready to.",
+		Files: files,
+		New:   func(c *role.Cluster) role.Settings { return newSettings(c) },
+	}
+}
+
+// Settings is roles.patroni in the spec.
+type Settings struct {
+	PostgreSQL int      `yaml:"postgresql"`
+	Packages   Packages `yaml:"packages"`
+	APT        APT      `yaml:"apt"`
+	Port       int      `yaml:"port"`
+	RESTPort   int      `yaml:"rest_port"`
+
+	TTL                    int       `yaml:"ttl"`
+	LoopWait               int       `yaml:"loop_wait"`
+	RetryTimeout           int       `yaml:"retry_timeout"`
+	PrimaryStartTimeout    int       `yaml:"primary_start_timeout"`
+	MaximumLagOnFailover   spec.Size `yaml:"maximum_lag_on_failover"`
+	Watchdog               Watchdog  `yaml:"watchdog"`
+	RecloneOnRewindFailure bool      `yaml:"reclone_on_rewind_failure"`
+
+	Workload   Workload          `yaml:"workload"`
+	Parameters map[string]string `yaml:"parameters"`
+	Databases  []Database        `yaml:"databases"`
+	Users      []User            `yaml:"users"`
+	HBA        []string          `yaml:"pg_hba"`
+	Config     map[string]any    `yaml:"config"`
+
+	Machine role.Machine `yaml:"machine"`
+	Members []Node       `yaml:"nodes,required"`
+}
+
+// Packages are exact Debian versions; empty: the newest there is at the bake.
+type Packages struct {
+	PostgreSQL string `yaml:"postgresql"`
+	Patroni    string `yaml:"patroni"`
+}
+
+// APT is where the packages come from.
+type APT struct {
+	Repository Repository `yaml:"repository"`
+	Mirror     string     `yaml:"mirror"`
+}
+
+// Repository is an APT repository that has PostgreSQL and Patroni.
+type Repository string
+
+// The values of Repository.
+const (
+	PGDG         Repository = "pgdg"         // the PostgreSQL project's own
+	Distribution Repository = "distribution" // the base image's
+)
+
+// Values are all of them.
+func (Repository) Values() []string { return []string{string(PGDG), string(Distribution)} }
+
+// Watchdog is whether a node that cannot feed its watchdog is reset.
+type Watchdog string
+
+// The values of Watchdog, as Patroni has them.
+const (
+	WatchdogOff       Watchdog = "off"
+	WatchdogAutomatic Watchdog = "automatic"
+	WatchdogRequired  Watchdog = "required"
+)
+
+// Values are all of them.
+func (Watchdog) Values() []string {
+	return []string{string(WatchdogOff), string(WatchdogAutomatic), string(WatchdogRequired)}
+}
+
+// Database is a database that the bootstrap creates.
+type Database struct {
+	Name  string `yaml:"name,required"`
+	Owner string `yaml:"owner,required"`
+}
+
+// User is an application's user that the bootstrap creates. Its password is
+// the entry password.<name> of the Lockbox secret.
+type User struct {
+	Name      string   `yaml:"name,required"`
+	Databases []string `yaml:"databases"` // beside those that it owns
+	MemberOf  []string `yaml:"member_of"` // such as pg_read_all_data
+}
+
+// Node is a machine with its Patroni tags.
+type Node struct {
+	role.Node
+	Tags Tags `yaml:"tags"`
+}
+
+// Tags are Patroni's, with Patroni's defaults.
+type Tags struct {
+	NoFailover       bool   `yaml:"nofailover"`
+	FailoverPriority int    `yaml:"failover_priority"`
+	NoSync           bool   `yaml:"nosync"`
+	SyncPriority     int    `yaml:"sync_priority"`
+	NoLoadBalance    bool   `yaml:"noloadbalance"`
+	CloneFrom        bool   `yaml:"clonefrom"`
+	NoStream         bool   `yaml:"nostream"`
+	ReplicateFrom    string `yaml:"replicatefrom"`
+}
+
+func defaultTags() Tags { return Tags{FailoverPriority: 1, SyncPriority: 1} }
+
+// Defaults implements spec.Defaulter.
+func (n *Node) Defaults() { n.Tags = defaultTags() }
+
+// Defaults implements spec.Defaulter.
+func (u *User) Defaults() { u.Databases, u.MemberOf = []string{}, []string{} }
+
+func newSettings(c *role.Cluster) *Settings {
+	s := &Settings{
+		PostgreSQL: 18,
+		APT:        APT{Repository: PGDG},
+		Port:       5432,
+		RESTPort:   8008,
+
+		// Patroni's own: 1 MiB, above which a replica is too far behind to lead.
+		MaximumLagOnFailover:   spec.MiB,
+		Watchdog:               WatchdogAutomatic,
+		RecloneOnRewindFailure: true,
+
+		Workload:   OLTP,
+		Parameters: map[string]string{},
+		Databases:  []Database{},
+		Users:      []User{},
+		HBA:        []string{},
+		Config:     map[string]any{},
+		Machine: role.Machine{
+			Stateless: role.Stateless{
+				Platform: "standard-v3", Cores: 4, CoreFraction: 100, Memory: 16 * spec.GiB,
+				BootDisk: role.Disk{Type: role.SSD, Size: 15 * spec.GiB},
+			},
+			DataDisk: role.Disk{Type: role.SSD, Size: 100 * spec.GiB},
+		},
+	}
+	t := presets[c.Failover]
+	s.TTL, s.LoopWait, s.RetryTimeout, s.PrimaryStartTimeout = t.ttl, t.loopWait, t.retryTimeout, t.primaryStart
+	return s
+}
+
+// presets keep loop_wait + 2*retry_timeout <= ttl, and ttl >= 20, Patroni's
+// minimum. primary_start_timeout is how long a crashed PostgreSQL may take to
+// start again before another node takes over; Patroni's own is 300.
+var presets = map[role.Failover]struct{ ttl, loopWait, retryTimeout, primaryStart int }{
+	role.Fast:     {20, 5, 5, 0},
+	role.Balanced: {30, 10, 10, 30},
+	role.Safe:     {60, 10, 20, 120},
+}
+
+// Nodes implements role.Settings.
+func (s *Settings) Nodes() []role.Node {
+	nodes := make([]role.Node, len(s.Members))
+	for i, m := range s.Members {
+		nodes[i] = m.Node
+	}
+	return nodes
+}
+
+// Hardware implements role.Settings.
+func (s *Settings) Hardware() role.Machine { return s.Machine }
+
+// Bake implements role.Settings.
+func (s *Settings) Bake(*role.Cluster) emit.Map {
+	return emit.Map{
+		{Key: "POSTGRESQL_MAJOR", Value: strconv.Itoa(s.PostgreSQL)},
+		{Key: "POSTGRESQL_VERSION", Value: s.Packages.PostgreSQL},
+		{Key: "PATRONI_VERSION", Value: s.Packages.Patroni},
+		{Key: "APT_REPOSITORY", Value: string(s.APT.Repository)},
+		{Key: "APT_MIRROR", Value: s.APT.Mirror},
+	}
+}
+
+// Service implements role.Settings. A node has one certificate, without a
+// common name: for PostgreSQL, for the REST API, and as a client of etcd, which
+// refuses gateway requests of clients with a name once authentication is on.
+func (s *Settings) Service(*role.Cluster) role.Service {
+	secrets := []role.Secret{
+		{File: "ca.crt", Kind: role.Authority},
+		{File: "node.crt", Own: true, Kind: role.Certificate},
+		{File: "node.key", Own: true, Kind: role.Key},
+		{File: "patroni.env", Kind: role.Environment, Variables: []string{
+			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",
+			"PATRONI_REWIND_PASSWORD", "PATRONI_RESTAPI_PASSWORD",
+		}},
+	}
+	for _, u := range s.applicationUsers() {
+		secrets = append(secrets, role.Secret{File: passwordFile(u.Name), Kind: role.Password})
+	}
+	return role.Service{
+		Unit: "patroni.service",
+		User: "postgres",
+		Data: "/var/lib/postgresql",
+		Requires: []string{
+			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
+			"patroni>=4.0.7", // the first that knows PostgreSQL 18
+		},
+		Secrets: secrets,
+		Env: emit.Map{
+			{Key: "PGHA_PGDATA", Value: s.dataDir()},
+			{Key: "PGHA_POSTGRESQL_PORT", Value: s.Port},
+			{Key: "PGHA_REST_PORT", Value: s.RESTPort},
+			{Key: "PGHA_REACHED_BY", Value: s.reachedBy()},
+		},
+	}
+}
+
+// reachedBy says by what the nodes know each other. All by the same: pg_hba.conf
+// and the certificates of verify-full connections must agree with it.
+func (s *Settings) reachedBy() string {
+	for _, m := range s.Members {
+		if !m.Address.IsValid() {
+			return "name"
+		}
+	}
+	return "address"
+}
+
+func passwordFile(user string) string { return "password." + user }
+
+// applicationUsers are the users of the spec and the owners of databases, each
+// once, with all databases that it may connect to.
+func (s *Settings) applicationUsers() []User {
+	var users []User
+	index := map[string]int{}
+	add := func(u User) {
+		i, known := index[u.Name]
+		if !known {
+			i = len(users)
+			index[u.Name] = i
+			users = append(users, User{Name: u.Name, MemberOf: u.MemberOf})
+		}
+		for _, d := range u.Databases {
+			if !slices.Contains(users[i].Databases, d) {
+				users[i].Databases = append(users[i].Databases, d)
+			}
+		}
+	}
+	for _, d := range s.Databases {
+		add(User{Name: d.Owner, Databases: []string{d.Name}})
+	}
+	for _, u := range s.Users {
+		add(u)
+		users[index[u.Name]].MemberOf = u.MemberOf
+	}
+	return users
+}
+
+// Boot implements role.Settings.
+func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
+	main, err := s.config(c)
+	if err != nil {
+		return nil, err
+	}
+	data, err := emit.YAML(main)
+	if err != nil {
+		return nil, err
+	}
+	files := []cloudinit.File{{Path: "/etc/patroni/config.yml", Mode: 0o644, Data: data}}
+	for _, m := range s.Members {
+		tags := m.Tags.patroni()
+		if len(tags) == 0 {
+			continue
+		}
+		data, err := emit.YAML(emit.Map{{Key: "tags", Value: tags}})
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, cloudinit.File{Path: "/etc/patroni/nodes/" + m.Name + ".yml", Mode: 0o644, Data: data})
+	}
+	data, err = emit.JSON(s.databasesFile())
+	if err != nil {
+		return nil, err
+	}
+	files = append(files, cloudinit.File{Path: "/etc/patroni/databases.json", Mode: 0o644, Data: data})
+	return &cloudinit.Config{Files: files}, nil
+}
+
+// patroni are the tags that differ from Patroni's defaults.
+func (t Tags) patroni() emit.Map {
+	m := emit.Map{}
+	for _, tag := range []struct {
+		key string
+		set bool
+	}{
+		{"nofailover", t.NoFailover}, {"nosync", t.NoSync}, {"noloadbalance", t.NoLoadBalance},
+		{"clonefrom", t.CloneFrom}, {"nostream", t.NoStream},
+	} {
+		if tag.set {
+			m = append(m, emit.Pair{Key: tag.key, Value: true})
+		}
+	}
+	d := defaultTags()
+	if t.FailoverPriority != d.FailoverPriority {
+		m = append(m, emit.Pair{Key: "failover_priority", Value: t.FailoverPriority})
+	}
+	if t.SyncPriority != d.SyncPriority {
+		m = append(m, emit.Pair{Key: "sync_priority", Value: t.SyncPriority})
+	}
+	if t.ReplicateFrom != "" {
+		m = append(m, emit.Pair{Key: "replicatefrom", Value: t.ReplicateFrom})
+	}
+	return m
+}
+
+// databasesFile is what post-bootstrap.sh creates.
+func (s *Settings) databasesFile() emit.Map {
+	users, databases := []any{}, []any{}
+	for _, u := range s.applicationUsers() {
+		users = append(users, emit.Map{
+			{Key: "name", Value: u.Name}, {Key: "databases", Value: texts(u.Databases)}, {Key: "member_of", Value: texts(u.MemberOf)},
+		})
+	}
+	for _, d := range s.Databases {
+		databases = append(databases, emit.Map{{Key: "name", Value: d.Name}, {Key: "owner", Value: d.Owner}})
+	}
+	return emit.Map{{Key: "users", Value: users}, {Key: "databases", Value: databases}}
+}
+
+// Guide implements role.Settings.
+func (s *Settings) Guide(c *role.Cluster) role.Guide {
+	// A lost machine's lease runs out between ttl-loop_wait and ttl after its
+	// last renewal; then a replica sees it (at once, by its watch), and promotes
+	// in up to two seconds.
+	lost := fmt.Sprintf("a replica leads after %d to %d s (ttl %d, loop_wait %d)", s.TTL-s.LoopWait, s.TTL+2, s.TTL, s.LoopWait)
+	crash := fmt.Sprintf("restarted in place within %d s, else failover (loop_wait %d, primary_start_timeout %d)",
+		s.LoopWait+s.PrimaryStartTimeout, s.LoopWait, s.PrimaryStartTimeout)
+	if s.PrimaryStartTimeout == 0 {
+		crash = fmt.Sprintf("failover at once: a replica leads after up to %d s (primary_start_timeout 0)", s.LoopWait+2)
+	}
+	return role.Guide{
+		Ports: []role.Port{
+			{Number: s.Port, For: "PostgreSQL: HAProxy, replicas, clients that connect directly (TLS)"},
+			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes (TLS)"},
+		},
+		Facts: []role.Fact{
+			{Name: "leader's machine lost", Value: lost},
+			{Name: "leader's PostgreSQL crashed", Value: crash},
+			{Name: "an acknowledged commit is on", Value: map[role.Durability]string{
+				role.Async:  "the leader's disk only: a failover may lose the last commits",
+				role.Sync:   "the leader and one chosen replica, as long as there is a replica",
+				role.Strict: "the leader and one chosen replica, always: without a replica, writes wait",
+				role.Quorum: "the leader and any one replica, as long as there is a replica",
+			}[c.Durability]},
+		},
+	}
+}

@@ -1,0 +1,111 @@
+package patroni
+
+import (
+	"fmt"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/spec"
+)
+
+// Workload is what the databases are used for; the words are pgtune's.
+type Workload string
+
+// The values of Workload.
+const (
+	Web   Workload = "web"   // many short reads
+	OLTP  Workload = "oltp"  // many short transactions
+	DW    Workload = "dw"    // few long queries over much data
+	Mixed Workload = "mixed" // all of it
+)
+
+// Values are all of them.
+func (Workload) Values() []string {
+	return []string{string(Web), string(OLTP), string(DW), string(Mixed)}
+}
+
+// tuned are PostgreSQL's parameters for the machine and the workload, by
+// pgtune's rules for Linux and SSDs, and those that keep a cluster healthy.
+func (s *Settings) tuned() emit.Map {
+	memory, cores := s.Machine.Memory, s.Machine.Cores
+	connections := map[Workload]int{Web: 200, OLTP: 300, DW: 40, Mixed: 100}[s.Workload]
+	minWAL := map[Workload]spec.Size{Web: spec.GiB, OLTP: 2 * spec.GiB, DW: 4 * spec.GiB, Mixed: spec.GiB}[s.Workload]
+	// pgtune does not know the disk; WAL must not fill a small one.
+	maxWAL := min(4*minWAL, s.Machine.DataDisk.Size/8)
+	minWAL = min(minWAL, maxWAL/2)
+
+	shared := memory / 4
+	maintenance := memory / 16
+	if s.Workload == DW {
+		maintenance = memory / 8
+	}
+	maintenance = min(maintenance, 8*spec.GiB)
+
+	workers := 8
+	if cores >= 4 {
+		workers = cores
+	}
+	// A query may use work_mem several times over; three is pgtune's guess.
+	work := (memory - shared) / spec.Size((s.maxConnections(connections)+workers)*3)
+	if s.Workload == DW || s.Workload == Mixed {
+		work /= 2
+	}
+	work = max(work, 4*spec.MiB)
+
+	p := emit.Map{
+		{Key: "max_connections", Value: connections},
+		{Key: "shared_buffers", Value: megabytes(shared)},
+		{Key: "effective_cache_size", Value: megabytes(memory * 3 / 4)},
+		{Key: "maintenance_work_mem", Value: megabytes(maintenance)},
+		{Key: "work_mem", Value: kilobytes(work)},
+		{Key: "huge_pages", Value: "try"},
+		{Key: "min_wal_size", Value: megabytes(minWAL)},
+		{Key: "max_wal_size", Value: megabytes(maxWAL)},
+		{Key: "checkpoint_completion_target", Value: 0.9},
+		{Key: "checkpoint_timeout", Value: "15min"},
+		{Key: "default_statistics_target", Value: map[bool]int{true: 500, false: 100}[s.Workload == DW]},
+		{Key: "random_page_cost", Value: 1.1},
+		{Key: "effective_io_concurrency", Value: 200},
+		{Key: "max_worker_processes", Value: workers},
+		{Key: "max_parallel_workers", Value: workers},
+		{Key: "max_parallel_workers_per_gather", Value: min((cores+1)/2, 4)},
+		{Key: "max_parallel_maintenance_workers", Value: min((cores+1)/2, 4)},
+		{Key: "jit", Value: s.Workload == DW},
+		{Key: "wal_level", Value: "replica"},
+		{Key: "wal_log_hints", Value: true},
+		{Key: "max_wal_senders", Value: max(10, 2*len(s.Members)+4)},
+		{Key: "max_replication_slots", Value: max(10, 2*len(s.Members)+4)},
+		{Key: "wal_keep_size", Value: "128MB"},
+		// A replica that is gone must not fill the leader's disk with WAL.
+		{Key: "max_slot_wal_keep_size", Value: megabytes(s.Machine.DataDisk.Size / 4)},
+		{Key: "hot_standby_feedback", Value: false},
+		// The cloud drops idle connections after 180 s.
+		{Key: "tcp_keepalives_idle", Value: 60},
+		{Key: "tcp_keepalives_interval", Value: 10},
+		{Key: "tcp_keepalives_count", Value: 6},
+		{Key: "log_line_prefix", Value: "%m [%p] %q%u@%d %h "},
+		{Key: "log_lock_waits", Value: true},
+		{Key: "log_autovacuum_min_duration", Value: "1min"},
+		{Key: "log_temp_files", Value: "64MB"},
+		{Key: "idle_in_transaction_session_timeout", Value: "10min"},
+	}
+	if s.PostgreSQL >= 15 {
+		p = p.Set("wal_compression", "lz4")
+	}
+	if s.PostgreSQL >= 18 {
+		// io_uring is faster where the kernel lets it be, and does not start
+		// where it does not.
+		p = p.Set("io_method", "worker").Set("io_workers", min(max(3, cores/4), 32))
+	}
+	return p
+}
+
+// maxConnections is what the spec asks for, if it does: work_mem depends on it.
+func (s *Settings) maxConnections(tuned int) int {
+	if n, ok := scalar(s.Parameters["max_connections"]).(int); ok && n > 0 {
+		return n
+	}
+	return tuned
+}
+
+func megabytes(s spec.Size) string { return fmt.Sprintf("%dMB", max(s/spec.MiB, 1)) }
+func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 1)) }
