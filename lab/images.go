@@ -1,0 +1,137 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/tree"
+	"pgha-gen/lab/image"
+	"pgha-gen/lab/release"
+	"pgha-gen/roles/etcd"
+	"pgha-gen/roles/patroni"
+)
+
+// Workshop is where the lab makes images, and keeps them for the next run.
+type Workshop struct {
+	Cache      string           // a folder
+	EtcdModule string           // the Go module that pins etcd, lab/etcd of this project
+	Now        func() time.Time // the clock
+	Log        io.Writer        // what the tools say
+}
+
+// suite is the Debian release of the lab's base image: the one that has
+// PostgreSQL 18, Patroni 4.1 and a cloud-init like the cloud's.
+const suite = "forky"
+
+// mirror is where a bake finds the etcd archive. The address is one of
+// loopback's that nobody else uses; it is fixed, since it is part of the recipe.
+const mirror = "127.79.67.68:80"
+
+// Adapt points the bakes of a cluster at what the lab has: etcd as built from
+// its source, and the base image's own PostgreSQL and Patroni. Nothing that a
+// machine is told at boot depends on it.
+func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, error) {
+	archive, err := release.Build(ctx, w.EtcdModule, filepath.Join(w.Cache, "release"))
+	if err != nil {
+		return archive, err
+	}
+	if s, ok := c.Part(etcd.Name).(*etcd.Settings); ok {
+		if s.Version != archive.Version {
+			return archive, fmt.Errorf("the lab has etcd %s, the spec wants %s", archive.Version, s.Version)
+		}
+		s.Artifacts.Etcd = etcd.Artifact{
+			URL:    "http://" + mirror + "/" + filepath.Base(archive.Path),
+			SHA256: archive.SHA256,
+		}
+	}
+	if s, ok := c.Part(patroni.Name).(*patroni.Settings); ok {
+		s.APT.Repository = patroni.Distribution
+	}
+	return archive, nil
+}
+
+// Images bakes the image of each of these roles from the recipes in t, as
+// Generate wrote them after Adapt: role to root folder.
+func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (map[string]string, error) {
+	authority, err := loadAuthority(w.Cache, w.Now())
+	if err != nil {
+		return nil, err
+	}
+	recipes, err := os.MkdirTemp(w.Cache, "recipes-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(recipes)
+	out := filepath.Join(recipes, "out")
+	if err := t.Write(out); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", mirror)
+	if err != nil {
+		return nil, fmt.Errorf("cannot serve etcd to the bakes (does another lab bake now?): %w", err)
+	}
+	server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(archive.Path))), ReadHeaderTimeout: time.Minute}
+	go server.Serve(listener)
+	defer server.Close()
+
+	cache := image.Cache{Dir: w.Cache}
+	base, err := cache.Base(ctx, image.Base{Suite: suite, CAs: [][]byte{authority.pem()}}, w.Log)
+	if err != nil {
+		return nil, err
+	}
+	images := map[string]string{}
+	for _, name := range roles {
+		dir := filepath.Join(out, "packer", name)
+		env, err := bakeEnvironment(filepath.Join(dir, "image.auto.pkrvars.json"))
+		if err != nil {
+			return nil, err
+		}
+		if images[name], err = cache.Bake(ctx, base, image.Recipe{Dir: dir, Env: env}, w.Log); err != nil {
+			return nil, fmt.Errorf("cannot bake %s: %w", name, err)
+		}
+	}
+	return images, nil
+}
+
+// bakeEnvironment is what Packer gives to bake.sh.
+func bakeEnvironment(file string) (map[string]string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var values struct {
+		Environment map[string]string `json:"environment"`
+	}
+	if err := json.Unmarshal(data, &values); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(values.Environment) == 0 {
+		return nil, fmt.Errorf("%s: %w", file, errors.New("no environment for bake.sh"))
+	}
+	return values.Environment, nil
+}
+
+// userData is the user-data of every role, as the cloud would get it.
+func userData(c *role.Cluster) (map[string]string, error) {
+	all := map[string]string{}
+	for _, part := range c.Parts {
+		data, err := generator.UserData(c, part)
+		if err != nil {
+			return nil, err
+		}
+		all[part.Name] = string(data)
+	}
+	return all, nil
+}

@@ -1,0 +1,385 @@
+//go:build linux
+
+// Package lab runs a cluster on one Linux host: the images and the user-data
+// that the cloud would get, on machines that see an emulated cloud.
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/yc"
+	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/machine"
+	"pgha-gen/lab/netns"
+)
+
+// Config is a cluster to run.
+type Config struct {
+	Cluster *role.Cluster
+	Images  map[string]string // role to root folder, as Workshop.Images gives them; only these roles are run
+	State   string            // a folder of this lab alone, not on tmpfs
+	Cache   string            // the Workshop's
+	Name    string            // of the network; at most 8 characters, unique on the host
+	Now     func() time.Time
+}
+
+// Lab is a cluster whose machines are there. They are powered on one by one.
+//
+//	<State>/<node>/        what the machine keeps, and its console.log
+//	<State>/disks/<name>   its data disk: survives the machine, as in the cloud
+type Lab struct {
+	Cloud   *cloud.Cloud
+	Network *netns.Network
+
+	config   Config
+	payloads map[string]secrets.Payload
+	nodes    map[string]*node
+	closers  []func() error
+}
+
+// node is a machine as the lab knows it, on or off.
+type node struct {
+	role.Node
+	role    string
+	part    role.Part
+	id      string
+	port    *netns.Port
+	running *machine.Machine
+	fresh   bool // the next start is a new machine's first
+}
+
+// The cloud's addresses. Lockbox's stands for a public one, out of the range
+// that is kept for documentation.
+var (
+	metadataAddress = netip.MustParseAddr("169.254.169.254")
+	lockboxAddress  = netip.MustParseAddr("198.51.100.1")
+)
+
+const lockboxName = "payload.lockbox.api.cloud.yandex.net"
+
+// New makes the network, the cloud with its secrets, and the machines, all
+// powered off. What it made so far is taken down again if it fails.
+func New(ctx context.Context, config Config) (l *Lab, err error) {
+	l = &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close())
+			l = nil
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(config.State, "disks"), 0o755); err != nil {
+		return nil, err
+	}
+	subnets := subnetsOf(config.Cluster)
+	addresses := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32), netip.PrefixFrom(lockboxAddress, 32)}
+	for _, s := range subnets {
+		addresses = append(addresses, netip.PrefixFrom(gateway(s), 24), netip.PrefixFrom(resolver(s), 24))
+	}
+	if l.Network, err = netns.New(ctx, config.Name, addresses); err != nil {
+		return nil, err
+	}
+	l.closers = append(l.closers, l.Network.Close)
+	if err := l.fillLockbox(); err != nil {
+		return nil, err
+	}
+	if err := l.serve(subnets); err != nil {
+		return nil, err
+	}
+	return l, l.createNodes(ctx)
+}
+
+// subnetsOf are the /24s that the nodes are in.
+func subnetsOf(c *role.Cluster) []netip.Prefix {
+	var all []netip.Prefix
+	seen := map[netip.Prefix]bool{}
+	for _, p := range c.Parts {
+		for _, n := range p.Settings.Nodes() {
+			s := subnet(n)
+			if !seen[s] {
+				seen[s] = true
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}
+
+func subnet(n role.Node) netip.Prefix {
+	return netip.PrefixFrom(n.Address, 24).Masked()
+}
+
+// gateway and resolver are the first two addresses of a subnet, as in the cloud.
+func gateway(s netip.Prefix) netip.Addr  { return s.Addr().Next() }
+func resolver(s netip.Prefix) netip.Addr { return gateway(s).Next() }
+
+// fillLockbox makes the cluster's secrets and puts each role's payload under
+// the id that the spec gives, readable by the nodes' service account alone.
+func (l *Lab) fillLockbox() error {
+	c := l.config.Cluster
+	authority, err := secrets.NewAuthority(c.Name, l.config.Now(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	if l.payloads, err = authority.Payloads(c, l.config.Now()); err != nil {
+		return err
+	}
+	for name, payload := range l.payloads {
+		version := cloud.Version{ID: "e6v" + name}
+		for key, text := range payload {
+			version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
+		}
+		secret := cloud.Secret{Readers: []string{c.Cloud.ServiceAccount}, Versions: []cloud.Version{version}}
+		if err := l.Cloud.PutSecret(c.Secrets.Lockbox[name], secret); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serve opens the cloud's services inside the network.
+func (l *Lab) serve(subnets []netip.Prefix) error {
+	if err := l.Cloud.SetName(lockboxName, lockboxAddress); err != nil {
+		return err
+	}
+	listener, err := l.Network.Listen("tcp", netip.AddrPortFrom(metadataAddress, 80).String())
+	if err != nil {
+		return err
+	}
+	l.background(&http.Server{Handler: l.Cloud.Metadata(), ReadHeaderTimeout: time.Minute}, func(s *http.Server) error {
+		return s.Serve(listener)
+	})
+
+	authority, err := loadAuthority(l.config.Cache, l.config.Now())
+	if err != nil {
+		return err
+	}
+	certificate, err := authority.server(lockboxName, l.config.Now())
+	if err != nil {
+		return err
+	}
+	if listener, err = l.Network.Listen("tcp", netip.AddrPortFrom(lockboxAddress, 443).String()); err != nil {
+		return err
+	}
+	l.background(&http.Server{
+		Handler: l.Cloud.Lockbox(), ReadHeaderTimeout: time.Minute,
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}},
+		// Machines whose power is cut in a handshake are no news.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}, func(s *http.Server) error { return s.ServeTLS(listener, "", "") })
+
+	for _, s := range subnets {
+		address := netip.AddrPortFrom(resolver(s), 53).String()
+		packets, err := l.Network.ListenPacket("udp", address)
+		if err != nil {
+			return err
+		}
+		stream, err := l.Network.Listen("tcp", address)
+		if err != nil {
+			return errors.Join(err, packets.Close())
+		}
+		handler := l.Cloud.DNS(l.config.Cluster.Cloud.Domain)
+		for _, server := range []*dns.Server{{PacketConn: packets, Handler: handler}, {Listener: stream, Handler: handler}} {
+			go server.ActivateAndServe()
+			l.closers = append(l.closers, func() error { return ignoreNotStarted(server.Shutdown()) })
+		}
+	}
+	return nil
+}
+
+func (l *Lab) background(s *http.Server, serve func(*http.Server) error) {
+	go serve(s)
+	l.closers = append(l.closers, s.Close)
+}
+
+// ignoreNotStarted: a lab that is taken down at once may close a server before
+// its goroutine ran; its socket dies with the namespace.
+func ignoreNotStarted(err error) error {
+	if err != nil && strings.Contains(err.Error(), "not started") {
+		return nil
+	}
+	return err
+}
+
+// createNodes does what deploy/create.sh does in the cloud.
+func (l *Lab) createNodes(ctx context.Context) error {
+	c := l.config.Cluster
+	data, err := userData(c)
+	if err != nil {
+		return err
+	}
+	for _, part := range c.Parts {
+		if l.config.Images[part.Name] == "" {
+			continue
+		}
+		for i, n := range part.Settings.Nodes() {
+			if !n.Address.IsValid() {
+				return fmt.Errorf("node %s has no address (the lab does not choose any)", n.Name)
+			}
+			s := subnet(n)
+			port, err := l.Network.Attach(ctx, n.Name, netip.PrefixFrom(n.Address, 24), gateway(s))
+			if err != nil {
+				return err
+			}
+			node := &node{Node: n, role: part.Name, part: part, id: fmt.Sprintf("fhm%s%d", part.Name, i+1), port: port, fresh: true}
+			l.nodes[n.Name] = node
+			attributes := map[string]string{"user-data": data[part.Name]}
+			if part.Settings.Service(c).Founds {
+				attributes["pgha-bootstrap"] = c.Token()
+			}
+			if err := l.Cloud.Put(cloud.Instance{
+				ID: node.id, Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
+				CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
+				ServiceAccountID: c.Cloud.ServiceAccount, Address: n.Address, MAC: port.MAC.String(),
+				Attributes: attributes, Disks: disks(part, c),
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func disks(part role.Part, c *role.Cluster) []cloud.Disk {
+	all := []cloud.Disk{{DeviceName: "boot"}}
+	if part.Settings.Service(c).Data != "" {
+		all = append(all, cloud.Disk{DeviceName: yc.DataDevice})
+	}
+	return all
+}
+
+// Start powers a machine on.
+func (l *Lab) Start(ctx context.Context, name string) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	c := l.config.Cluster
+	config := machine.Config{
+		Name:      name,
+		Root:      l.config.Images[n.role],
+		State:     filepath.Join(l.config.State, name),
+		Fresh:     n.fresh,
+		Namespace: n.port.Path,
+		Now:       l.config.Now,
+		Files: map[string][]byte{
+			// What DHCP writes in the cloud.
+			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Node)), c.Cloud.Domain),
+			// The interface comes with its address; cloud-init shall not set it up.
+			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
+		},
+	}
+	if n.part.Settings.Service(c).Data != "" {
+		config.Disks = []machine.Disk{{
+			Name: yc.DataDevice, Path: l.disk(n.Node), Size: int64(n.part.Settings.Hardware().DataDisk.Size)}}
+	}
+	m, err := machine.Start(ctx, config)
+	if err != nil {
+		return fmt.Errorf("cannot start %s: %w", name, err)
+	}
+	n.running, n.fresh = m, false
+	return nil
+}
+
+// StartAll powers these machines on, all at once; with none named, all.
+func (l *Lab) StartAll(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		names = l.Names()
+	}
+	failures := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { failures[i] = l.Start(ctx, name) })
+	}
+	wg.Wait()
+	return errors.Join(failures...)
+}
+
+// Names are the nodes, in the order of the spec.
+func (l *Lab) Names() []string {
+	var names []string
+	for _, p := range l.config.Cluster.Parts {
+		for _, n := range p.Settings.Nodes() {
+			if l.nodes[n.Name] != nil {
+				names = append(names, n.Name)
+			}
+		}
+	}
+	return names
+}
+
+// Machine is a node's machine as it was last powered on; nil if it never was.
+func (l *Lab) Machine(name string) *machine.Machine {
+	if n := l.nodes[name]; n != nil {
+		return n.running
+	}
+	return nil
+}
+
+// Replace makes a node's next start that of a new machine from the image, as
+// after deploy/create.sh in the cloud: it may found nothing. Without keepDisk
+// its data are lost as well. The node must be off.
+func (l *Lab) Replace(name string, keepDisk bool) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	n.fresh = true
+	if err := l.Cloud.RemoveAttribute(n.id, "pgha-bootstrap"); err != nil {
+		return err
+	}
+	if keepDisk {
+		return nil
+	}
+	return os.Remove(l.disk(n.Node))
+}
+
+// InstanceID is a node's id in the lab's cloud.
+func (l *Lab) InstanceID(name string) string { return l.nodes[name].id }
+
+func (l *Lab) disk(n role.Node) string {
+	return filepath.Join(l.config.State, "disks", yc.DataDisk(n))
+}
+
+func (l *Lab) node(name string) (*node, error) {
+	n := l.nodes[name]
+	if n == nil {
+		return nil, fmt.Errorf("the lab has no node %q (it has %s)", name, strings.Join(l.Names(), ", "))
+	}
+	return n, nil
+}
+
+// Close cuts the power of every machine and takes the cloud and the network
+// down. The state folder stays. It can be called again.
+func (l *Lab) Close() error {
+	names := l.Names()
+	failures := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		if m := l.nodes[name].running; m != nil {
+			wg.Go(func() { failures[i] = m.Close() })
+		}
+	}
+	wg.Wait()
+	for i := len(l.closers) - 1; i >= 0; i-- {
+		failures = append(failures, l.closers[i]())
+	}
+	l.closers = nil
+	return errors.Join(failures...)
+}

@@ -1,0 +1,364 @@
+//go:build linux
+
+// Package machine runs one machine of the lab: a root file system booted by systemd-nspawn, with a console, disks and a plug to pull.
+package machine
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pgha-gen/lab/confine"
+)
+
+const (
+	// stopGrace is what the cloud gives a machine to shut down before its power is cut.
+	stopGrace = 30 * time.Second
+	// settle is how long ending a machine may take once its processes are killed.
+	settle = 15 * time.Second
+)
+
+// Config is a machine to start. Everything it writes is below State, except its disks.
+//
+//	State/upper, work   what the machine changed on its root; kept, so that a machine can be started again
+//	State/root          where the two are mounted, in the machine's own mount namespace only
+//	State/console.log   every console line, with its time; appended
+type Config struct {
+	Name      string            // host name at boot, until the guest sets its own
+	Root      string            // the image: a folder, never written to
+	State     string            // a folder of this machine alone, not on tmpfs
+	Fresh     bool              // forget what an earlier machine in State changed on its root: a new machine from the image
+	Namespace string            // path of its network namespace
+	Disks     []Disk            // attached at boot
+	Files     map[string][]byte // by absolute path; written before each boot: what DHCP would have written
+	Now       func() time.Time  // the clock of the console
+}
+
+// Machine is a machine that was started. It ends when it is powered off or cut, when it powers off or reboots by
+// itself, and when this process dies (systemd-nspawn is then told to shut it down). Disks and State outlive it: a new
+// Start with the same State is the reboot.
+//
+// A power cut ends all processes at once, but what they had written to files is in the host's page cache and
+// survives: data lost for want of fsync is not shown by this lab.
+type Machine struct {
+	console *Console
+	run     *confine.Run
+	loops   []*loop
+	log     *os.File
+	root    *os.File // the image, held locked
+	ended   chan struct{}
+	left    error
+}
+
+var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+
+func (cfg Config) check() error {
+	var errs []error
+	if !nameForm.MatchString(cfg.Name) {
+		errs = append(errs, fmt.Errorf("machine name %q: want a host name of lower case letters, digits and dashes", cfg.Name))
+	}
+	for what, path := range map[string]string{"root": cfg.Root, "state": cfg.State, "namespace": cfg.Namespace} {
+		// overlayfs and systemd-nspawn split their arguments at these
+		if !filepath.IsAbs(path) || strings.ContainsAny(path, ":,\\\n") {
+			errs = append(errs, fmt.Errorf("machine %q: %s %q: want an absolute path without colon, comma and backslash", cfg.Name, what, path))
+		}
+	}
+	for _, d := range cfg.Disks {
+		if !nameForm.MatchString(d.Name) {
+			errs = append(errs, fmt.Errorf("machine %q: disk name %q: want lower case letters, digits and dashes", cfg.Name, d.Name))
+		}
+	}
+	for path := range cfg.Files {
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path {
+			errs = append(errs, fmt.Errorf("machine %q: file %q: want a clean absolute path", cfg.Name, path))
+		}
+	}
+	if cfg.Now == nil {
+		errs = append(errs, fmt.Errorf("machine %q: no clock given", cfg.Name))
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// ID names the machine's cgroup. It follows from State alone, so that a later process finds what an earlier one left.
+func ID(state string) string {
+	return fmt.Sprintf("pgha-machine-%x", sha256.Sum256([]byte(filepath.Clean(state))))[:29]
+}
+
+// Start boots a machine and returns when its init runs; the context bounds that. What boots it needs root.
+// Refused: a State whose machine still runs, a disk that is still held.
+func Start(ctx context.Context, cfg Config) (*Machine, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
+		return nil, err
+	}
+	m := &Machine{ended: make(chan struct{})}
+	if err := m.start(cfg); err != nil {
+		return nil, fmt.Errorf("cannot start machine %q: %w", cfg.Name, errors.Join(err, m.release()))
+	}
+	go func() {
+		defer close(m.ended)
+		<-m.run.Done()
+		m.console.end()
+		m.left = errors.Join(m.run.Left(), m.release())
+	}()
+	if err := m.waitInit(ctx); err != nil {
+		return nil, fmt.Errorf("cannot start machine %q: %w", cfg.Name, errors.Join(err, m.Close()))
+	}
+	return m, nil
+}
+
+func (m *Machine) start(cfg Config) error {
+	var err error
+	if m.log, err = os.OpenFile(filepath.Join(cfg.State, "console.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644); err != nil {
+		return err
+	}
+	m.console = newConsole(cfg.Now, m.log)
+	// A shared lock says that the image is in use, to whoever wants to remove it.
+	if m.root, err = os.Open(cfg.Root); err != nil {
+		return err
+	}
+	if err := unix.Flock(int(m.root.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("root %q is being removed: %w", cfg.Root, err)
+	}
+	args := []string{
+		"systemd-nspawn", "--quiet", "--settings=no", "--register=no", "--keep-unit",
+		"--machine=" + cfg.Name, "--directory=" + filepath.Join(cfg.State, "root"),
+		"--network-namespace-path=" + cfg.Namespace,
+		// What these would copy in or out is the host's; a machine of the cloud does not have it.
+		"--resolv-conf=off", "--timezone=off", "--link-journal=no",
+	}
+	for _, d := range cfg.Disks {
+		l, err := attach(d)
+		if err != nil {
+			return err
+		}
+		m.loops = append(m.loops, l)
+		args = append(args, "--bind="+l.dev.Name()+":/dev/disk/by-id/virtio-"+d.Name)
+	}
+	root := filepath.Join(cfg.State, "root")
+	m.run, err = confine.Start(confine.Config{
+		ID:   ID(cfg.State),
+		Args: append(args, "--boot"),
+		Env: []string{
+			"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", // systemd 258 and later run on nothing else
+			"TERM=dumb",                          // reaches the guest: no colours on the console
+		},
+		Output: m.console,
+		Hide:   []string{confine.NspawnState},
+		Before: func() error {
+			if err := enter(cfg.Namespace); err != nil {
+				return err
+			}
+			if err := mountOverlay(cfg, root); err != nil {
+				return err
+			}
+			return writeFiles(root, cfg.Files)
+		},
+		After: func() error { return unmount(root) },
+	})
+	return err
+}
+
+// enter puts the calling thread, and so systemd-nspawn, into the machine's network namespace. The option for that is
+// not enough: systemd-nspawn mounts the guest's /sys before it follows the option, and the guest would see the host's
+// interfaces in /sys/class/net, where cloud-init looks.
+func enter(namespace string) error {
+	ns, err := os.Open(namespace)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("cannot enter %q: %w", namespace, err)
+	}
+	return nil
+}
+
+// mountOverlay runs when nothing of an earlier machine in State runs any more: its cgroup was found empty.
+func mountOverlay(cfg Config, root string) error {
+	upper, work := filepath.Join(cfg.State, "upper"), filepath.Join(cfg.State, "work")
+	if cfg.Fresh {
+		if err := errors.Join(os.RemoveAll(upper), os.RemoveAll(work)); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{upper, work, root} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	// index=off: with an index, the kernel refuses an upper folder whose image has been baked anew.
+	options := "index=off,lowerdir=" + cfg.Root + ",upperdir=" + upper + ",workdir=" + work
+	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
+		return fmt.Errorf("cannot mount an overlay of %q at %q: %w", cfg.Root, root, err)
+	}
+	return nil
+}
+
+func writeFiles(root string, files map[string][]byte) error {
+	r, err := os.OpenRoot(root) // an image may have a link where the file goes: never write through it to the host
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for path, data := range files {
+		name := strings.TrimPrefix(path, "/")
+		if err := r.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return fmt.Errorf("cannot write %q into the machine: %w", path, err)
+		}
+		if err := r.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("cannot write %q into the machine: %w", path, err)
+		}
+		if err := r.WriteFile(name, data, 0o644); err != nil {
+			return fmt.Errorf("cannot write %q into the machine: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// unmount is not lazy: busy means that something of the machine is left. The kernel frees the namespaces of dead
+// processes a little later than their cgroup.
+func unmount(root string) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := unix.Unmount(root, 0)
+		if err == nil || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // it was never mounted
+			return nil
+		}
+		if wait > time.Second {
+			return fmt.Errorf("cannot unmount %q: %w", root, err)
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (m *Machine) waitInit(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, ready, _ := m.run.Init(); ready {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("its init does not run yet: %w", ctx.Err())
+		case <-m.ended:
+			var said strings.Builder
+			for _, l := range m.console.Lines() {
+				said.WriteString("\n" + l.Text)
+			}
+			return fmt.Errorf("it ended at once: %v%s", m.run.Status(), said.String())
+		}
+	}
+}
+
+// release gives back what only this process holds.
+func (m *Machine) release() error {
+	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	defer cancel()
+	var errs []error
+	for _, l := range m.loops {
+		errs = append(errs, l.detach(ctx))
+	}
+	for _, f := range []*os.File{m.log, m.root} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Console is the machine's serial console, since this Start.
+func (m *Machine) Console() *Console { return m.console }
+
+// Done is closed when the machine has ended and its root and disks are free again.
+func (m *Machine) Done() <-chan struct{} { return m.ended }
+
+// Exec runs a command inside the machine and gives its standard output: for measurements only, the cloud has no such
+// thing. The error carries the command's standard error. Refused: a machine that has ended.
+func (m *Machine) Exec(ctx context.Context, args ...string) ([]byte, error) {
+	pid, ready, _ := m.run.Init()
+	if !ready {
+		return nil, fmt.Errorf("cannot run %q: %w", args, ErrEnded)
+	}
+	enter := []string{"-t", fmt.Sprint(pid), "-m", "-p", "-u", "-i", "-n", "-C", "--"}
+	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"}
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	// nsenter forks to enter the PID namespace: killing it alone would leave the command.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = settle
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return out.Bytes(), fmt.Errorf("%q in the machine: %w: %s", args, err, bytes.TrimSpace(said.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+// ErrCut says that a machine which was told to power off did not, and that its power was cut.
+var ErrCut = errors.New("did not shut down in time, its power was cut")
+
+// PowerOff shuts the machine down as the cloud's stop does: it is asked, and cut when it has not ended after 30
+// seconds or when the context is done. A machine that has ended is no error.
+func (m *Machine) PowerOff(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, stopGrace)
+	defer cancel()
+	if err := m.run.Terminate(); err != nil {
+		return err
+	}
+	select {
+	case <-m.ended:
+		return m.left
+	case <-ctx.Done():
+		return errors.Join(ErrCut, m.PowerCut())
+	}
+}
+
+// PowerCut ends every process of the machine at once and returns when nothing is left: no process, no mount, no
+// loop device. A machine that has ended is no error.
+func (m *Machine) PowerCut() error {
+	// Killing init is killing its PID namespace; systemd-nspawn then ends by itself and tidies up. Killing
+	// systemd-nspawn would leave init running.
+	if pid, _, found := m.run.Init(); found {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	} else if err := m.run.Kill(); err != nil {
+		return err
+	}
+	select {
+	case <-m.ended:
+		return m.left
+	case <-time.After(settle):
+	}
+	if err := m.run.Kill(); err != nil {
+		return err
+	}
+	<-m.ended
+	return m.left
+}
+
+// Close cuts the power of a machine that runs, and tells what could not be cleaned up. It can be called again.
+func (m *Machine) Close() error { return m.PowerCut() }
+
+// Clear ends a machine that a process which is no more has left in this State folder. None there is no error.
+func Clear(ctx context.Context, state string) error { return confine.Clear(ctx, ID(state)) }

@@ -1,0 +1,275 @@
+//go:build linux
+
+// Package netns is the lab's network: a namespace with a bridge, which stands for the cloud, and one namespace for each machine.
+package netns
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"pgha-gen/lab/thread"
+)
+
+const (
+	dir    = "/run/netns" // where ip(8) keeps named namespaces
+	bridge = "br0"
+)
+
+// Network is one network. The host's own network is never touched, and cannot reach this one.
+//
+// All machines hang on one bridge, whatever their subnet; the bridge's namespace holds the gateways' addresses and
+// routes between the subnets, so that zones can be told apart by firewall rules in one place.
+type Network struct {
+	name string
+
+	mu    sync.Mutex
+	ports map[string]*Port
+	made  int // ports ever made: numbers their interfaces
+}
+
+// Port is the end of the wire that a machine is plugged into.
+type Port struct {
+	Machine   string
+	Namespace string // its name, for ip(8)
+	Path      string // its file
+	MAC       net.HardwareAddr
+	Link      string // the other end's interface, on the bridge: down is a pulled cable
+}
+
+// nameForm keeps <network>-<machine> a plain file name.
+var nameForm = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+
+func checkName(what, name string) error {
+	if !nameForm.MatchString(name) {
+		return fmt.Errorf("%s name %q: want lower case letters, digits and dashes", what, name)
+	}
+	return nil
+}
+
+// New makes the network and its cloud side, a namespace of this name, with these addresses on the bridge: each
+// subnet's gateway and resolver, and the metadata address as a /32. Refused: a name whose namespace is there already.
+func New(ctx context.Context, name string, addrs []netip.Prefix) (*Network, error) {
+	if err := checkName("network", name); err != nil {
+		return nil, err
+	}
+	if err := ip(ctx, "netns", "add", name); err != nil {
+		return nil, fmt.Errorf("cannot make network %q: %w", name, err)
+	}
+	n := &Network{name: name, ports: map[string]*Port{}}
+	if err := n.setUp(ctx, addrs); err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot make network %q: %w", name, err), n.Close())
+	}
+	return n, nil
+}
+
+func (n *Network) setUp(ctx context.Context, addrs []netip.Prefix) error {
+	steps := [][]string{
+		{"link", "set", "lo", "up"},
+		{"link", "add", bridge, "type", "bridge"},
+		{"link", "set", bridge, "up"},
+	}
+	for _, a := range addrs {
+		steps = append(steps, []string{"address", "add", a.String(), "dev", bridge})
+	}
+	for _, s := range steps {
+		if err := ip(ctx, append([]string{"-n", n.name}, s...)...); err != nil {
+			return err
+		}
+	}
+	// Subnets share the bridge, so a router would tell machines to talk directly: they cannot, they have no route.
+	return n.inside(func() error {
+		for _, setting := range []struct{ path, value string }{
+			{"ip_forward", "1"},
+			{"conf/all/send_redirects", "0"},
+			{"conf/" + bridge + "/send_redirects", "0"},
+		} {
+			if err := os.WriteFile("/proc/sys/net/ipv4/"+setting.path, []byte(setting.value), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Name is the name of the namespace that holds the bridge.
+func (n *Network) Name() string { return n.name }
+
+// Attach makes a namespace for a machine and plugs it into the bridge: eth0, with its address and its default route
+// in place, as a guest without a DHCP client needs it. The MAC address follows from the address, so that a machine
+// made again has the same one. Refused: a machine that is attached already, and a gateway outside of the subnet.
+func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix, gateway netip.Addr) (*Port, error) {
+	if err := checkName("machine", machine); err != nil {
+		return nil, err
+	}
+	if !addr.Addr().Is4() || !addr.Contains(gateway) {
+		return nil, fmt.Errorf("machine %q: want an IPv4 address and a gateway in its subnet, have %q and %q", machine, addr, gateway)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ports[machine] != nil {
+		return nil, fmt.Errorf("machine %q is attached already", machine)
+	}
+	n.made++
+	space := n.name + "-" + machine
+	four := addr.Addr().As4()
+	p := &Port{
+		Machine:   machine,
+		Namespace: space,
+		Path:      filepath.Join(dir, space),
+		MAC:       net.HardwareAddr{0xd0, 0x0d, four[0], four[1], four[2], four[3]},
+		Link:      fmt.Sprintf("port%d", n.made),
+	}
+	if err := ip(ctx, "netns", "add", space); err != nil {
+		return nil, fmt.Errorf("cannot attach machine %q: %w", machine, err)
+	}
+	for _, s := range [][]string{
+		{"-n", n.name, "link", "add", p.Link, "type", "veth", "peer", "name", "eth0", "address", p.MAC.String(), "netns", space},
+		{"-n", n.name, "link", "set", p.Link, "master", bridge, "up"},
+		{"-n", space, "link", "set", "lo", "up"},
+		{"-n", space, "address", "add", addr.String(), "dev", "eth0"},
+		{"-n", space, "link", "set", "eth0", "up"},
+		{"-n", space, "route", "add", "default", "via", gateway.String()},
+	} {
+		if err := ip(ctx, s...); err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot attach machine %q: %w", machine, err), n.unplug(p))
+		}
+	}
+	n.ports[machine] = p
+	return p, nil
+}
+
+// Detach unplugs a machine and removes its namespace. A machine that is not attached is no error.
+func (n *Network) Detach(machine string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.ports[machine]
+	if p == nil {
+		return nil
+	}
+	delete(n.ports, machine)
+	return n.unplug(p)
+}
+
+// unplug cannot be interrupted: half of it is what it is there to prevent. The wire goes first, because a namespace
+// lives on, without its name, as long as a process is in it.
+func (n *Network) unplug(p *Port) error {
+	ctx := context.Background()
+	err := ip(ctx, "-n", n.name, "link", "delete", p.Link)
+	if err != nil && strings.Contains(err.Error(), "Cannot find device") {
+		err = nil
+	}
+	return errors.Join(err, Remove(ctx, p.Namespace))
+}
+
+// Close removes every namespace that the network made. It can be called again.
+func (n *Network) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var errs []error
+	for machine, p := range n.ports {
+		delete(n.ports, machine)
+		errs = append(errs, n.unplug(p))
+	}
+	return errors.Join(append(errs, Remove(context.Background(), n.name))...)
+}
+
+// Listen listens in the namespace of the bridge. The address must be literal: names are not looked up there.
+func (n *Network) Listen(network, address string) (l net.Listener, err error) {
+	err = n.reach(address, func() (err error) { l, err = net.Listen(network, address); return err })
+	return l, err
+}
+
+// ListenPacket is Listen for datagrams.
+func (n *Network) ListenPacket(network, address string) (c net.PacketConn, err error) {
+	err = n.reach(address, func() (err error) { c, err = net.ListenPacket(network, address); return err })
+	return c, err
+}
+
+// Dial connects from the namespace of the bridge. The address must be literal.
+func (n *Network) Dial(ctx context.Context, network, address string) (c net.Conn, err error) {
+	err = n.reach(address, func() (err error) { c, err = new(net.Dialer).DialContext(ctx, network, address); return err })
+	return c, err
+}
+
+// reach refuses names: the net package may look them up, and dial what it found, on other threads, which are in the
+// host's namespace.
+func (n *Network) reach(address string, f func() error) error {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return fmt.Errorf("address %q: want a literal IP address and a port", address)
+	}
+	return n.inside(f)
+}
+
+// inside runs f in the namespace of the bridge.
+func (n *Network) inside(f func() error) error { return in(filepath.Join(dir, n.name), f) }
+
+// in runs f on a thread that is in this namespace. A socket stays in the namespace where it was made.
+func in(path string, f func() error) error {
+	done := make(chan error, 1)
+	thread.Go(func() {
+		done <- func() error {
+			ns, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer ns.Close()
+			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("cannot enter %q: %w", path, err)
+			}
+			return f()
+		}()
+	})
+	return <-done
+}
+
+// Leftovers names the namespaces there are whose name is prefix or begins with prefix and a dash.
+func Leftovers(prefix string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() == prefix || strings.HasPrefix(e.Name(), prefix+"-") {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Remove removes a namespace by its name. One that is not there is no error.
+func Remove(ctx context.Context, name string) error {
+	if err := checkName("namespace", name); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(filepath.Join(dir, name)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return ip(ctx, "netns", "delete", name)
+}
+
+func ip(ctx context.Context, args ...string) error {
+	out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
