@@ -36,21 +36,27 @@ func Schema(roles []*role.Role) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sentence := func(prefix string) func(string) string {
-		return func(path string) string { return sentences[prefix+path] }
+	// What several roles have, such as machine, is explained once.
+	sentence := func(of *role.Role) func(string) string {
+		return func(path string) string {
+			for _, r := range append([]*role.Role{of}, roles...) {
+				if s := sentences["roles."+r.Name+"."+path]; s != "" {
+					return s
+				}
+			}
+			return ""
+		}
 	}
 	c := role.Defaults()
 	properties := emit.Map{}
-	required := []any{}
 	for _, r := range roles {
-		part := spec.Schema(r.New(c), sentence("roles."+r.Name+"."))
+		part := spec.Schema(r.New(c), sentence(r))
 		properties = append(properties, emit.Pair{Key: r.Name, Value: append(emit.Map{{Key: "description", Value: r.Doc}}, part...)})
-		required = append(required, r.Name)
 	}
 	schema := append(emit.Map{
 		{Key: "$schema", Value: "https://json-schema.org/draft/2020-12/schema"},
 		{Key: "title", Value: "pgha.yaml, format " + role.Format},
-	}, spec.Schema(c, sentence(""))...)
+	}, spec.Schema(c, func(path string) string { return sentences[path] })...)
 	for i := range schema {
 		if schema[i].Key != "properties" {
 			continue
@@ -80,7 +86,7 @@ func describe() (map[string]string, error) {
 				at := strings.TrimPrefix(path+"."+k.Value, ".")
 				comment := k.LineComment + v.LineComment
 				comment = strings.TrimSpace(strings.TrimPrefix(comment, "#"))
-				comment = strings.TrimPrefix(comment, "required: ")
+				comment = strings.TrimPrefix(strings.TrimPrefix(comment, "required"), ": ")
 				if comment != "" && sentences[at] == "" {
 					sentences[at] = comment
 				}

@@ -11,17 +11,17 @@ import (
 // The cloud's limits (yandex/cloud/compute/v1/instance_service.proto and the
 // table of quotas and limits of Compute Cloud).
 const (
-	minDisk        = 4 * spec.MiB
-	maxDisk        = 4 * spec.TiB
+	largest        = 4 * spec.TiB  // disk; no platform has more memory
+	leastBoot      = 5 * spec.GiB  // an image has 3 to 4
 	unitReplicated = 93 * spec.GiB // allocation unit of the two fast disk types
 	quotaMachines  = 12            // default; support raises it
-	longestName    = 63
+	longestName    = 58            // a disk's 63, less what the data disk's name adds to the node's
 )
 
 var (
 	// A host name, narrower than the cloud's own pattern: no underscore, which
 	// neither DNS names nor certificates can hold.
-	hostName    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`)
+	hostName    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,56}[a-z0-9])?$`)
 	clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
 	zoneName    = regexp.MustCompile(`^[a-z]{2}[-a-z0-9]*-[a-z]$`)
 	regionName  = regexp.MustCompile(`^[a-z][-a-z0-9]*[a-z0-9]$`)
@@ -36,28 +36,34 @@ var (
 // common part, and what no role can see alone. at is the document's root.
 func (c *Cluster) Check(at spec.Place) {
 	if c.Format != Format {
-		at.Key("format").Problem("this program reads %q, have %q", Format, c.Format)
+		at.Key("format").Problem("unknown format %q (this program reads %s)", c.Format, Format)
 	}
 	if !IsClusterName(c.Name) {
 		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", c.Name)
 	}
 	c.checkCloud(at.Key("cloud"))
 	c.checkAccess(at.Key("access").Key("clients"))
-	c.checkSecrets(at.Key("secrets").Key("lockbox"))
 	c.checkImages(at.Key("images"))
+	if len(c.Parts) == 0 {
+		at.Key("roles").Problem("no role (give at least one)")
+		return
+	}
+	c.checkSecrets(at.Key("secrets").Key("lockbox"))
 	c.checkNodes(at.Key("roles"))
 	for _, p := range c.Parts {
 		here := at.Key("roles").Key(p.Name)
-		p.Settings.Hardware().check(here.Key("machine"), p.Settings.Service(c).Data != "")
+		c.checkMachine(here.Key("machine"), p.Settings.Hardware(), p.Settings.Service(c).Data != "")
 		p.Settings.Check(c, here)
 	}
 }
 
 func (c *Cluster) checkCloud(at spec.Place) {
-	if !regionName.MatchString(c.Cloud.Region) {
+	region := regionName.MatchString(c.Cloud.Region)
+	if !region {
 		at.Key("region").Problem("%q is no region (want one such as ru-central1)", c.Cloud.Region)
 	}
-	if !domainName.MatchString(c.Cloud.Domain) || len(c.Cloud.Domain) > 189 {
+	// What follows from a wrong region by default is not a problem of its own.
+	if (region || at.Key("domain").Given()) && !domainName.MatchString(c.Cloud.Domain) || len(c.Cloud.Domain) > 189 {
 		at.Key("domain").Problem("%q is no DNS domain (want one such as ru-central1.internal)", c.Cloud.Domain)
 	}
 	checkID(at.Key("folder_id"), c.Cloud.FolderID)
@@ -66,18 +72,18 @@ func (c *Cluster) checkCloud(at spec.Place) {
 		checkID(at.Key("security_groups").Index(i), id)
 	}
 	if n := len(c.Cloud.SecurityGroups); n > 5 {
-		at.Key("security_groups").Problem("%d security groups (a network interface has at most 5)", n)
+		at.Key("security_groups").Problem("%d security groups (want at most 5, all that a network interface can have)", n)
 	}
 	if len(c.Cloud.Subnets) == 0 {
 		at.Key("subnets").Problem("no subnet (give one for each zone with nodes, as zone: id)")
 	}
 	for _, zone := range sortedKeys(c.Cloud.Subnets) {
-		if !zoneName.MatchString(zone) {
-			at.Key("subnets").Key(zone).Problem("%q is no availability zone (want one such as ru-central1-a)", zone)
+		switch {
+		case !zoneName.MatchString(zone):
+			at.Key("subnets").Key(zone).KeyProblem("%q is no availability zone (want one such as ru-central1-a)", zone)
 			continue
-		}
-		if !strings.HasPrefix(zone, c.Cloud.Region+"-") {
-			at.Key("subnets").Key(zone).Problem("zone %q is not in region %q", zone, c.Cloud.Region)
+		case region && !strings.HasPrefix(zone, c.Cloud.Region+"-"):
+			at.Key("subnets").Key(zone).KeyProblem("zone %q is not in region %q (its name would start with %s-)", zone, c.Cloud.Region, c.Cloud.Region)
 		}
 		checkID(at.Key("subnets").Key(zone), c.Cloud.Subnets[zone])
 	}
@@ -119,7 +125,7 @@ func (c *Cluster) checkSecrets(at spec.Place) {
 	}
 	for _, role := range sortedKeys(c.Secrets.Lockbox) {
 		if !slices.Contains(known, role) {
-			at.Key(role).Unknown("role", known)
+			at.Key(role).Unknown("role of this cluster", known)
 		}
 	}
 }
@@ -153,15 +159,13 @@ func (c *Cluster) checkImages(at spec.Place) {
 		}
 	}
 	bake := at.Key("bake")
-	if !zoneName.MatchString(i.Bake.Zone) {
+	if (regionName.MatchString(c.Cloud.Region) || bake.Key("zone").Given()) && !zoneName.MatchString(i.Bake.Zone) {
 		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
 	}
 	if i.Bake.SubnetID != "" {
 		checkID(bake.Key("subnet_id"), i.Bake.SubnetID)
 	}
-	if s := i.Bake.DiskSize; s < 5*spec.GiB || s > maxDisk || s%spec.GiB != 0 {
-		bake.Key("disk_size").Problem("%s does not hold an image (want whole gigabytes, 5GB to 4TB)", s)
-	}
+	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
 }
 
 // checkNodes looks at all machines together, whatever their role.
@@ -187,7 +191,7 @@ func (c *Cluster) checkNodes(at spec.Place) {
 			} else {
 				names[n.Name] = here.String()
 			}
-			if _, ok := c.Cloud.Subnets[n.Zone]; !ok {
+			if _, ok := c.Cloud.Subnets[n.Zone]; !ok && len(c.Cloud.Subnets) > 0 {
 				here.Key("zone").Problem("zone %q has no subnet (known from cloud.subnets: %s)", n.Zone, strings.Join(sortedKeys(c.Cloud.Subnets), ", "))
 			}
 			if !n.Address.IsValid() {
@@ -214,40 +218,42 @@ func (c *Cluster) checkNodes(at spec.Place) {
 	}
 }
 
-func (m Machine) check(at spec.Place, data bool) {
+func (c *Cluster) checkMachine(at spec.Place, m Machine, data bool) {
 	if m.Cores < 2 || m.Cores%2 != 0 || m.Cores > 256 {
-		at.Key("cores").Problem("%d cores (the cloud has 2, 4, 6 and so on)", m.Cores)
+		at.Key("cores").Problem("%d cores (want 2, 4, 6 and so on, as the cloud has them)", m.Cores)
 	}
 	if !slices.Contains([]int{5, 20, 50, 100}, m.CoreFraction) {
-		at.Key("core_fraction").Problem("%d per cent of a core (the cloud has 5, 20, 50, 100)", m.CoreFraction)
+		at.Key("core_fraction").Problem("%d per cent of a core (want 5, 20, 50 or 100)", m.CoreFraction)
 	}
-	if m.Memory < spec.GiB || m.Memory%spec.GiB != 0 {
-		at.Key("memory").Problem("%s of memory (want whole gigabytes, at least 1GB)", m.Memory)
-	}
+	checkSize(at.Key("memory"), m.Memory, spec.GiB)
 	if m.Platform == "" || strings.Trim(m.Platform, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		at.Key("platform").Problem("%q is no platform (want one such as standard-v3)", m.Platform)
 	}
-	m.BootDisk.check(at.Key("boot_disk"))
-	if m.BootDisk.Size < 5*spec.GiB {
-		at.Key("boot_disk").Key("size").Problem("%s does not hold the image (want at least 5GB)", m.BootDisk.Size)
+	boot, image := at.Key("boot_disk"), c.Images.Bake.DiskSize
+	m.BootDisk.check(boot, leastBoot)
+	// The cloud refuses a disk that is smaller than the one the image was made on.
+	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest && c.Images.Builder != SSH {
+		boot.Key("size").Problem("%s is under images.bake.disk_size (want at least %s)", size, image)
 	}
 	if data {
-		m.DataDisk.check(at.Key("data_disk"))
-	} else if at.Key("data_disk").Given() {
-		at.Key("data_disk").Problem("these machines keep no data (leave it out)")
+		m.DataDisk.check(at.Key("data_disk"), spec.GiB)
 	}
 }
 
-func (d Disk) check(at spec.Place) {
+func (d Disk) check(at spec.Place, least spec.Size) {
 	at = at.Key("size")
-	switch {
-	case d.Size < minDisk || d.Size > maxDisk:
-		at.Problem("%s is no size of a disk (the cloud has 4MB to 4TB)", d.Size)
-	case d.Size%spec.GiB != 0:
-		at.Problem("%s is not in whole gigabytes (yc takes those)", d.Size)
-	case (d.Type == NonReplicated || d.Type == IOM3) && d.Size%unitReplicated != 0:
-		at.Problem("%s disks come in multiples of 93GB, have %s", d.Type, d.Size)
+	if checkSize(at, d.Size, least) && (d.Type == NonReplicated || d.Type == IOM3) && d.Size%unitReplicated != 0 {
+		at.Problem("%s of %s (that type comes in multiples of 93GB)", d.Size, d.Type)
 	}
+}
+
+// checkSize says whether memory or a disk has a size that the cloud gives.
+func checkSize(at spec.Place, size, least spec.Size) bool {
+	good := size >= least && size <= largest && size%spec.GiB == 0
+	if !good {
+		at.Problem("%s (want whole gigabytes, %s to %s)", size, least, largest)
+	}
+	return good
 }
 
 // CheckPorts reports ports that are no ports, or that two things on the same

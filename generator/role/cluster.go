@@ -126,8 +126,8 @@ func (c *Cluster) Nodes(role string) []Node {
 func (c *Cluster) FQDN(node string) string { return node + "." + c.Cloud.Domain }
 
 // Token tells this cluster from every other, past ones of the same name in
-// other folders included. It marks data disks and is etcd's cluster token; it
-// is no secret.
+// other folders included. It marks data disks, and keeps apart what speaks to
+// each other; it is no secret.
 func (c *Cluster) Token() string {
 	sum := sha256.Sum256([]byte(c.Cloud.FolderID + "/" + c.Name))
 	return c.Name + "-" + hex.EncodeToString(sum[:4])

@@ -57,9 +57,24 @@ type Service struct {
 // Secret is one file below /run/pgha/secrets. Its Lockbox entry is named
 // <node>.<File> if every node has its own, else just File.
 type Secret struct {
-	File string
-	Own  bool // each node has its own
+	File       string
+	Own        bool // each node has its own
+	Kind       SecretKind
+	CommonName string   // of a Certificate; empty: none
+	Variables  []string // of an Environment: each gets a password
 }
+
+// SecretKind says what a secret is, and so how it is made.
+type SecretKind int
+
+// The kinds of secrets. A certificate x.crt always has its key, x.key, beside it.
+const (
+	Authority   SecretKind = iota // the certificate of the cluster's own authority
+	Certificate                   // signed by it, for a server and a client
+	Key                           // the private key of the certificate of the same name
+	Password                      // one password
+	Environment                   // variables with a password each, as systemd reads them
+)
 
 // Node is one machine.
 type Node struct {
@@ -80,12 +95,17 @@ func (n Node) Host(c *Cluster) string {
 // Machine is the virtual hardware of a role's machines. All are alike: any of
 // them may have to do the work of any other.
 type Machine struct {
+	Stateless
+	DataDisk Disk `yaml:"data_disk"`
+}
+
+// Stateless is a machine that keeps no data.
+type Stateless struct {
 	Platform     string    `yaml:"platform"`
 	Cores        int       `yaml:"cores"`
 	CoreFraction int       `yaml:"core_fraction"`
 	Memory       spec.Size `yaml:"memory"`
 	BootDisk     Disk      `yaml:"boot_disk"`
-	DataDisk     Disk      `yaml:"data_disk"`
 	Preemptible  bool      `yaml:"preemptible"`
 }
 

@@ -21,9 +21,6 @@ type Defaulter interface{ Defaults() }
 // Enum is a text type with a fixed set of values; the zero value need not be one.
 type Enum interface{ Values() []string }
 
-// Checker is a text type that knows its own form.
-type Checker interface{ CheckText() error }
-
 // Elsewhere is the type of a field whose part of the document is read by
 // somebody else.
 type Elsewhere struct{}
@@ -37,8 +34,9 @@ type Text string
 //
 // Shapes: structs by yaml tags (`yaml:"name"`, `yaml:"name,required"`, embedded
 // structs inline), slices, string, Text, int, bool, types with UnmarshalText,
-// Enum and Checker types, map[string]string, map[string]any. Other Go types are
-// a mistake of the program and panic.
+// Enum types, map[string]string, map[string]any. Other Go types are a mistake of
+// the program and panic. The document must have no problem of form: what Parse
+// reports is not looked for again.
 func (p Place) Decode(into any) {
 	_, node, depth := p.find()
 	if depth != len(p.path) {
@@ -47,11 +45,14 @@ func (p Place) Decode(into any) {
 	p.decode(node, reflect.ValueOf(into).Elem())
 }
 
-// Keys are the keys of the mapping at p, in file order; none if there is no
-// mapping, which is reported.
+// Keys are the keys of the mapping at p, in file order; none if something else
+// is there, which is reported.
 func (p Place) Keys() []string {
 	_, node, depth := p.find()
 	if depth != len(p.path) {
+		return nil
+	}
+	if p.null(node) {
 		return nil
 	}
 	if node.Kind != yaml.MappingNode {
@@ -60,41 +61,28 @@ func (p Place) Keys() []string {
 	}
 	var keys []string
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if k := node.Content[i]; k.Kind == yaml.ScalarNode && !slices.Contains(keys, k.Value) {
-			keys = append(keys, k.Value)
-		}
+		keys = append(keys, node.Content[i].Value)
 	}
 	return keys
 }
 
 // Unknown reports at the key itself that it is none of the known ones.
 func (p Place) Unknown(what string, known []string) {
-	key, value, _ := p.find()
-	if key == nil {
-		key = value
-	}
-	last := p.path[len(p.path)-1].key
-	text := "unknown " + what
-	if near := nearest(last, known); near != "" {
-		text += " (did you mean " + near + "?)"
+	if near := nearest(p.path[len(p.path)-1].key, known); near != "" {
+		p.KeyProblem("unknown %s (did you mean %s?)", what, near)
 	} else {
-		text += " (known: " + strings.Join(known, ", ") + ")"
+		p.KeyProblem("unknown %s (known: %s)", what, strings.Join(known, ", "))
 	}
-	p.doc.add(key, p.String(), false, text)
 }
 
 func (p Place) decode(n *yaml.Node, v reflect.Value) {
-	if n.Kind == yaml.AliasNode {
-		return // reported already
-	}
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		p.Problem("has no value (give one, or leave the key out)")
+	if _, elsewhere := v.Interface().(Elsewhere); elsewhere {
 		return
 	}
-	switch target := v.Addr().Interface().(type) {
-	case *Elsewhere:
+	if p.null(n) {
 		return
-	case encoding.TextUnmarshaler:
+	}
+	if target, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		p.decodeText(n, v, target)
 		return
 	}
@@ -108,8 +96,8 @@ func (p Place) decode(n *yaml.Node, v reflect.Value) {
 	case reflect.String:
 		p.decodeString(n, v)
 	case reflect.Int:
-		i, err := strconv.Atoi(n.Value)
-		if n.Kind != yaml.ScalarNode || n.Style != 0 || err != nil || n.Value[0] == '+' {
+		i, err := decimal(n.Value)
+		if n.Kind != yaml.ScalarNode || n.Style != 0 || err != nil {
 			p.mismatch("a whole number", n)
 			return
 		}
@@ -125,9 +113,32 @@ func (p Place) decode(n *yaml.Node, v reflect.Value) {
 	}
 }
 
+// null reports a key without a value.
+func (p Place) null(n *yaml.Node) bool {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!null" {
+		return false
+	}
+	p.Problem("has no value (give one, or leave it out)")
+	return true
+}
+
+// decimal reads a number that every reader of YAML takes for the same one: 010
+// is eight to some and ten to others.
+func decimal(s string) (int, error) {
+	i, err := strconv.Atoi(s)
+	if err != nil || strconv.Itoa(i) != s {
+		return 0, strconv.ErrSyntax
+	}
+	return i, nil
+}
+
 func (p Place) decodeText(n *yaml.Node, v reflect.Value, target encoding.TextUnmarshaler) {
 	want := "text"
 	switch target.(type) {
+	case *Size:
+		want = sizeWanted
+	case *Duration:
+		want = durationWanted
 	case *netip.Addr:
 		want = "an IP address such as 10.128.0.11"
 	case *netip.Prefix:
@@ -139,9 +150,10 @@ func (p Place) decodeText(n *yaml.Node, v reflect.Value, target encoding.TextUnm
 	}
 	fresh := reflect.New(v.Type())
 	if err := fresh.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
-		if want != "text" {
+		switch target.(type) {
+		case *netip.Addr, *netip.Prefix: // whose errors speak to programmers
 			p.mismatch(want, n)
-		} else {
+		default:
 			p.Problem("%v", err)
 		}
 		return
@@ -156,11 +168,9 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 	}
 	// What was typed is what is meant: 18, 1.10 and no are text here.
 	_, lines := v.Interface().(Text)
-	for _, r := range n.Value {
-		if unicode.IsControl(r) && !(lines && (r == '\n' || r == '\t')) {
-			p.Problem("want text on one line, have control character %q", r)
-			return
-		}
+	if err := printable(n.Value, lines); err != nil {
+		p.Problem("%v", err)
+		return
 	}
 	fresh := reflect.New(v.Type()).Elem()
 	fresh.SetString(n.Value)
@@ -172,13 +182,21 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 		p.Problem("%s", text)
 		return
 	}
-	if c, ok := fresh.Interface().(Checker); ok {
-		if err := c.CheckText(); err != nil {
-			p.Problem("%v", err)
-			return
+	v.Set(fresh)
+}
+
+// printable refuses the characters that some reader of our files does not take.
+func printable(s string, lines bool) error {
+	for _, r := range s {
+		switch {
+		case lines && (r == '\n' || r == '\t'):
+		case r == '\n':
+			return errors.New("want text on one line, have several")
+		case unicode.IsControl(r) || unicode.Is(unicode.Noncharacter_Code_Point, r):
+			return fmt.Errorf("want text, have the character %U in it", r)
 		}
 	}
-	v.Set(fresh)
+	return nil
 }
 
 func (p Place) decodeSlice(n *yaml.Node, v reflect.Value) {
@@ -205,15 +223,10 @@ func (p Place) decodeMap(n *yaml.Node, v reflect.Value) {
 	m := reflect.MakeMap(v.Type())
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, c := n.Content[i], n.Content[i+1]
-		if k.Kind != yaml.ScalarNode {
-			continue // reported already
-		}
 		at := p.Key(k.Value)
 		value := reflect.New(v.Type().Elem()).Elem()
 		if value.Kind() == reflect.Interface {
-			if x, err := plain(c); err != nil {
-				at.Problem("%v", err)
-			} else if x != nil {
+			if x := at.plain(c); x != nil {
 				value.Set(reflect.ValueOf(x))
 			}
 		} else {
@@ -233,9 +246,6 @@ func (p Place) decodeStruct(n *yaml.Node, v reflect.Value) {
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i].Value
-		if n.Content[i].Kind != yaml.ScalarNode || seen[key] {
-			continue // reported already
-		}
 		seen[key] = true
 		at := p.Key(key)
 		f, ok := lookup(fields, key)
@@ -299,57 +309,45 @@ func names(fields []field) []string {
 }
 
 // plain is a node as nil, string, bool, int, float64, []any or map[string]any.
-func plain(n *yaml.Node) (any, error) {
+func (p Place) plain(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.SequenceNode:
 		list := make([]any, len(n.Content))
 		for i, c := range n.Content {
-			x, err := plain(c)
-			if err != nil {
-				return nil, err
-			}
-			list[i] = x
+			list[i] = p.Index(i).plain(c)
 		}
-		return list, nil
+		return list
 	case yaml.MappingNode:
 		m := map[string]any{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			x, err := plain(n.Content[i+1])
-			if err != nil {
-				return nil, err
-			}
-			m[n.Content[i].Value] = x
+			key := n.Content[i].Value
+			m[key] = p.Key(key).plain(n.Content[i+1])
 		}
-		return m, nil
-	case yaml.AliasNode:
-		return nil, nil // reported already
+		return m
 	}
 	switch n.Tag {
 	case "!!null":
-		return nil, nil
+		return nil
 	case "!!bool":
-		return n.Value == "true" || n.Value == "True" || n.Value == "TRUE", nil
+		return strings.EqualFold(n.Value, "true")
 	case "!!int":
-		i, err := strconv.Atoi(n.Value)
-		if err != nil {
-			return nil, fmt.Errorf("want a decimal number, have %q (quote it if it is text)", n.Value)
+		if i, err := decimal(n.Value); err == nil {
+			return i
 		}
-		return i, nil
+		p.Problem("want a decimal number, have %q (quote it if it is text)", n.Value)
+		return nil
 	case "!!float":
 		f, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil || f-f != 0 {
-			return nil, fmt.Errorf("want a decimal number, have %q (quote it if it is text)", n.Value)
+		if err == nil && f-f == 0 {
+			return f
 		}
-		return f, nil
-	case "!!str", "!!timestamp":
-		for _, r := range n.Value {
-			if unicode.IsControl(r) && r != '\n' && r != '\t' {
-				return nil, fmt.Errorf("control character %q in text", r)
-			}
-		}
-		return n.Value, nil
+		p.Problem("want a decimal number, have %q (quote it if it is text)", n.Value)
+		return nil
 	}
-	return nil, errors.New("a value of type " + n.Tag + " (want text, a number, true or false, a list or a mapping)")
+	if err := printable(n.Value, true); err != nil {
+		p.Problem("%v", err)
+	}
+	return n.Value // a date, too, is what was typed
 }
 
 // mismatch says what was wanted and what is there, in the user's words.
@@ -360,13 +358,17 @@ func (p Place) mismatch(want string, n *yaml.Node) {
 		have = "a list"
 	case yaml.MappingNode:
 		have = "a mapping"
+	default:
+		if n.Style != 0 {
+			have = "the text " + have
+		}
 	}
 	p.Problem("want %s, have %s", want, have)
 }
 
 // nearest is the known word that s was probably meant to be, or "".
 func nearest(s string, known []string) string {
-	best, distance := "", len(s)/3+2
+	best, distance := "", (len(s)+5)/3
 	for _, k := range known {
 		if d := levenshtein.Distance(s, k, nil); d < distance {
 			best, distance = k, d

@@ -5,10 +5,13 @@ package spec
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
@@ -38,31 +41,42 @@ func Parse(name string, src []byte) *Document {
 		return d
 	}
 	d.lines = strings.Split(string(src), "\n")
-	dec := yaml.NewDecoder(bytes.NewReader(src))
-	first, err := next(dec)
+	first, second, err := load(src)
 	switch {
-	case errors.Is(err, io.EOF) || err == nil && len(first.Content) == 0:
-		d.addAt(1, 1, "the file is empty (pgha-gen init writes an example)")
-		return d
 	case err != nil:
 		d.syntax(err)
 		return d
-	}
-	d.root = first.Content[0]
-	second, err := next(dec)
-	switch {
-	case err == nil:
-		d.add(second, "", false, "a second document (a spec is one document: remove what follows ---)")
-	case !errors.Is(err, io.EOF):
-		d.syntax(err)
-	}
-	if d.root.Kind == yaml.ScalarNode && d.root.Tag == "!!null" {
+	case first == nil || first.Content[0].Tag == "!!null" && second == nil:
 		d.addAt(1, 1, "the file is empty (pgha-gen init writes an example)")
-		d.root = &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
+		return d
+	case second != nil:
+		d.add(second, "", false, "a second document (a spec is one: remove the line --- and all on one side of it)")
 		return d
 	}
+	d.root = first.Content[0]
 	d.wellFormed(d.Root(), d.root)
 	return d
+}
+
+// load reads the first two documents; nil stands for one that is not there.
+func load(src []byte) (first, second *yaml.Node, err error) {
+	// yaml.v3 panics on some malformed input that its scanner lets through.
+	defer func() {
+		if recover() != nil {
+			err = errors.New("the parser gives up here")
+		}
+	}()
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	for _, n := range []**yaml.Node{&first, &second} {
+		var next yaml.Node
+		if err := dec.Decode(&next); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, nil, err
+		}
+		*n = &next
+	}
+	return first, second, nil
 }
 
 // Root is the place of the whole document.
@@ -93,7 +107,7 @@ func (d *Document) add(at *yaml.Node, path string, warning bool, text string) {
 		if at.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
 			p.width += 2
 		}
-		p.width = min(p.width, max(utf8.RuneCountInString(p.source)-p.Column+1, 1))
+		p.width = max(min(p.width, utf8.RuneCountInString(p.source)-p.Column+1), 1)
 	}
 	d.found = append(d.found, p)
 }
@@ -102,36 +116,35 @@ func (d *Document) addAt(line, column int, text string) {
 	d.add(&yaml.Node{Line: line, Column: column}, "", false, text)
 }
 
-// next reads one document. yaml.v3 panics on some malformed input that its
-// scanner lets through; here every panic in it means: not YAML.
-func next(dec *yaml.Decoder) (n *yaml.Node, err error) {
-	defer func() {
-		if recover() != nil {
-			n, err = nil, errors.New("not YAML")
-		}
-	}()
-	n = new(yaml.Node)
-	err = dec.Decode(n)
-	return n, err
+var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line \d+: )?`)
+
+// hints say what the YAML library's words nearly always mean.
+var hints = map[string]string{
+	"mapping values are not allowed in this context": " (is the indent wrong, or does a text with a colon want quotes?)",
+	"did not find expected key":                      " (is it indented like its neighbours?)",
+	"did not find expected '-' indicator":            " (is it indented like its neighbours?)",
+	"could not find expected ':'":                    " (a key wants a colon and a blank behind it)",
+	"found unexpected end of stream":                 " (a quote is not closed)",
+	"did not find expected ',' or ']'":               " (a bracket is not closed)",
+	"did not find expected ',' or '}'":               " (a brace is not closed)",
 }
 
-var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
-
+// syntax reports an error of the YAML library. The line that it names is often
+// the one where the mapping around the mistake begins; the line to show is the
+// last of the shortest beginning of the file that gives the same error.
 func (d *Document) syntax(err error) {
-	m := yamlErrorLine.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
-	line, _ := strconv.Atoi(m[1])
-	line = min(max(line, 1), len(d.lines))
-	// The library says "found character that cannot start any token" and may
-	// be a line off; a tab in the indent is what it nearly always means.
-	for l := line; l <= min(line+1, len(d.lines)); l++ {
-		text := d.lines[l-1]
-		indent := text[:len(text)-len(strings.TrimLeft(text, " \t"))]
-		if i := strings.IndexByte(indent, '\t'); i >= 0 {
-			d.addAt(l, i+1, "a tab in the indent (indent with blanks)")
-			return
-		}
+	line := 1 + sort.Search(len(d.lines)-1, func(i int) bool {
+		_, _, e := load([]byte(strings.Join(d.lines[:i+1], "\n")))
+		return e != nil && e.Error() == err.Error()
+	})
+	source := d.lines[line-1]
+	indent := source[:len(source)-len(strings.TrimLeft(source, " \t"))]
+	if i := strings.IndexByte(indent, '\t'); i >= 0 {
+		d.addAt(line, i+1, "a tab in the indent (indent with blanks)")
+		return
 	}
-	d.addAt(line, 1, "not YAML: "+m[2])
+	text := yamlErrorLine.ReplaceAllString(err.Error(), "")
+	d.addAt(line, len(indent)+1, "not YAML: "+text+hints[text])
 }
 
 // notText finds what makes a file something else than UTF-8 text with Unix line
@@ -148,13 +161,13 @@ func notText(src []byte) (text string, line, column int) {
 		r, size := utf8.DecodeRune(src[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return "not UTF-8 text: byte 0x" + strconv.FormatUint(uint64(src[i]), 16) + " (save it as UTF-8)", line, column
+			return fmt.Sprintf("not UTF-8 text: byte 0x%02x (save it as UTF-8)", src[i]), line, column
 		case r == '\r':
 			return "a carriage return (save the file with Unix line ends: LF, not CRLF)", line, column
 		case r == '\n':
 			line, column = line+1, 0
-		case r < ' ' && r != '\t', r == 0x7f:
-			return "not text: control character 0x" + strconv.FormatInt(int64(r), 16), line, column
+		case unicode.IsControl(r) && r != '\t', r == '\u2028', r == '\u2029': // YAML takes some for line ends
+			return fmt.Sprintf("not text: control character %U (remove it)", r), line, column
 		}
 		column++
 		i += size
@@ -162,8 +175,19 @@ func notText(src []byte) (text string, line, column int) {
 	return "", 0, 0
 }
 
+// deepest is how many keys and list items may lead to a value; a spec has nine,
+// and more in raw overrides.
+const deepest = 50
+
 // wellFormed reports what YAML allows and a spec does not.
 func (d *Document) wellFormed(at Place, n *yaml.Node) {
+	if len(at.path) > deepest {
+		d.add(n, "", false, fmt.Sprintf("nested too deep (want at most %d levels)", deepest))
+		return
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		d.add(n, at.String(), false, "tags are not supported (remove "+n.ShortTag()+")")
+	}
 	if n.Anchor != "" || n.Kind == yaml.AliasNode {
 		d.add(n, at.String(), false, "anchors and aliases are not supported (write the value out)")
 	}
@@ -202,6 +226,9 @@ func (d *Document) wellFormed(at Place, n *yaml.Node) {
 		}
 		if k.Anchor != "" {
 			d.add(k, at.Key(k.Value).String(), false, "anchors and aliases are not supported (write the key out)")
+		}
+		if k.Style&yaml.TaggedStyle != 0 {
+			d.add(k, at.Key(k.Value).String(), false, "tags are not supported (remove "+k.ShortTag()+")")
 		}
 		d.wellFormed(at.Key(k.Value), v)
 	}

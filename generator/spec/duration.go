@@ -9,17 +9,19 @@ import (
 // Duration is a time with its unit: 500ms, 2s, 30m, 1h.
 type Duration time.Duration
 
+const durationWanted = "a time such as 500ms, 2s or 30m"
+
 var durationForm = regexp.MustCompile(`^\d{1,9}(ms|s|m|h)$`)
 
 // UnmarshalText refuses numbers without a unit, fractions and compounds: the
-// programs that get the value (HAProxy among them) do not read those.
+// programs that get the value do not read those.
 func (d *Duration) UnmarshalText(text []byte) error {
 	if !durationForm.Match(text) {
-		return fmt.Errorf("want a time such as 500ms, 2s or 30m, have %q", text)
+		return fmt.Errorf("want %s, have %q", durationWanted, text)
 	}
 	t, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("time %q is too long", text)
+		return fmt.Errorf("want a time below 2562048h, have %q", text)
 	}
 	*d = Duration(t)
 	return nil

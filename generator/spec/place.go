@@ -5,7 +5,9 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 
+	"golang.org/x/text/width"
 	"gopkg.in/yaml.v3"
 )
 
@@ -47,19 +49,36 @@ func (p Problem) Excerpt() string {
 	}
 	number := fmt.Sprintf("%5d", p.Line)
 	// Tabs stay tabs above the caret, or it would point at the wrong column.
-	var pad strings.Builder
-	for i, r := range p.source {
-		if len([]rune(p.source[:i])) >= p.Column-1 {
-			break
+	var below strings.Builder
+	column := 1
+	for _, r := range p.source {
+		switch {
+		case column >= p.Column+p.width:
+		case column >= p.Column:
+			below.WriteString(strings.Repeat("^", cells(r)))
+		case r == '\t':
+			below.WriteByte('\t')
+		default:
+			below.WriteString(strings.Repeat(" ", cells(r)))
 		}
-		if r == '\t' {
-			pad.WriteRune('\t')
-		} else {
-			pad.WriteRune(' ')
-		}
+		column++
 	}
-	return fmt.Sprintf("%s | %s\n%s | %s%s\n",
-		number, p.source, strings.Repeat(" ", len(number)), pad.String(), strings.Repeat("^", max(p.width, 1)))
+	if column <= p.Column { // just behind the line's end
+		below.WriteByte('^')
+	}
+	return fmt.Sprintf("%s | %s\n%s | %s\n", number, p.source, strings.Repeat(" ", len(number)), below.String())
+}
+
+// cells is how many columns of a terminal a character takes.
+func cells(r rune) int {
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	if unicode.Is(unicode.Mn, r) {
+		return 0
+	}
+	return 1
 }
 
 // Problems is a list of problems in file order; as an error, one line each.
@@ -112,6 +131,15 @@ func (p Place) down(s step) Place {
 // in parentheses what instead.
 func (p Place) Problem(format string, args ...any) { p.report(false, format, args...) }
 
+// KeyProblem reports that the key itself is wrong, whatever its value.
+func (p Place) KeyProblem(format string, args ...any) {
+	key, value, _ := p.find()
+	if key == nil {
+		key = value
+	}
+	p.doc.add(key, p.String(), false, fmt.Sprintf(format, args...))
+}
+
 // Warn reports something that works and should still be known.
 func (p Place) Warn(format string, args ...any) { p.report(true, format, args...) }
 
@@ -121,16 +149,21 @@ func (p Place) Given() bool {
 	return depth == len(p.path)
 }
 
-// String is the path as people write it: roles.x.nodes[0].zone.
+// String is the path as people write it: roles.x.nodes[0].zone. A key that
+// would be hard to see in it stands in quotes.
 func (p Place) String() string {
 	var b strings.Builder
 	for _, s := range p.path {
 		switch {
 		case s.index >= 0:
 			b.WriteString("[" + strconv.Itoa(s.index) + "]")
+			continue
 		case b.Len() > 0:
-			b.WriteString("." + s.key)
-		default:
+			b.WriteByte('.')
+		}
+		if quoted := strconv.Quote(s.key); quoted != `"`+s.key+`"` || strings.ContainsAny(s.key, " .:[]") {
+			b.WriteString(quoted)
+		} else {
 			b.WriteString(s.key)
 		}
 	}

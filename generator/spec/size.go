@@ -19,18 +19,21 @@ const (
 	TiB Size = 1 << 40
 )
 
+const sizeWanted = "a size such as 512MB or 8GB"
+
 var sizeForm = regexp.MustCompile(`^(\d{1,12}) ?(kB|KB|KiB|MB|MiB|GB|GiB|TB|TiB)$`)
 
-// UnmarshalText refuses numbers without a unit: 8 may be anything.
+// UnmarshalText refuses numbers without a unit, 8 may be anything, and what no
+// int64 holds.
 func (s *Size) UnmarshalText(text []byte) error {
 	m := sizeForm.FindSubmatch(text)
 	if m == nil {
-		return fmt.Errorf("want a size such as 512MB or 8GB, have %q", text)
+		return fmt.Errorf("want %s, have %q", sizeWanted, text)
 	}
 	n, _ := strconv.ParseInt(string(m[1]), 10, 64) // twelve digits fit
 	unit := map[byte]Size{'k': KiB, 'K': KiB, 'M': MiB, 'G': GiB, 'T': TiB}[m[2][0]]
 	if n > math.MaxInt64/int64(unit) {
-		return fmt.Errorf("size %q is too large", text)
+		return fmt.Errorf("want a size below 8388608TB, have %q", text)
 	}
 	*s = Size(n) * unit
 	return nil

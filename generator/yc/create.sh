@@ -7,15 +7,41 @@
 #   sh create.sh formed     once the cluster has formed: take back the permission
 #                           to found it, so that no machine can ever found another
 set -eu
-cd "$(dirname "$0")"
+CDPATH='' cd -- "$(dirname -- "$0")"
 
-command -v yc >/dev/null || {
-	echo "create.sh: yc is not installed (https://yandex.cloud/en/docs/cli)" >&2
-	exit 1
+stop() { # stop STATUS SENTENCE
+	echo "create.sh: $2" >&2
+	exit "$1"
 }
 
-exists() { # exists disk|instance NAME
-	yc compute "$1" get --folder-id "$FOLDER" --name "$2" >/dev/null 2>&1
+case "$# ${1-}" in
+'0 ' | '1 formed') ;;
+*) stop 2 "want no argument, to create the machines, or formed, once the cluster has formed" ;;
+esac
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+
+# list disk|instance: what the folder has, as JSON without blanks. Not knowing
+# it ends the script: a machine that only seems to be lost must not be told
+# that it may found a cluster.
+list() {
+	found=$(yc compute "$1" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
+	case $found in
+	'['*) printf '%s' "$found" | tr -d ' \n' ;;
+	*) stop 1 "yc compute $1 list --format json gave no list" ;;
+	esac
+}
+
+look() {
+	DISKS=$(list disk)
+	INSTANCES=$(list instance)
+}
+
+has() { # has LIST NAME
+	case $1 in
+	*"\"name\":\"$2\""*) ;;
+	*) return 1 ;;
+	esac
 }
 
 # founders TOKEN NODE...: the machines that found the cluster. They may do so
@@ -25,14 +51,14 @@ founders() {
 	shift
 	FOUNDERS=$*
 	for node; do
-		if exists instance "$node"; then FOUNDING=no; fi
+		if has "$INSTANCES" "$node"; then FOUNDING=no; fi
 	done
 }
 
 disk() { # disk NAME ARGUMENT...
 	name=$1
 	shift
-	if exists disk "$name"; then
+	if has "$DISKS" "$name"; then
 		echo "disk $name: there already"
 		return
 	fi
@@ -43,12 +69,12 @@ disk() { # disk NAME ARGUMENT...
 machine() { # machine NAME ARGUMENT...
 	name=$1
 	shift
-	if exists instance "$name"; then
+	if has "$INSTANCES" "$name"; then
 		echo "machine $name: there already"
 		return
 	fi
 	case "$FOUNDING $FOUNDERS " in
-	"yes "*"$name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
+	"yes "*" $name "* | "yes $name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
 	esac
 	echo "machine $name: creating"
 	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null
@@ -56,6 +82,10 @@ machine() { # machine NAME ARGUMENT...
 
 formed() {
 	for node in $FOUNDERS; do
+		if ! has "$INSTANCES" "$node"; then
+			echo "machine $node: not there"
+			continue
+		fi
 		yc compute instance remove-metadata --folder-id "$FOLDER" --name "$node" --keys pgha-bootstrap >/dev/null
 		echo "machine $node: may found no cluster any more"
 	done

@@ -24,38 +24,28 @@ const DataDevice = "data"
 // Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
 // come before the machines that they are for, and are never deleted with them.
 func Create(c *role.Cluster) ([]byte, error) {
+	folder, err := emit.Shell(c.Cloud.FolderID)
+	if err != nil {
+		return nil, fmt.Errorf("cloud.folder_id: %w", err)
+	}
 	var b bytes.Buffer
 	b.Write(functions)
 	var failed error
 	line := func(words ...string) {
-		s, err := emit.Shell(words...)
+		s, err := command(words)
 		if err != nil && failed == nil {
 			failed = err
 		}
 		b.WriteString(s + "\n")
 	}
-	b.WriteString("\n")
-	folder, err := emit.Shell(c.Cloud.FolderID)
-	if err != nil {
-		return nil, err
-	}
-	b.WriteString("FOLDER=" + folder + "\n")
-	founders := []string{"founders", c.Token()}
-	for _, p := range c.Parts {
-		if !p.Settings.Service(c).Founds {
-			continue
-		}
-		for _, n := range p.Settings.Nodes() {
-			founders = append(founders, n.Name)
-		}
-	}
-	line(founders...)
+	b.WriteString("\nFOLDER=" + folder + "\nlook\n")
+	line(append([]string{"founders", c.Token()}, founders(c)...)...)
 	b.WriteString("if [ \"${1-}\" = formed ]; then formed; fi\n")
 	for _, p := range c.Parts {
-		b.WriteString("\n")
 		hardware := p.Settings.Hardware()
 		data := p.Settings.Service(c).Data != ""
 		for _, n := range p.Settings.Nodes() {
+			b.WriteString("\n")
 			if data {
 				line("disk", DataDisk(n), "--zone", n.Zone,
 					"--type", string(hardware.DataDisk.Type), "--size", gigabytes(hardware.DataDisk.Size),
@@ -64,7 +54,42 @@ func Create(c *role.Cluster) ([]byte, error) {
 			line(append([]string{"machine", n.Name}, arguments(c, p, n, data)...)...)
 		}
 	}
-	return b.Bytes(), failed
+	if failed != nil {
+		return nil, failed
+	}
+	return b.Bytes(), nil
+}
+
+// founders are the names of the machines that found the cluster.
+func founders(c *role.Cluster) (names []string) {
+	for _, p := range c.Parts {
+		if !p.Settings.Service(c).Founds {
+			continue
+		}
+		for _, n := range p.Settings.Nodes() {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
+// command is a command in the shell, every option on a line of its own.
+func command(words []string) (string, error) {
+	var b strings.Builder
+	for i, w := range words {
+		quoted, err := emit.Shell(w)
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case strings.HasPrefix(w, "--"):
+			b.WriteString(" \\\n\t")
+		case i > 0:
+			b.WriteString(" ")
+		}
+		b.WriteString(quoted)
+	}
+	return b.String(), nil
 }
 
 // DataDisk is the name of a node's data disk in the cloud.

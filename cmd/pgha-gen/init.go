@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"pgha-gen/generator"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init [NAME]",
+		Short: "Write a commented pgha.yaml to start from",
+		Long: `Write pgha.yaml for a cluster of the given name (demo, if none is given) into
+the current folder: every key with its default and a sentence. A file that is
+there already is left alone.`,
+		Args:              oneArgument("name"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(_ *cobra.Command, args []string) error {
+			name := "demo"
+			if len(args) == 1 {
+				name = args[0]
+			}
+			text, err := generator.Example(name)
+			if err != nil {
+				return usageError{err}
+			}
+			file, err := os.OpenFile(defaultSpec, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+			if errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("%s is there already (move it away to start anew)", defaultSpec)
+			}
+			if err != nil {
+				return fmt.Errorf("cannot write %s: %w", defaultSpec, cause(err))
+			}
+			_, err = file.Write(text)
+			if err := errors.Join(err, file.Close()); err != nil {
+				return errors.Join(fmt.Errorf("cannot write %s: %w", defaultSpec, cause(err)), os.Remove(defaultSpec))
+			}
+			fmt.Fprintf(a.err, "pgha-gen: wrote %s (put in your ids, then: pgha-gen validate)\n", defaultSpec)
+			return nil
+		},
+	}
+}

@@ -1,0 +1,23 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"pgha-gen/generator"
+)
+
+func (a *app) schemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Write the JSON Schema of pgha.yaml, for editors",
+		Args:  noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			data, err := generator.Schema(a.roles)
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(data)
+			return err
+		},
+	}
+}

@@ -1,0 +1,245 @@
+package generator_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+	"pgha-gen/roles"
+)
+
+// TestBad reads specs that say themselves what is wrong with them: each line
+// with a problem ends in " # want: " and what follows the problem's place.
+func TestBad(t *testing.T) {
+	eachSpec(t, "bad", 70, func(t *testing.T, file string, src []byte) {
+		_, err := generator.Read(file, src, roles.All())
+		var found spec.Problems
+		if !errors.As(err, &found) {
+			t.Fatalf("got %v, want problems", err)
+		}
+		if diff := cmp.Diff(comments(src, "want"), places(t, found, src)); diff != "" {
+			t.Errorf("problems (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestWarn does the same for good specs, with " # warn: ".
+func TestWarn(t *testing.T) {
+	eachSpec(t, "warn", 15, func(t *testing.T, file string, src []byte) {
+		c, err := generator.Read(file, src, roles.All())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range c.Warnings {
+			if !w.Warning {
+				t.Errorf("%s: among the warnings, but not marked as one", w)
+			}
+		}
+		if diff := cmp.Diff(comments(src, "warn"), places(t, c.Warnings, src)); diff != "" {
+			t.Errorf("warnings (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func eachSpec(t *testing.T, folder string, least int, test func(t *testing.T, file string, src []byte)) {
+	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < least {
+		t.Fatalf("testdata/%s has %d specs, want at least %d", folder, len(files), least)
+	}
+	for _, file := range files {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) { test(t, file, src) })
+	}
+}
+
+// comments are the expected problems, as "line: path: text".
+func comments(src []byte, mark string) []string {
+	var all []string
+	for i, line := range strings.Split(string(src), "\n") {
+		for _, text := range strings.Split(line, " # "+mark+": ")[1:] {
+			all = append(all, fmt.Sprintf("%d: %s", i+1, text))
+		}
+	}
+	return all
+}
+
+// places are the problems found, as comments gives them. All must be in the
+// file, in file order.
+func places(t *testing.T, found spec.Problems, src []byte) []string {
+	t.Helper()
+	var all []string
+	line, column := 0, 0
+	for _, p := range found {
+		if !inside(p, src) {
+			t.Errorf("%s: not a place in the file", p)
+		}
+		if p.Line < line || p.Line == line && p.Column < column {
+			t.Errorf("%s: not in file order", p)
+		}
+		line, column = p.Line, p.Column
+		text := p.Text
+		if p.Path != "" {
+			text = p.Path + ": " + text
+		}
+		all = append(all, fmt.Sprintf("%d: %s", p.Line, text))
+	}
+	return all
+}
+
+// inside says whether a problem points at a character of src, or just behind
+// the end of one of its lines.
+func inside(p spec.Problem, src []byte) bool {
+	lines := bytes.Split(bytes.TrimPrefix(src, []byte("\ufeff")), []byte("\n"))
+	return p.Line >= 1 && p.Line <= len(lines) && p.Column >= 1 && p.Column <= utf8.RuneCount(lines[p.Line-1])+1
+}
+
+// TestBadForm is for files that cannot say in a comment what is wrong.
+func TestBadForm(t *testing.T) {
+	laughs := "a: &a [x, x]\n"
+	for c := 'b'; c <= 'j'; c++ {
+		laughs += fmt.Sprintf("%c: &%c [*%c, *%c]\n", c, c, c-1, c-1)
+	}
+	var laughed []string
+	for i := range 10 {
+		key := string(rune('a' + i))
+		laughed = append(laughed, fmt.Sprintf("%d:4: %s: anchors and aliases are not supported (write the value out)", i+1, key))
+		if i > 0 {
+			laughed = append(laughed,
+				fmt.Sprintf("%d:8: %s[0]: anchors and aliases are not supported (write the value out)", i+1, key),
+				fmt.Sprintf("%d:12: %s[1]: anchors and aliases are not supported (write the value out)", i+1, key))
+		}
+	}
+	const text = "format: pgha/v1\nname: demo\n"
+	tests := []struct {
+		name, reason string
+		src          string
+		want         []string
+	}{
+		{"empty", "nothing at all is not a mapping with nothing in it",
+			"", []string{"1:1: the file is empty (pgha-gen init writes an example)"}},
+		{"only blanks", "a file may be empty to a person only",
+			"\n \n\n", []string{"1:1: the file is empty (pgha-gen init writes an example)"}},
+		{"only a comment", "all commented out is empty, too",
+			"# name: demo\n", []string{"1:1: the file is empty (pgha-gen init writes an example)"}},
+		{"only a mark", "a document that holds nothing",
+			"---\n", []string{"1:1: the file is empty (pgha-gen init writes an example)"}},
+		{"null", "the word for nothing",
+			"~\n", []string{"1:1: the file is empty (pgha-gen init writes an example)"}},
+		{"binary", "an image was given in place of the spec",
+			"\x89PNG\r\n\x1a\n", []string{"1:1: not UTF-8 text: byte 0x89 (save it as UTF-8)"}},
+		{"Latin-1", "the place is the letter",
+			text + "# caf\xe9\n", []string{"3:6: not UTF-8 text: byte 0xe9 (save it as UTF-8)"}},
+		{"too large", "ten megabytes are no spec, and need not be parsed",
+			strings.Repeat("x", 10<<20), []string{"1:1: the file has 10485760 bytes (a spec has at most 1048576)"}},
+		{"billion laughs", "aliases are refused one by one and never expanded",
+			laughs, laughed},
+		{"CRLF", "saved on Windows; said once, not on every line",
+			strings.ReplaceAll(text, "\n", "\r\n"), []string{"1:16: a carriage return (save the file with Unix line ends: LF, not CRLF)"}},
+		{"UTF-16 LE", "saved by an editor on Windows",
+			utf16Text(binary.LittleEndian, text), []string{"1:1: the file is UTF-16 (save it as UTF-8)"}},
+		{"UTF-16 BE", "the other order of bytes",
+			utf16Text(binary.BigEndian, text), []string{"1:1: the file is UTF-16 (save it as UTF-8)"}},
+		{"NUL", "a hole in the file after a crash",
+			text + "\x00\x00", []string{"3:1: not text: control character U+0000 (remove it)"}},
+		{"escape", "a terminal that shows the line would obey it",
+			"name: \x1b[31mdemo\n", []string{"1:7: not text: control character U+001B (remove it)"}},
+		{"escape in eight bits", "some terminals obey this one as well",
+			"name: \u009b31mdemo\n", []string{"1:7: not text: control character U+009B (remove it)"}},
+		{"line separator", "YAML takes it for the end of a line, editors do not: line numbers would be wrong",
+			"name: a\u2028b\n", []string{"1:8: not text: control character U+2028 (remove it)"}},
+		{"tab indent", "the commonest mistake in YAML; the library only speaks of tokens",
+			"cloud:\n\tregion: x\n", []string{"2:1: a tab in the indent (indent with blanks)"}},
+		{"tab after blanks", "the caret is at the tab",
+			"cloud:\n  region: x\n  \tdomain: y\n", []string{"3:3: a tab in the indent (indent with blanks)"}},
+		{"second document", "it would be ignored",
+			text + "---\n" + text, []string{"3:1: a second document (a spec is one: remove the line --- and all on one side of it)"}},
+		{"second document, first empty", "the first is no less ignored",
+			"---\n---\n" + text, []string{"2:1: a second document (a spec is one: remove the line --- and all on one side of it)"}},
+		{"unclosed quote", "shown where the quote begins",
+			text + "cloud:\n  region: \"x\naccess: 1\n", []string{"4:3: not YAML: found unexpected end of stream (a quote is not closed)"}},
+		{"unclosed bracket", "shown where it must have been closed",
+			text + "access: {clients: [a, b}\nfailover: fast\n", []string{"3:1: not YAML: did not find expected ',' or ']' (a bracket is not closed)"}},
+		{"unclosed brace", "shown where it begins, since the next line could still belong to it",
+			"cloud: {region: x\nname: demo\n", []string{"1:1: not YAML: did not find expected ',' or '}' (a brace is not closed)"}},
+		{"wrong indent", "the library names the line before the mapping",
+			text + "cloud:\n    region: x\n    folder_id: y\n  domain: z\naccess: {}\n", []string{"6:3: not YAML: did not find expected key (is it indented like its neighbours?)"}},
+		{"wrong indent in a list", "the same for an item",
+			"a:\n  - b\n - c\n", []string{"3:2: not YAML: did not find expected key (is it indented like its neighbours?)"}},
+		{"key in a list", "a list that goes on as a mapping",
+			"- b\nc: d\n", []string{"2:1: not YAML: did not find expected '-' indicator (is it indented like its neighbours?)"}},
+		{"colon in text", "text with a colon and a blank needs quotes",
+			"name: demo: two\n", []string{"1:1: not YAML: mapping values are not allowed in this context (is the indent wrong, or does a text with a colon want quotes?)"}},
+		{"key without colon", "a forgotten colon",
+			text + "failover fast\ndurability: sync\n", []string{"3:1: not YAML: could not find expected ':' (a key wants a colon and a blank behind it)"}},
+		{"unknown anchor", "the library names no line at all",
+			text + "access: *there\n", []string{"3:1: not YAML: unknown anchor 'there' referenced"}},
+		{"error in the second document", "whatever it is, it is not one document",
+			text + "---\n[\n", []string{"4:1: not YAML: did not find expected node content"}},
+		{"20000 brackets", "a parser that recurses must not run out of stack",
+			strings.Repeat("[", 20000), []string{"1:1: not YAML: exceeded max depth of 10000"}},
+		{"5000 brackets", "deep enough to make paths of five thousand steps",
+			strings.Repeat("[", 5000) + strings.Repeat("]", 5000), []string{"1:52: nested too deep (want at most 50 levels)"}},
+		{"a scalar", "a word is a document to YAML",
+			"demo\n", []string{"1:1: want a mapping, have \"demo\""}},
+		{"a list", "a list is a document to YAML",
+			"- format: pgha/v1\n", []string{"1:1: want a mapping, have a list"}},
+		{"byte order mark", "some editors write one; columns count without it",
+			"\ufeffcolour: red\nformat: pgha/v1\nname: x\ncloud: {folder_id: x, subnets: {}, service_account: x}\naccess: {clients: []}\nsecrets: {lockbox: {}}\nroles: {}\n",
+			[]string{"1:1: colour: unknown key (did you mean cloud?)"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := generator.Read("pgha.yaml", []byte(test.src), roles.All())
+			var found spec.Problems
+			if !errors.As(err, &found) {
+				t.Fatalf("got %v, want problems: %s", err, test.reason)
+			}
+			var got []string
+			for _, p := range found {
+				if len(test.src) < spec.MaxSize && !strings.HasPrefix(test.name, "UTF-16") && !inside(p, []byte(test.src)) {
+					t.Errorf("%s: not a place in the file", p)
+				}
+				got = append(got, strings.TrimPrefix(p.String(), "pgha.yaml:"))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+func utf16Text(order binary.AppendByteOrder, s string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune("\ufeff" + s)) {
+		b = order.AppendUint16(b, unit)
+	}
+	return string(b)
+}
+
+// read is a spec that is good.
+func read(t testing.TB, src []byte) *role.Cluster {
+	t.Helper()
+	c, err := generator.Read("pgha.yaml", src, roles.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

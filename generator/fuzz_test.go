@@ -1,0 +1,104 @@
+package generator_test
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+	"pgha-gen/roles"
+)
+
+// FuzzRead holds three promises: Read never panics; every problem has a place
+// in the file; and what a good spec is understood as is a spec of the same
+// cluster, from which everything can be generated.
+func FuzzRead(f *testing.F) {
+	f.Add(example(f))
+	for _, folder := range []string{"bad", "warn"} {
+		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
+		if err != nil || len(files) == 0 {
+			f.Fatalf("no specs in testdata/%s: %v", folder, err)
+		}
+		for _, file := range files {
+			src, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(src)
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		c, err := generator.Read("pgha.yaml", src, roles.All())
+		if err != nil {
+			checkPlaces(t, err, src)
+			return
+		}
+		understood, err := generator.Understood(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := generator.Read("cluster.yaml", understood, roles.All())
+		if err != nil {
+			t.Fatalf("the spec as understood has problems:\n%v\n%s", err, understood)
+		}
+		if diff := cmp.Diff(c, again, clusters()); diff != "" {
+			t.Fatalf("read again, it is another cluster (-want +got):\n%s", diff)
+		}
+		if len(again.Warnings) > len(c.Warnings) {
+			t.Fatalf("read again, it has more warnings:\n%v\nbefore:\n%v", again.Warnings, c.Warnings)
+		}
+		tree, err := generator.Generate(c)
+		if err != nil {
+			t.Fatalf("a good spec does not generate: %v", err)
+		}
+		for _, p := range c.Parts {
+			if bytes.ContainsRune(tree["user-data/"+p.Name+".yaml"].Data, '$') {
+				t.Fatalf("the user-data of %s holds a $, which the cloud's command would replace", p.Name)
+			}
+		}
+	})
+}
+
+func checkPlaces(t *testing.T, err error, src []byte) {
+	t.Helper()
+	var found spec.Problems
+	if !errors.As(err, &found) || len(found) == 0 {
+		t.Fatalf("got %v, want problems", err)
+	}
+	for _, p := range found {
+		if notText := strings.Contains(p.Text, "UTF-16") || strings.HasPrefix(p.Text, "not UTF-8"); !inside(p, src) && !notText {
+			t.Errorf("%s: not a place in the file", p)
+		}
+		if p.Text == "" || strings.ContainsAny(p.String(), "\n\x1b") {
+			t.Errorf("%q is no line that can be shown", p)
+		}
+		p.Excerpt()
+	}
+}
+
+// clusters compares what specs say; where they say it does not matter.
+func clusters() cmp.Options {
+	return cmp.Options{
+		cmpopts.IgnoreFields(role.Cluster{}, "Warnings"),
+		cmpopts.IgnoreTypes(&role.Role{}),
+		cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
+	}
+}
+
+func example(t testing.TB) []byte {
+	t.Helper()
+	src, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}

@@ -1,0 +1,435 @@
+package generator_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/tree"
+	"pgha-gen/roles"
+)
+
+// changes are the keys of the example that are there to show something: without
+// them it is another cluster.
+var changes = []struct{ path, reason string }{
+	{"cloud.subnets.*", "the zones of a cluster are its own"},
+	{"secrets.lockbox.*", "so are its secrets"},
+	{"roles.*", "and what it consists of"},
+	{"roles.*.nodes[].address", "an address has no default"},
+	{"roles.patroni.parameters", "shows how to set one"},
+	{"roles.patroni.parameters.*", "shows one"},
+	{"roles.patroni.databases", "none by default"},
+	{"roles.patroni.users", "none by default"},
+	{"roles.patroni.users[].databases", "none by default"},
+	{"roles.patroni.users[].member_of", "none by default"},
+}
+
+// TestExampleIsTheDefaults takes each key out of the example, one at a time:
+// the cluster stays the same, or the key is marked as required and is.
+func TestExampleIsTheDefaults(t *testing.T) {
+	src := example(t)
+	whole := understood(t, src)
+	used := map[string]bool{}
+	taken := 0
+	for _, entry := range entries(t, src) {
+		_, err := generator.Read("pgha.yaml", entry.without, roles.All())
+		pattern := ""
+		for _, c := range changes {
+			if matches(c.path, entry.path) {
+				pattern = c.path
+			}
+		}
+		required := err != nil && strings.Contains(err.Error(), "missing (it has no default)")
+		switch {
+		case required && pattern != "":
+			t.Errorf("%s: required, so it need not be in the list of changes", entry.path)
+		case pattern != "":
+			used[pattern] = true
+		case required:
+			if entry.comment != "" && !strings.HasPrefix(entry.comment, "# required") {
+				t.Errorf("%s: required, but its comment does not say so: %s", entry.path, entry.comment)
+			}
+		case err != nil:
+			t.Errorf("%s: cannot be left out: %v", entry.path, err)
+		default:
+			taken++
+			if strings.HasPrefix(entry.comment, "# required") {
+				t.Errorf("%s: marked as required, and can be left out", entry.path)
+			}
+			if diff := cmp.Diff(whole, understood(t, entry.without)); diff != "" {
+				t.Errorf("%s: is not the default (-example +without):\n%s", entry.path, diff)
+			}
+		}
+	}
+	if taken < 100 {
+		t.Errorf("%d keys were taken out, want more than 100", taken)
+	}
+	for _, c := range changes {
+		if !used[c.path] {
+			t.Errorf("%s: is in the list of changes for nothing (%s)", c.path, c.reason)
+		}
+	}
+}
+
+// entry is a key of a document, and the document without it.
+type entry struct {
+	path, comment string
+	without       []byte
+}
+
+func entries(t *testing.T, src []byte) []entry {
+	t.Helper()
+	var doc yaml.Node
+	if err := yaml.Unmarshal(src, &doc); err != nil {
+		t.Fatal(err)
+	}
+	comments := map[*yaml.Node]string{}
+	uncomment(&doc, comments) // or the encoder would put some of them where they comment out a value
+	var all []entry
+	var walk func(path string, n *yaml.Node)
+	walk = func(path string, n *yaml.Node) {
+		if n.Kind == yaml.SequenceNode {
+			for _, c := range n.Content {
+				walk(path+"[]", c)
+			}
+		}
+		if n.Kind != yaml.MappingNode {
+			return
+		}
+		pairs := n.Content
+		for i := 0; i < len(pairs); i += 2 {
+			at := strings.TrimPrefix(path+"."+pairs[i].Value, ".")
+			n.Content = append(append([]*yaml.Node{}, pairs[:i]...), pairs[i+2:]...)
+			without, err := yaml.Marshal(&doc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.Content = pairs
+			all = append(all, entry{at, comments[pairs[i]] + comments[pairs[i+1]], without})
+			walk(at, pairs[i+1])
+		}
+	}
+	walk("", doc.Content[0])
+	return all
+}
+
+// uncomment moves the comments behind values from a document to a map.
+func uncomment(n *yaml.Node, to map[*yaml.Node]string) {
+	to[n] = n.LineComment
+	n.HeadComment, n.LineComment, n.FootComment = "", "", ""
+	for _, c := range n.Content {
+		uncomment(c, to)
+	}
+}
+
+// matches compares paths step by step; * stands for one key.
+func matches(pattern, path string) bool {
+	p, s := strings.Split(pattern, "."), strings.Split(path, ".")
+	if len(p) != len(s) {
+		return false
+	}
+	for i := range p {
+		if p[i] != "*" && p[i] != s[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func understood(t *testing.T, src []byte) string {
+	t.Helper()
+	text, err := generator.Understood(read(t, src))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestExampleHasEveryKey goes through the schema, which is made from what
+// Decode reads.
+func TestExampleHasEveryKey(t *testing.T) {
+	given := map[string]bool{}
+	for _, e := range entries(t, example(t)) {
+		given[e.path] = true
+	}
+	var schema map[string]any
+	if err := json.Unmarshal(schemaText(t), &schema); err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	var walk func(path string, s map[string]any)
+	walk = func(path string, s map[string]any) {
+		if items, ok := s["items"].(map[string]any); ok {
+			walk(path+"[]", items)
+		}
+		properties, _ := s["properties"].(map[string]any)
+		for key, v := range properties {
+			at := strings.TrimPrefix(path+"."+key, ".")
+			property := v.(map[string]any)
+			if text, _ := property["description"].(string); len(text) < 5 {
+				t.Errorf("%s: no sentence in the example, have %q", at, text)
+			}
+			// The tags of a node are shown once, at the first.
+			if !given[at] {
+				t.Errorf("%s: not in the example", at)
+			}
+			count++
+			walk(at, property)
+		}
+	}
+	walk("", schema)
+	if count < 150 {
+		t.Errorf("the schema has %d keys, want more than 150", count)
+	}
+}
+
+func TestExampleOfAnotherName(t *testing.T) {
+	text, err := generator.Example("other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(bytes.ToLower(text), []byte("demo")) {
+		t.Error("the example of the cluster other speaks of demo")
+	}
+	if c := read(t, text); c.Name != "other" {
+		t.Errorf("got a cluster with the name %q, want other", c.Name)
+	}
+	const want = `"Other!" cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)`
+	if _, err := generator.Example("Other!"); err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+func schemaText(t *testing.T) []byte {
+	t.Helper()
+	text, err := generator.Schema(roles.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestSchema(t *testing.T) {
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaText(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.AssertFormat()
+	if err := compiler.AddResource("pgha.json", parsed); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("pgha.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := map[string][]byte{"the example": example(t), "the example as understood": []byte(understood(t, example(t)))}
+	files, _ := filepath.Glob("testdata/warn/*.yaml")
+	for _, file := range files {
+		if good[file], err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, src := range good {
+		if err := schema.Validate(asJSON(t, src)); err != nil {
+			t.Errorf("%s: a good spec, refused: %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"unknown-key", "unknown-key-far", "unknown-key-nested", "unknown-key-in-node", "unknown-role", "unknown-role-far",
+		"missing-key", "missing-keys-of-root", "missing-key-in-node", "missing-nodes", "missing-database-owner",
+		"mapping-for-list", "text-for-list", "text-for-mapping", "list-for-text", "list-for-number", "text-for-number",
+		"not-an-address", "not-a-size", "not-a-duration", "not-one-of", "disk-type", "no-value", "no-value-roles", "data-disk-of-stateless",
+	} {
+		src, err := os.ReadFile("testdata/bad/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if schema.Validate(asJSON(t, src)) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func asJSON(t *testing.T, src []byte) any {
+	t.Helper()
+	var v any
+	if err := yaml.Unmarshal(src, &v); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err = jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func generate(t testing.TB, c *role.Cluster) tree.Tree {
+	t.Helper()
+	files, err := generator.Generate(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// printSums makes the test binary print what it generates from the example.
+const printSums = "PGHA_TEST_PRINT_SUMS"
+
+// TestSameBytes generates in other processes: another time zone, language, home
+// and folder, and another order of every map.
+func TestSameBytes(t *testing.T) {
+	if os.Getenv(printSums) != "" {
+		os.Stdout.Write(generate(t, read(t, []byte(os.Getenv(printSums)))).Sums())
+		return
+	}
+	src := example(t)
+	want := generate(t, read(t, src)).Sums()
+	for _, zone := range []string{"UTC", "Asia/Kamchatka", "America/St_Johns"} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestSameBytes$")
+		cmd.Dir = t.TempDir()
+		cmd.Env = []string{"TZ=" + zone, "LANG=ru_RU.UTF-8", "HOME=" + cmd.Dir, printSums + "=" + string(src)}
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(out, want) {
+			t.Errorf("in %s other bytes were generated (-want +got):\n%s", zone, cmp.Diff(string(want), string(out)))
+		}
+	}
+}
+
+func TestNoPathOfThisMachine(t *testing.T) {
+	here, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range generate(t, read(t, example(t))) {
+		if bytes.Contains(f.Data, []byte(here)) {
+			t.Errorf("%s: holds %s", name, here)
+		}
+	}
+}
+
+func TestGenerateFromWhatWasUnderstood(t *testing.T) {
+	want := generate(t, read(t, example(t)))
+	got := generate(t, read(t, want["cluster.yaml"].Data))
+	if diff := cmp.Diff(string(want.Sums()), string(got.Sums())); diff != "" {
+		t.Errorf("cluster.yaml gives other files than the spec it was made of (-want +got):\n%s", diff)
+	}
+}
+
+// TestUserDataOfTheExample holds it to what every cloud takes (16 KB), and to
+// what the cloud's command leaves alone.
+func TestUserDataOfTheExample(t *testing.T) {
+	files := generate(t, read(t, example(t)))
+	for _, r := range roles.All() {
+		data := files["user-data/"+r.Name+".yaml"].Data
+		if !bytes.HasPrefix(data, []byte("#cloud-config\n")) {
+			t.Errorf("%s: got %.20q…, want a #cloud-config document", r.Name, data)
+		}
+		if len(data) >= 16384 {
+			t.Errorf("%s: %d bytes, want less than 16384", r.Name, len(data))
+		}
+		if bytes.ContainsRune(data, '$') {
+			t.Errorf("%s: holds a $", r.Name)
+		}
+	}
+}
+
+func TestTooLargeUserData(t *testing.T) {
+	src := strings.Replace(string(example(t)), `extra: ""`, `extra: "`+strings.Repeat("x", 300_000)+`"`, 1)
+	_, err := generator.Generate(read(t, []byte(src)))
+	if err == nil || !regexp.MustCompile(`^user-data of haproxy: user-data has 30\d{4} bytes: want at most 262144, the cloud's limit$`).MatchString(err.Error()) {
+		t.Errorf("got %v, want a sentence on the cloud's limit", err)
+	}
+}
+
+// TestOut compares the folder that people read with what the example gives.
+func TestOut(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "demo")
+	if err := generate(t, read(t, example(t))).Write(fresh); err != nil {
+		t.Fatal(err)
+	}
+	want, got := listing(t, fresh), listing(t, "../out/demo")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("out/ is not what the example gives; run: go run ./cmd/pgha-gen render -f generator/example.yaml -o out (-want +got):\n%s", diff)
+	}
+}
+
+func listing(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		mode := "file "
+		if info.Mode()&0o100 != 0 {
+			mode = "script "
+		}
+		files[filepath.ToSlash(name)] = mode + string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// TestNoRoleByName keeps the generator from knowing any role: who adds one must
+// not have to look here.
+func TestNoRoleByName(t *testing.T) {
+	var names []string
+	for _, r := range roles.All() {
+		names = append(names, r.Name)
+	}
+	named := regexp.MustCompile(`(?i)` + strings.Join(names, "|"))
+	files := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "testdata":
+			return fs.SkipDir
+		case d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		files++
+		data, err := os.ReadFile(path)
+		for i, line := range strings.Split(string(data), "\n") {
+			if named.MatchString(line) {
+				t.Errorf("generator/%s:%d: %s", path, i+1, line)
+			}
+		}
+		return err
+	})
+	if err != nil || files < 20 {
+		t.Errorf("looked through %d files: %v", files, err)
+	}
+}

@@ -1,0 +1,445 @@
+package yc_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/yc"
+	"pgha-gen/roles"
+)
+
+var update = flag.Bool("update", false, "write what is made to testdata")
+
+func read(t *testing.T, file string) *role.Cluster {
+	t.Helper()
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := generator.Read(file, src, roles.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const example = "../example.yaml"
+
+func TestCreate(t *testing.T) {
+	tests := []struct{ name, reason, spec string }{
+		{"example", "the reference of the spec, with addresses", example},
+		{"sparse", "no addresses, several zones, security groups, a preemptible role", "testdata/sparse.yaml"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := yc.Create(read(t, test.spec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := "testdata/" + test.name + ".sh"
+			if *update {
+				if err := os.WriteFile(golden, got, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("%s (-want +got); go test -update writes it:\n%s", test.reason, diff)
+			}
+			judge(t, got, "shellcheck", "--shell=sh", "-")
+			judge(t, got, "dash", "-n")
+		})
+	}
+}
+
+// judge asks a program about a script, which is on its standard input.
+func judge(t *testing.T, script []byte, program string, args ...string) {
+	t.Run(program, func(t *testing.T) {
+		if _, err := exec.LookPath(program); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatalf("%s is not installed, and CI must not skip it", program)
+			}
+			t.Skipf("%s is not installed", program)
+		}
+		cmd := exec.Command(program, args...)
+		cmd.Stdin = bytes.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
+}
+
+func TestCreateRefuses(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		change       func(*role.Cluster)
+	}{
+		{"folder", "a line break ends a command", func(c *role.Cluster) { c.Cloud.FolderID = "b1g\nreboot" }},
+		{"service account", "an escape sequence changes what a terminal shows", func(c *role.Cluster) { c.Cloud.ServiceAccount = "aje\x1b[2J" }},
+		{"node", "an option's own words are looked at, too", func(c *role.Cluster) { c.Parts[0].Settings.Nodes()[0].Name = "a\x00" }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := read(t, example)
+			test.change(c)
+			if got, err := yc.Create(c); err == nil || got != nil {
+				t.Errorf("got %d bytes and error %v, want an error alone: %s", len(got), err, test.reason)
+			}
+		})
+	}
+}
+
+// cloud is a rendered cluster with a yc that only remembers.
+type cloud struct {
+	t             *testing.T
+	folder, state string
+}
+
+func newCloud(t *testing.T, c *role.Cluster) *cloud {
+	t.Helper()
+	files, err := generator.Generate(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(t.TempDir(), "out", "a b")
+	if err := files.Write(folder); err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	for _, kind := range []string{"disk", "instance", "deploy"} {
+		if err := os.Mkdir(filepath.Join(state, kind), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &cloud{t, folder, state}
+}
+
+func (c *cloud) path(words ...string) string {
+	return filepath.Join(append([]string{c.state}, words...)...)
+}
+
+func (c *cloud) write(text string, words ...string) {
+	c.t.Helper()
+	if err := os.WriteFile(c.path(words...), []byte(text), 0o644); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cloud) remove(words ...string) {
+	c.t.Helper()
+	if err := os.Remove(c.path(words...)); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// run runs create.sh as a person does who stands in the cluster's folder, and
+// gives its status, what it said, and the calls of yc that it made.
+func (c *cloud) run(args ...string) (status int, stdout, stderr string, calls [][]string) {
+	c.t.Helper()
+	if err := os.RemoveAll(c.path("calls")); err != nil {
+		c.t.Fatal(err)
+	}
+	fake, err := filepath.Abs("testdata/bin")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.Command("sh", append([]string{"deploy/create.sh"}, args...)...)
+	cmd.Dir = c.folder
+	// A search path for cd must not lead to another folder deploy.
+	cmd.Env = []string{"PATH=" + fake + ":/usr/bin:/bin", "YC_STATE=" + c.state, "CDPATH=" + c.state}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	recorded, err := os.ReadFile(c.path("calls"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.t.Fatal(err)
+	}
+	for call := range strings.SplitSeq(string(recorded), "yc\n") {
+		if call != "" {
+			calls = append(calls, strings.Split(strings.TrimSuffix(call, "\n"), "\n"))
+		}
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String(), calls
+}
+
+func (c *cloud) succeed(args ...string) (stdout string, calls [][]string) {
+	c.t.Helper()
+	status, stdout, stderr, calls := c.run(args...)
+	if status != 0 || stderr != "" {
+		c.t.Fatalf("create.sh %q: status %d\n%s", args, status, stderr)
+	}
+	return stdout, calls
+}
+
+// changes are the calls that change something, as "verb kind name", those that
+// found the cluster marked.
+func changes(calls [][]string) (list []string) {
+	for _, call := range calls {
+		if call[2] == "list" {
+			continue
+		}
+		entry := call[2] + " " + call[1] + " " + option(call, "--name")
+		if option(call, "--metadata") == "pgha-bootstrap=demo-a6125ab9" {
+			entry += " founds"
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+func option(call []string, name string) string {
+	if i := slices.Index(call, name); i >= 0 && i+1 < len(call) {
+		return call[i+1]
+	}
+	return ""
+}
+
+func everything() []string {
+	return []string{
+		"create disk demo-etcd-1-data", "create instance demo-etcd-1 founds",
+		"create disk demo-etcd-2-data", "create instance demo-etcd-2 founds",
+		"create disk demo-etcd-3-data", "create instance demo-etcd-3 founds",
+		"create disk demo-pg-1-data", "create instance demo-pg-1",
+		"create disk demo-pg-2-data", "create instance demo-pg-2",
+		"create disk demo-pg-3-data", "create instance demo-pg-3",
+		"create instance demo-haproxy-1",
+	}
+}
+
+func same(t *testing.T, reason string, want, got []string) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", reason, diff)
+	}
+}
+
+func TestFirstRun(t *testing.T) {
+	spec := read(t, example)
+	c := newCloud(t, spec)
+	stdout, calls := c.succeed()
+	same(t, "each disk before its machine, only etcd founds", everything(), changes(calls))
+	if want := "disk demo-etcd-1-data: creating\nmachine demo-etcd-1: creating\n"; !strings.HasPrefix(stdout, want) {
+		t.Errorf("it says %q, want it to start with %q", stdout, want)
+	}
+	for _, call := range calls {
+		if got := option(call, "--folder-id"); got != "b1gexample" {
+			t.Errorf("%q is for folder %q", call, got)
+		}
+	}
+	for _, p := range spec.Parts {
+		for _, n := range p.Settings.Nodes() {
+			i := slices.IndexFunc(calls, func(call []string) bool {
+				return call[1] == "instance" && call[2] == "create" && option(call, "--name") == n.Name
+			})
+			if i < 0 {
+				t.Fatalf("machine %s is not created", n.Name)
+			}
+			want := map[string]string{
+				"--hostname":           n.Name,
+				"--zone":               n.Zone,
+				"--network-interface":  "subnet-id=e9bexample,ipv4-address=" + n.Address.String(),
+				"--metadata-from-file": "user-data=../user-data/" + p.Name + ".yaml",
+				"--service-account-id": "ajeexample",
+				"--attach-disk":        "disk-name=" + n.Name + "-data,device-name=data,mode=rw,auto-delete=false",
+			}
+			if p.Settings.Service(spec).Data == "" {
+				want["--attach-disk"] = ""
+			}
+			got := map[string]string{}
+			for name := range want {
+				got[name] = option(calls[i], name)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("machine %s (-want +got):\n%s", n.Name, diff)
+			}
+		}
+	}
+}
+
+func TestFoundersAreNamedWhole(t *testing.T) {
+	spec := read(t, example)
+	spec.Parts[2].Settings.Nodes()[0].Name = "etcd-1" // the end of a founder's name
+	_, calls := newCloud(t, spec).succeed()
+	want := append(everything()[:12], "create instance etcd-1")
+	same(t, "it is no founder", want, changes(calls))
+}
+
+func TestLaterRuns(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		before       func(c *cloud)
+		want         []string
+	}{
+		{"nothing lost", "what is there is left alone", func(*cloud) {}, nil},
+		{"an etcd machine", "beside the others it joins, with its own disk", func(c *cloud) { c.remove("instance", "demo-etcd-2") },
+			[]string{"create instance demo-etcd-2"}},
+		{"an etcd machine and its disk", "the disk comes first", func(c *cloud) {
+			c.remove("instance", "demo-etcd-1")
+			c.remove("disk", "demo-etcd-1-data")
+		}, []string{"create disk demo-etcd-1-data", "create instance demo-etcd-1"}},
+		{"all etcd machines but one", "one that is left may hold the data", func(c *cloud) {
+			c.remove("instance", "demo-etcd-1")
+			c.remove("instance", "demo-etcd-3")
+		}, []string{"create instance demo-etcd-1", "create instance demo-etcd-3"}},
+		{"a Patroni and an HAProxy machine", "they never found", func(c *cloud) {
+			c.remove("instance", "demo-pg-3")
+			c.remove("instance", "demo-haproxy-1")
+		}, []string{"create instance demo-pg-3", "create instance demo-haproxy-1"}},
+		{"a machine whose name starts the same", "names are compared whole", func(c *cloud) {
+			c.remove("instance", "demo-pg-1")
+			c.write("", "instance", "demo-pg-10")
+			c.write("", "instance", "x-demo-pg-1")
+		}, []string{"create instance demo-pg-1"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCloud(t, read(t, example))
+			c.succeed()
+			test.before(c)
+			_, calls := c.succeed()
+			same(t, test.reason, test.want, changes(calls))
+			for _, call := range calls {
+				if call[1] == "instance" && call[2] == "create" && !strings.Contains(option(call, "--name"), "haproxy") &&
+					!strings.HasPrefix(option(call, "--attach-disk"), "disk-name="+option(call, "--name")+"-data,") {
+					t.Errorf("%s has not its disk: %q", option(call, "--name"), call)
+				}
+			}
+		})
+	}
+}
+
+func TestPartialRun(t *testing.T) {
+	for created := range len(everything()) {
+		c := newCloud(t, read(t, example))
+		c.write(strconv.Itoa(created), "fail")
+		status, _, stderr, calls := c.run()
+		if status != 1 || !strings.Contains(stderr, "quota exceeded") {
+			t.Fatalf("after %d: status %d, want 1 and what yc says:\n%s", created, status, stderr)
+		}
+		same(t, "it stops at the first failure", everything()[:created+1], changes(calls))
+
+		c.remove("fail")
+		_, calls = c.succeed()
+		want := slices.Clone(everything()[created:])
+		if created >= 2 {
+			for i := range want {
+				want[i] = strings.TrimSuffix(want[i], " founds")
+			}
+		}
+		same(t, "the rest follows; beside a founder the others join", want, changes(calls))
+	}
+}
+
+func TestFormed(t *testing.T) {
+	c := newCloud(t, read(t, example))
+	c.succeed()
+	c.remove("instance", "demo-etcd-2")
+	stdout, calls := c.succeed("formed")
+	same(t, "founders that are there", []string{"remove-metadata instance demo-etcd-1", "remove-metadata instance demo-etcd-3"}, changes(calls))
+	if want := "machine demo-etcd-1: may found no cluster any more\nmachine demo-etcd-2: not there\nmachine demo-etcd-3: may found no cluster any more\n"; stdout != want {
+		t.Errorf("it says %q, want %q", stdout, want)
+	}
+	for _, call := range calls {
+		if call[2] == "remove-metadata" && option(call, "--keys") != "pgha-bootstrap" {
+			t.Errorf("it takes away more: %q", call)
+		}
+	}
+	for _, name := range []string{"demo-etcd-1", "demo-etcd-3"} {
+		data, err := os.ReadFile(c.path("instance", name))
+		if err != nil || strings.Contains(string(data), "pgha-bootstrap") {
+			t.Errorf("%s may still found: %s (%v)", name, data, err)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		before       func(c *cloud)
+		args         []string
+		status       int
+		want         string
+	}{
+		{"a wrong word", "a slip must not create machines", func(*cloud) {}, []string{"fromed"}, 2, "want no argument"},
+		{"two words", "nothing is guessed", func(*cloud) {}, []string{"formed", "now"}, 2, "want no argument"},
+		{"an empty word", "an unset variable in quotes", func(*cloud) {}, []string{""}, 2, "want no argument"},
+		{"no answer", "what is there is not known, so nothing is created", func(c *cloud) { c.write("", "offline") }, nil, 1, "code = Unavailable\ncreate.sh: cannot list what is there"},
+		{"no answer when formed", "as above", func(c *cloud) { c.write("", "offline") }, []string{"formed"}, 1, "cannot list what is there"},
+		{"another answer", "as above", func(c *cloud) { c.write("", "garbled") }, nil, 1, "create.sh: yc compute disk list --format json gave no list\n"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCloud(t, read(t, example))
+			test.before(c)
+			status, stdout, stderr, calls := c.run(test.args...)
+			if status != test.status || stdout != "" || !strings.Contains(stderr, test.want) {
+				t.Errorf("status %d, stdout %q, stderr %q; want %d, nothing, %q: %s", status, stdout, stderr, test.status, test.want, test.reason)
+			}
+			same(t, test.reason, nil, changes(calls))
+		})
+	}
+}
+
+func TestWithoutYc(t *testing.T) {
+	c := newCloud(t, read(t, example))
+	bin := t.TempDir()
+	for _, name := range []string{"dirname", "cat"} {
+		real, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(real, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(sh, filepath.Join(c.folder, "deploy/create.sh"))
+	cmd.Env = []string{"PATH=" + bin}
+	out, err := cmd.CombinedOutput()
+	if want := "create.sh: yc is not installed (https://yandex.cloud/en/docs/cli)\n"; string(out) != want || cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("got %q (%v), want %q and status 1", out, err, want)
+	}
+}
+
+// Ids of odd characters do not come through the spec's checks. If one ever does,
+// it is still one word of a command.
+func TestOddCharacters(t *testing.T) {
+	odd := `a'b"c$(touch hurt)` + "`touch hurt`" + `;touch hurt #\ *~é`
+	spec := read(t, example)
+	spec.Cloud.FolderID = odd
+	spec.Cloud.ServiceAccount = odd
+	c := newCloud(t, spec)
+	_, calls := c.succeed()
+	for _, call := range calls {
+		if got := option(call, "--folder-id"); got != odd {
+			t.Fatalf("folder %q, want %q", got, odd)
+		}
+		if call[1] == "instance" && call[2] == "create" && option(call, "--service-account-id") != odd {
+			t.Fatalf("service account %q, want %q", option(call, "--service-account-id"), odd)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(c.folder, "deploy", "hurt")); err == nil {
+		t.Error("a part of an id was run")
+	}
+}

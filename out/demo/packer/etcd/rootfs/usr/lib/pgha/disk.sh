@@ -1,0 +1,102 @@
+#!/bin/sh
+# The data disk: found, formatted only when there is nothing at all on it,
+# mounted, and proved to belong to this cluster.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+read_cluster disk
+read_identity disk
+
+if [ -z "${PGHA_DATA_DEVICE:-}" ]; then
+	say disk ok "role $PGHA_ROLE keeps no data on a disk"
+	exit 0
+fi
+device=$PGHA_DATA_DEVICE
+target=$PGHA_DATA_MOUNT
+marker=$target/.pgha
+
+wait_for_device() {
+	waited=0
+	until [ -e "$device" ]; do
+		if [ "$waited" -ge 60 ]; then
+			fail disk "there is no $device: attach the data disk to this machine under the device name ${device##*/virtio-} and start it again"
+		fi
+		say disk wait "there is no $device yet"
+		sleep 1
+		waited=$((waited + 1))
+	done
+}
+
+# blkid answers 2 both for an empty disk and for one that it cannot read.
+demand_readable() {
+	if ! dd if="$device" of=/dev/null bs=1M count=1 2>/dev/null; then
+		fail disk "cannot read $device: nothing was changed; replace the disk"
+	fi
+}
+
+# The type of the file system in $kind, empty when the disk is empty.
+probe() {
+	status=0
+	found=$(blkid -p -o export "$device" 2>&1) || status=$?
+	if [ "$status" = 2 ]; then
+		kind=
+		return
+	fi
+	kind=$(printf '%s\n' "$found" | sed -n 's/^TYPE=//p')
+	if [ "$status" != 0 ] || { [ "$kind" != ext4 ] && [ "$kind" != xfs ]; }; then
+		fail disk "$device holds something else than a data file system ($(printf '%s' "$found" | grep -E '^(TYPE|PTTYPE|LABEL)=' | tr '\n' ' ')blkid status $status): nothing was changed; attach the right disk, or an empty one"
+	fi
+}
+
+refuse() {
+	umount "$target" || :
+	fail disk "$1"
+}
+
+write_marker() {
+	printf '%s\n' "$PGHA_TOKEN" >"$marker.new"
+	sync
+	mv "$marker.new" "$marker"
+	sync
+}
+
+# A file system without a marker is ours only if it is empty: a first boot
+# that ended between mkfs and the marker.
+claim() {
+	if [ -e "$marker" ]; then
+		owner=$(cat "$marker")
+		if [ "$owner" != "$PGHA_TOKEN" ]; then
+			refuse "$device belongs to cluster $owner, not to $PGHA_TOKEN: nothing was changed; attach the right disk, or an empty one"
+		fi
+		return
+	fi
+	if [ -n "$(find "$target" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name .pgha.new)" ]; then
+		refuse "$device holds files but no cluster's mark: nothing was changed; attach the right disk, or an empty one"
+	fi
+	write_marker
+}
+
+wait_for_device
+if mountpoint -q "$target"; then
+	source=$(findmnt -n -o SOURCE --mountpoint "$target")
+	if [ "$(readlink -f "$source")" != "$(readlink -f "$device")" ]; then
+		fail disk "$target is mounted from $source, not from $device: unmount it"
+	fi
+else
+	demand_readable
+	probe
+	if [ -z "$kind" ]; then
+		if ! errors=$(mkfs.ext4 -q -L "pgha-$PGHA_ROLE" "$device" 2>&1); then
+			fail disk "cannot format $device: $errors"
+		fi
+		kind=ext4
+	fi
+	mkdir -p "$target"
+	if ! errors=$(mount -t "$kind" -o noatime "$device" "$target" 2>&1); then
+		fail disk "cannot mount $device on $target: $errors"
+	fi
+fi
+claim
+chown root:root "$target"
+chmod 0755 "$target"
+say disk ok "$device on $target"

@@ -1,0 +1,251 @@
+#!/bin/sh
+# How does this member start: with its own log, with the others in a new
+# cluster, or as a new member of a cluster that runs? Never by hope: an empty
+# disk in a cluster that knows this member would be a voter that forgot its votes.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+PGHA_ETCD_ENV=${PGHA_ETCD_ENV:-/etc/etcd/etcd.env}
+PGHA_ETCD_RUN=${PGHA_ETCD_RUN:-/run/etcd}
+read_cluster etcd-join
+read_identity etcd-join
+# Read here and not inherited: systemd would mix in what an earlier start wrote.
+# shellcheck source=/dev/null
+. "$PGHA_ETCD_ENV"
+
+secrets=$PGHA_RUN/secrets
+answers=$PGHA_ETCD_RUN/answers
+wal=${ETCD_WAL_DIR:-$ETCD_DATA_DIR/member/wal}
+
+# members: NAME=URL, one a line.
+members() {
+	printf '%s\n' "$ETCD_INITIAL_CLUSTER" | tr ',' '\n'
+}
+
+# client_url PEER_URL
+client_url() {
+	client_host=${1#*://}
+	printf 'https://%s:2379\n' "${client_host%:*}"
+}
+
+# ask URL NAME: leaves $answers/NAME.json if a member answers there,
+# $answers/NAME.trouble if something else does, nothing if nobody is there.
+ask() {
+	ask_status=0
+	# HTTP/1.1, because etcd offers HTTP/2 on its peers' port and does not speak it.
+	ask_got=$(curl -q -sS --http1.1 --noproxy '*' --connect-timeout 2 --max-time 4 \
+		--cacert "$secrets/ca.crt" --cert "$secrets/peer.crt" --key "$secrets/peer.key" \
+		-o "$answers/$2.got" -w '%{http_code} %{time_connect}' "$1/members" 2>"$answers/$2.error") || ask_status=$?
+	case "$ask_status $ask_got" in
+	'0 200 '*)
+		if jq -e 'type == "array"' "$answers/$2.got" >/dev/null 2>&1; then
+			mv "$answers/$2.got" "$answers/$2.json"
+		else
+			printf '%s does not answer as etcd does\n' "$1" >"$answers/$2.trouble"
+		fi
+		;;
+	'0 '*) printf '%s answers %s\n' "$1" "${ask_got%% *}" >"$answers/$2.trouble" ;;
+	'6 '* | '7 '* | '28 '*' 0.000000') ;;
+	*) printf '%s: %s\n' "$1" "$(complaint "$answers/$2.error")" >"$answers/$2.trouble" ;;
+	esac
+}
+
+ask_all() {
+	rm -rf "$answers"
+	mkdir "$answers"
+	for member in $(members); do
+		ask "${member#*=}" "${member%%=*}" &
+	done
+	wait
+}
+
+# view FILE: what one member knows of this one: absent, new, added, started.
+view() {
+	jq -r --arg name "$NODE_NAME" --arg url "$own_url" '
+		[.[] | select((.name // "") == $name or ((.peerURLs // []) | index($url)))] |
+		if length == 0 then "absent"
+		elif any(.[]; (.clientURLs // []) != []) then "started"
+		elif any(.[]; (.name // "") == "") then "added"
+		else "new" end' "$1"
+}
+
+ctl() {
+	no_proxy='*' etcdctl --endpoints "$clients" --dial-timeout 2s --command-timeout 5s \
+		--cacert "$secrets/ca.crt" --cert "$secrets/server.crt" --key "$secrets/server.key" \
+		"$@" 2>"$answers/ctl.error"
+}
+
+no_quorum() {
+	reason="cannot $1: $(complaint "$answers/ctl.error"); a quorum of the members must run"
+}
+
+# join: towards membership, by the list that the quorum has agreed on. Any
+# change is followed by another look. /members and its JSON would not do:
+# they are one member's memory, and jq cannot hold a 64 bit id.
+join() {
+	if ! list=$(ctl member list --write-out simple); then
+		no_quorum 'list the members'
+		return 1
+	fi
+	action=$(printf '%s\n' "$list" | awk -F ', ' -v name="$NODE_NAME" -v url="$own_url" '
+		function mine(   urls, n, i) {
+			n = split($4, urls, ",")
+			for (i = 1; i <= n; i++) if (urls[i] == url) return 1
+			return $3 == name
+		}
+		mine() { if ($5 != "") lost = $1; else if ($3 == "") added = 1; else fresh = 1 }
+		END { print lost != "" ? lost : added ? "existing" : fresh ? "new" : "add" }')
+	case $action in
+	new)
+		begin 'listed and never started'
+		;;
+	existing)
+		state=existing
+		cluster=$(printf '%s\n' "$list" | awk -F ', ' -v name="$NODE_NAME" -v url="$own_url" -v spec="$ETCD_INITIAL_CLUSTER" '
+			BEGIN {
+				n = split(spec, pairs, ",")
+				for (i = 1; i <= n; i++) {
+					at = index(pairs[i], "=")
+					named[substr(pairs[i], at + 1)] = substr(pairs[i], 1, at - 1)
+				}
+			}
+			{
+				n = split($4, urls, ",")
+				for (i = 1; i <= n; i++) {
+					who = $3
+					if (who == "") who = urls[i] == url ? name : urls[i] in named ? named[urls[i]] : "joining"
+					printf "%s%s=%s", comma, who, urls[i]
+					comma = ","
+				}
+			}')
+		why='added to the running cluster'
+		;;
+	add)
+		# A voter and not a learner: etcd below 3.5.24 forgets that a learner was promoted.
+		if ! ctl member add "$NODE_NAME" --peer-urls "$own_url" >/dev/null; then
+			no_quorum 'add this machine as a member'
+			return 1
+		fi
+		say etcd-join wait 'this machine was not a member: added it'
+		join
+		;;
+	*)
+		# First of all: the dead one counts in the quorum until it is removed.
+		if ! ctl member remove "$action" >/dev/null; then
+			no_quorum "remove the old member $action, whose disk is lost"
+			return 1
+		fi
+		say etcd-join wait "the disk of this member is lost: removed the old member $action"
+		join
+		;;
+	esac
+}
+
+begin() {
+	state=new
+	cluster=$ETCD_INITIAL_CLUSTER
+	why=$1
+}
+
+# alone: nobody answers. Only the one who created the machine knows whether
+# there ever was a cluster.
+alone() {
+	status=0
+	permission=$(metadata instance/attributes/pgha-bootstrap) || status=$?
+	if [ "$status" != 0 ] && [ "$status" != 4 ]; then
+		reason="no other member answers, and neither does metadata at $PGHA_METADATA"
+		return 1
+	fi
+	if [ -z "$permission" ]; then
+		reason='no other member answers, and metadata has no pgha-bootstrap that would permit a new cluster: start the other members'
+		return 1
+	fi
+	if [ "$permission" != "$PGHA_TOKEN" ]; then
+		reason="no other member answers, and pgha-bootstrap permits cluster $permission, not $PGHA_TOKEN"
+		return 1
+	fi
+	begin 'no other member answers, and pgha-bootstrap permits a new cluster'
+}
+
+decide() {
+	ask_all
+	if [ -e "$answers/$NODE_NAME.json" ] || [ -e "$answers/$NODE_NAME.trouble" ]; then
+		reason="another machine answers at $own_url: stop it"
+		return 1
+	fi
+	clients=
+	known=yes
+	for member in $(members); do
+		answer=$answers/${member%%=*}.json
+		if [ -e "$answer" ]; then
+			clients="${clients:+$clients,}$(client_url "${member#*=}")"
+			if [ "$(view "$answer")" != new ]; then
+				known=
+			fi
+		fi
+	done
+	if [ -n "$clients" ] && [ -n "$known" ]; then
+		begin 'the others know this member, and it never started'
+		return
+	fi
+	if [ -n "$clients" ]; then
+		join
+		return
+	fi
+	trouble=$(cat "$answers"/*.trouble 2>/dev/null | head -n 1) || :
+	if [ -n "$trouble" ]; then
+		reason="a member is there and cannot be asked: $trouble"
+		return 1
+	fi
+	alone
+}
+
+# set_aside: etcd died before it had a log. Such a directory holds no vote, and
+# etcd would trip over it. Only the first is kept: the next are etcd's own tries.
+set_aside() {
+	if ! [ -e "$ETCD_DATA_DIR/member" ]; then
+		return
+	fi
+	if [ -e "$ETCD_DATA_DIR/member.aside" ]; then
+		rm -rf "$ETCD_DATA_DIR/member"
+	else
+		mv "$ETCD_DATA_DIR/member" "$ETCD_DATA_DIR/member.aside"
+	fi
+}
+
+# start: the machine's own settings, for systemd to read just before etcd.
+start() {
+	{
+		printf 'ETCD_NAME=%s\n' "$NODE_NAME"
+		printf 'ETCD_LISTEN_PEER_URLS=https://%s:2380\n' "$NODE_ADDRESS"
+		printf 'ETCD_LISTEN_CLIENT_URLS=https://%s:2379,https://127.0.0.1:2379\n' "$NODE_ADDRESS"
+		if [ -z "${ETCD_LISTEN_METRICS_URLS:-}" ]; then
+			printf 'ETCD_LISTEN_METRICS_URLS=http://%s:2381\n' "$NODE_ADDRESS"
+		fi
+		printf 'ETCD_INITIAL_ADVERTISE_PEER_URLS=%s\n' "$own_url"
+		printf 'ETCD_ADVERTISE_CLIENT_URLS=%s\n' "$(client_url "$own_url")"
+		if [ -n "$state" ]; then
+			printf 'ETCD_INITIAL_CLUSTER_STATE=%s\n' "$state"
+			printf 'ETCD_INITIAL_CLUSTER=%s\n' "$cluster"
+		fi
+	} >"$PGHA_ETCD_RUN/node.env.new"
+	mv "$PGHA_ETCD_RUN/node.env.new" "$PGHA_ETCD_RUN/node.env"
+	say etcd-join ok "${state:-own log}: $why"
+}
+
+own_url=$(members | sed -n "s/^$NODE_NAME=//p" | head -n 1)
+if [ -z "$own_url" ]; then
+	fail etcd-join "$NODE_NAME is not in ETCD_INITIAL_CLUSTER ($ETCD_INITIAL_CLUSTER): add it to the spec and render user-data again"
+fi
+if [ -n "${PGHA_DATA_DEVICE:-}" ] && ! mountpoint -q "$PGHA_DATA_MOUNT"; then
+	fail etcd-join "the data disk is not mounted on $PGHA_DATA_MOUNT: see what pgha-disk said"
+fi
+
+mkdir -p "$PGHA_ETCD_RUN"
+state=
+why='this member has started before'
+if [ -z "$(find "$wal" -maxdepth 1 -name '*.wal' 2>/dev/null)" ]; then
+	until_done etcd-join decide
+	set_aside
+fi
+start

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Who is this machine? Its metadata says it; identity.env keeps it for this boot.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+read_cluster identity
+
+# look PATH: the value in $value.
+look() {
+	status=0
+	value=$(metadata "$1") || status=$?
+	case $status in
+	0) ;;
+	4) reason="metadata has no $1" ;;
+	5) reason="metadata refuses $1" ;;
+	*) reason="metadata at $PGHA_METADATA does not answer" ;;
+	esac
+	if [ "$status" = 0 ] && [ -z "$value" ]; then
+		reason="metadata has an empty $1"
+		status=4
+	fi
+	return "$status"
+}
+
+ask() {
+	look instance/hostname || return 1
+	fqdn=$value
+	look instance/network-interfaces/0/ip || return 1
+	address=$value
+	look instance/zone || return 1
+	zone=${value##*/}
+}
+
+# demand WHAT VALUE PATTERN: the value ends up in files that shells and systemd read.
+demand() {
+	if [ "$(printf '%s\n' "$2" | grep -cE "^$3\$")" != 1 ] || [ "${2#*"$newline"}" != "$2" ]; then
+		fail identity "metadata gives \"$2\" as the $1 of this machine, which cannot be one"
+	fi
+}
+
+until_done identity ask
+octet='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
+label='[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?'
+demand 'host name' "$fqdn" "$label(\\.$label)*"
+demand address "$address" "$octet\\.$octet\\.$octet\\.$octet"
+demand zone "$zone" "$label"
+name=${fqdn%%.*}
+
+case " $PGHA_NODES " in
+*" $name "*) ;;
+*) fail identity "this machine is called $name, but the nodes of role $PGHA_ROLE are $PGHA_NODES: give the machine one of these host names, or add it to the spec" ;;
+esac
+
+mkdir -p "$PGHA_RUN"
+cat >"$PGHA_RUN/identity.env.new" <<END
+NODE_NAME=$name
+NODE_FQDN=$fqdn
+NODE_ADDRESS=$address
+NODE_ZONE=$zone
+END
+mv "$PGHA_RUN/identity.env.new" "$PGHA_RUN/identity.env"
+read_identity identity
+say identity ok "$fqdn $address $zone"

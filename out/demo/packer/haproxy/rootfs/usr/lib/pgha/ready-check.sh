@@ -1,0 +1,20 @@
+#!/bin/sh
+# Ready: HAProxy answers, and knows a node that leads. The last line says so, or
+# what is missing.
+set -eu
+# shellcheck source=/dev/null
+. "${PGHA_ETC:-/etc/pgha}/cluster.env"
+
+code=$(curl -q -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' \
+	"http://127.0.0.1:$PGHA_STATS_PORT/health") || :
+case $code in
+200) echo 'HAProxy sends writers to a leader' ;;
+503)
+	echo 'HAProxy runs, and no node leads yet'
+	exit 1
+	;;
+*)
+	echo "HAProxy does not answer on port $PGHA_STATS_PORT"
+	exit 1
+	;;
+esac

@@ -1,0 +1,103 @@
+# shellcheck shell=sh
+# What every boot step shares: its files, its line on the console, its patience.
+
+PGHA_ETC=${PGHA_ETC:-/etc/pgha}
+PGHA_RUN=${PGHA_RUN:-/run/pgha}
+PGHA_LIB=${PGHA_LIB:-/usr/lib/pgha}
+PGHA_CONSOLE=${PGHA_CONSOLE:-/dev/console}
+PGHA_METADATA=${PGHA_METADATA:-http://169.254.169.254}
+PGHA_LOCKBOX=${PGHA_LOCKBOX:-https://payload.lockbox.api.cloud.yandex.net}
+
+newline='
+'
+reason=
+said=
+said_at=0
+failed=
+
+# read_cluster: what user-data says about this cluster and this role.
+read_cluster() {
+	if ! [ -r "$PGHA_ETC/cluster.env" ]; then
+		fail "$1" "there is no $PGHA_ETC/cluster.env: user-data did not reach this machine"
+	fi
+	# shellcheck source=/dev/null
+	. "$PGHA_ETC/cluster.env"
+}
+
+# read_identity: who this machine is, as pgha-identity found it.
+read_identity() {
+	if ! [ -r "$PGHA_RUN/identity.env" ]; then
+		fail "$1" "there is no $PGHA_RUN/identity.env: pgha-identity has not run"
+	fi
+	# shellcheck source=/dev/null
+	. "$PGHA_RUN/identity.env"
+}
+
+# say STEP ok|wait|fail DETAIL: one line of the boot protocol. The same reason
+# for waiting is said again only after 15 s.
+say() {
+	say_now=$(date +%s)
+	if [ "$2" = wait ] && [ "$said" = "$3" ] && [ $((say_now - said_at)) -lt 15 ]; then
+		return 0
+	fi
+	said=$3
+	said_at=$say_now
+	say_detail=$(printf '%s' "$3" | tr -s '[:cntrl:]' ' ' | cut -c 1-400)
+	say_line="pgha: $(date +%s%3N) ${NODE_NAME:--} $1 $2 $say_detail"
+	printf '%s\n' "$say_line"
+	# A machine without a console must still boot.
+	{ printf '%s\n' "$say_line" >>"$PGHA_CONSOLE"; } 2>/dev/null || :
+}
+
+# fail STEP DETAIL: says it and ends the step.
+fail() {
+	failed=yes
+	say "$1" fail "$2"
+	exit 1
+}
+
+# An end that nobody expected must not be a silent one. A stop by systemd is
+# expected.
+ended() {
+	if [ "$1" != 0 ] && [ -z "$failed" ]; then
+		ended_step=${0##*/}
+		fail "${ended_step%.sh}" "stopped with status $1: its journal says why"
+	fi
+}
+trap 'ended $?' EXIT
+trap 'failed=yes; exit 143' TERM
+
+# until_done STEP COMMAND...: runs COMMAND until it succeeds, with 1, 2, 4, 8,
+# then 15 s between tries. COMMAND leaves in $reason why it has to be tried again.
+until_done() {
+	until_step=$1
+	shift
+	until_pause=1
+	until "$@"; do
+		say "$until_step" wait "$reason"
+		sleep "$until_pause"
+		until_pause=$((until_pause * 2))
+		if [ "$until_pause" -gt 15 ]; then
+			until_pause=15
+		fi
+	done
+}
+
+# complaint FILE: what curl or etcdctl said, without the times that differ at
+# every try and would make each reason a new one.
+complaint() {
+	sed -nE '/^(curl|Error):/ { s/ after [0-9]+ (ms|milliseconds)//; p; }' "$1" | tail -n 1
+}
+
+# metadata PATH: the value on stdout. Status 4: the machine has no such value;
+# any other: the service does not answer as it should.
+metadata() {
+	metadata_answer=$(curl -q -s --noproxy '*' --connect-timeout 2 --max-time 5 \
+		-H 'Metadata-Flavor: Google' -w '\n%{http_code}' \
+		"$PGHA_METADATA/computeMetadata/v1/$1") || return 1
+	case ${metadata_answer##*"$newline"} in
+	200) printf '%s\n' "${metadata_answer%"$newline"*}" ;;
+	404) return 4 ;;
+	*) return 5 ;;
+	esac
+}

@@ -1,0 +1,318 @@
+# shellcheck shell=sh
+# What every bake does, whatever the role. bake.sh sources this file, which
+# lies beside it, as does rootfs/, the files that go into the image.
+# A bake may be run again on its own result.
+
+umask 022
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+export LC_ALL=C.UTF-8
+manifest=/usr/lib/pgha/manifest.json
+user_data=/etc/pgha/cluster.env
+os_release=/etc/os-release
+components=
+held=
+doing='start'
+said=
+quieted=
+work=
+
+# stop SENTENCE: the one line that says why there is no image.
+stop() {
+	said=yes
+	printf 'bake: %s\n' "$1" >&2
+	exit 1
+}
+
+step() {
+	doing=$1
+	printf 'bake: %s\n' "$1"
+}
+
+# has_room DIRECTORY: 16 MiB; less is a full disk to every program.
+has_room() {
+	[ "$(df -Pk "$1" | awk 'NR == 2 { print $4 }')" -ge 16384 ]
+}
+
+at_exit() {
+	status=$1
+	if [ -n "$quieted" ]; then
+		rm -f /usr/sbin/policy-rc.d
+	fi
+	if [ -n "$work" ]; then
+		rm -rf "$work"
+	fi
+	if [ "$status" = 0 ] || [ -n "$said" ]; then
+		return
+	fi
+	for place in / /var /tmp; do
+		if ! has_room "$place"; then
+			stop "cannot $doing: the disk is full at $place; give the build machine a larger one"
+		fi
+	done
+	stop "cannot $doing (status $status): the lines above say why"
+}
+
+# begin DIRECTORY: from a plain system to one in which packages can be
+# installed and nothing starts by itself.
+begin() {
+	here=$1
+	trap 'at_exit $?' EXIT
+	trap 'exit 130' INT TERM
+	refuse_misfits
+	if [ -d /run/systemd/system ] && command -v cloud-init >/dev/null; then
+		step 'wait for cloud-init of the build machine'
+		timeout 300 cloud-init status --wait >/dev/null 2>&1 || :
+	fi
+	step 'keep the system from changing by itself'
+	quiet
+	work=$(mktemp -d /var/tmp/pgha-bake.XXXXXX)
+	step 'refresh the package lists'
+	refresh
+	step 'install the base packages'
+	install_packages curl jq e2fsprogs openssl ca-certificates util-linux
+}
+
+refuse_misfits() {
+	for name in PGHA_ROLE PGHA_CONTRACT PGHA_ARCHITECTURE PGHA_RECIPE; do
+		eval "value=\${$name:-}"
+		if [ -z "$value" ]; then
+			stop "$name is not set: run the bake by the template that was generated with it"
+		fi
+	done
+	if [ "$(id -u)" != 0 ]; then
+		stop 'the bake changes the system: run it as root'
+	fi
+	if ! [ -r "$os_release" ]; then
+		stop 'this is no known system: bake on Ubuntu 24.04 or Debian 12 or later'
+	fi
+	# shellcheck source=/dev/null
+	. "$os_release"
+	# Debian's testing has a code name and no number.
+	base_version=${VERSION_ID:-${VERSION_CODENAME:-}}
+	case $ID:$base_version in
+	ubuntu:24.04 | debian:1[2-9] | debian:[2-9][0-9] | debian:[a-z]*) ;;
+	*) stop "this is $ID $base_version: bake on Ubuntu 24.04 or Debian 12 or later" ;;
+	esac
+	if [ "$(dpkg --print-architecture)" != "$PGHA_ARCHITECTURE" ]; then
+		stop "this machine is $(dpkg --print-architecture), the recipe is for $PGHA_ARCHITECTURE: change images.architecture"
+	fi
+	if [ -e "$user_data" ]; then
+		stop 'this machine is a node of a cluster: bake on a machine of its own'
+	fi
+	if [ -e "$manifest" ]; then
+		baked=$(sed -n 's/^ *"role": *"\([a-z0-9-]*\)".*/\1/p' "$manifest")
+		if [ "$baked" != "$PGHA_ROLE" ]; then
+			stop "this image was baked for role $baked: bake role $PGHA_ROLE from the plain base image"
+		fi
+	fi
+	if ! command -v cloud-init >/dev/null; then
+		stop 'there is no cloud-init in the base image: choose a cloud image'
+	fi
+}
+
+# Before the first apt: a timer that takes apt's lock, or a package that starts
+# its service, would make two bakes differ.
+quiet() {
+	for unit in apt-daily apt-daily-upgrade; do
+		systemctl mask --quiet "$unit.timer" "$unit.service"
+	done
+	systemctl mask --quiet unattended-upgrades.service
+	if [ -d /run/systemd/system ]; then
+		systemctl stop apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service 2>/dev/null || :
+	fi
+	mkdir -p /etc/needrestart/conf.d
+	# needrestart's file is Perl.
+	# shellcheck disable=SC2016
+	printf '%s\n' '$nrconf{restart} = "l";' >/etc/needrestart/conf.d/pgha.conf
+	quieted=yes
+	printf '%s\n' '#!/bin/sh' 'exit 101' >/usr/sbin/policy-rc.d
+	chmod 0755 /usr/sbin/policy-rc.d
+	if dpkg-query -W -f '${db:Status-Abbrev}' snapd 2>/dev/null | grep -q '^ii'; then
+		apt_get purge --auto-remove snapd
+		rm -rf /snap /var/snap /var/lib/snapd /var/cache/snapd /root/snap
+	fi
+}
+
+apt_get() {
+	apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
+		-o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+}
+
+# Without Error-Mode a mirror that is down is only a warning.
+refresh() {
+	tries=1
+	until apt_get -o APT::Update::Error-Mode=any update; do
+		if [ "$tries" -ge 3 ]; then
+			if ! has_room /var; then
+				stop 'cannot refresh the package lists: the disk is full at /var; give the build machine a larger one'
+			fi
+			stop 'cannot refresh the package lists: a package mirror does not answer (the lines above name it)'
+		fi
+		tries=$((tries + 1))
+		sleep 5
+	done
+}
+
+# install_packages PACKAGE[=VERSION]...: VERSION is the program's; the
+# distribution appends its own to it. An empty one is the newest.
+install_packages() {
+	for package in "$@"; do
+		shift
+		case $package in
+		*=?*) resolve "${package%%=*}" "${package#*=}" ;;
+		*) resolved=${package%=} ;;
+		esac
+		set -- "$@" "$resolved"
+	done
+	apt_get install --no-install-recommends --allow-change-held-packages "$@"
+}
+
+resolve() {
+	offered=$(apt-cache madison "$1" | awk -F ' *[|] *' '{ print $2 }')
+	exact=$(printf '%s\n' "$offered" | awk -v v="$2" 'index($0, v "-") == 1 || index($0, v "+") == 1 || $0 == v { print; exit }')
+	if [ -z "$exact" ]; then
+		stop "there is no version $2 of $1 (any more): the package lists have $(printf '%s' "${offered:-none}" | tr '\n' ' '); change the version in the spec, or bake from a mirror that keeps it"
+	fi
+	resolved=$1=$exact
+}
+
+# hold PACKAGE...: nothing may change them later.
+hold() {
+	apt-mark hold "$@" >/dev/null
+	held="$held $*"
+}
+
+# component NAME VERSION [SHA256]: a line of the manifest.
+component() {
+	components="$components$1	$2	${3:-}
+"
+}
+
+# component_package NAME PACKAGE
+component_package() {
+	component "$1" "$(dpkg-query -W -f '${Version}' "$2")"
+}
+
+# copy_rootfs: the files of the image. What is uploaded has lost its modes.
+copy_rootfs() {
+	(cd "$here/rootfs" && find . -type f) | while IFS= read -r path; do
+		mode=0644
+		if [ "$(head -c 2 "$here/rootfs/$path")" = '#!' ]; then
+			mode=0755
+		fi
+		install -D -o root -g root -m "$mode" "$here/rootfs/$path" "/$path"
+	done
+}
+
+# deliver SERVICE: from installed packages to a sealed image.
+# SERVICE belongs to pgha.target alone: as a part of multi-user.target it would
+# hold up the boot, or start before its secrets.
+deliver() {
+	service=$1
+	step 'copy the files of the image'
+	copy_rootfs
+	systemd-sysusers
+	step 'enable the units'
+	systemctl disable --quiet "$service" 2>/dev/null || :
+	systemctl add-wants --quiet pgha.target "$service"
+	systemctl enable --quiet pgha-boot.service pgha-contract.service pgha-identity.service \
+		pgha-disk.service pgha-secrets.service pgha-ready.service
+	# Nobody logs in. Not stopped: this bake may be running through it.
+	for unit in ssh.service ssh.socket; do
+		systemctl disable --quiet "$unit" 2>/dev/null || :
+		systemctl mask --quiet "$unit"
+	done
+	step 'write the manifest'
+	write_manifest
+	step 'seal the image'
+	seal
+	step 'verify the image'
+	verify "$service"
+	fstrim / 2>/dev/null || :
+	printf 'bake: done: role %s, %s\n' "$PGHA_ROLE" "$(jq -r '[.components[] | "\(.name) \(.version)"] | join(", ")' "$manifest")"
+}
+
+write_manifest() {
+	component_package cloud-init "$(dpkg-query -S "$(readlink -f "$(command -v cloud-init)")" | sed 's/:.*//')"
+	component_package systemd systemd
+	dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Version}\n' | sed -n 's/^ii *\t//p; s/^hi *\t//p' >"$work/packages"
+	printf '%s' "$components" >"$work/components"
+	jq -n --arg role "$PGHA_ROLE" --argjson contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
+		--arg id "$ID" --arg version "$base_version" \
+		--rawfile components "$work/components" --rawfile packages "$work/packages" '
+		def rows: split("\n") | map(select(. != "") | split("\t"));
+		{format: "pgha-image/v1", role: $role, contract: $contract, recipe: $recipe,
+		 base: {id: $id, version: $version},
+		 components: [$components | rows[] | {name: .[0], version: .[1]} + if .[2] != "" then {sha256: .[2]} else {} end],
+		 packages: [$packages | rows[] | {name: .[0], version: .[1]}]}' >"$work/manifest"
+	install -o root -g root -m 0644 "$work/manifest" "$manifest"
+}
+
+# seal: whatever must not be the same on two machines, or in an image at all.
+# The build user and its sudo stay: Packer still has to end its session.
+seal() {
+	cloud-init clean --logs --seed >/dev/null
+	rm -rf /var/lib/cloud/* /var/log/cloud-init*
+	rm -f /etc/netplan/50-cloud-init*.yaml /etc/network/interfaces.d/50-cloud-init* \
+		/etc/systemd/network/10-cloud-init-* /etc/udev/rules.d/70-persistent-net.rules
+	rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
+	rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
+	rm -f /root/.bash_history /home/*/.bash_history /root/.lesshst /home/*/.lesshst
+	# Made by the ssl-cert package: the same key on every machine of an image.
+	rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
+	# Empty, and neither missing nor "uninitialized": those make systemd apply
+	# its presets at first boot, which enables what was disabled here.
+	: >/etc/machine-id
+	mkdir -p /var/lib/dbus
+	ln -sf /etc/machine-id /var/lib/dbus/machine-id
+	: >/etc/hostname
+	rm -f /etc/mailname /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
+	rm -rf /var/lib/dhcp/* /var/lib/systemd/network/*
+	# A secret on a tmpfs could be swapped out.
+	if [ -e /etc/fstab ]; then
+		sed -i '/^[^#]*[[:space:]]swap[[:space:]]/d' /etc/fstab
+	fi
+	apt-get clean
+	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/lib/dpkg/*-old /var/cache/debconf/*-old
+	find /var/log -type f \( -name '*.gz' -o -name '*.[0-9]' -o -name '*.old' -o -path '/var/log/journal/*' \) -delete
+	find /var/log -type f -exec truncate -s 0 {} +
+	for scratch in /tmp /var/tmp; do
+		find "$scratch" -xdev -mindepth 1 ! -path "$here" ! -path "$here/*" ! -path "$work" ! -path "$work/*" -type f -delete
+	done
+}
+
+unsound() {
+	stop "the image is not sound: $1"
+}
+
+# none PATH...: globs that match nothing come as themselves.
+none() {
+	for path in "$@"; do
+		if [ -e "$path" ]; then
+			printf 'bake: there is %s\n' "$path" >&2
+			return 1
+		fi
+	done
+}
+
+verify() {
+	if ! [ -e /etc/machine-id ] || [ -s /etc/machine-id ]; then
+		unsound 'its machine-id is not empty'
+	fi
+	none /etc/ssh/ssh_host_*_key /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys || unsound 'it has an SSH key'
+	none /var/lib/cloud/instance /var/lib/cloud/data/instance-id || unsound 'it has the state of the build machine'
+	none /var/lib/apt/lists/*Release /var/lib/apt/lists/*Packages* || unsound 'it has package lists'
+	none "$user_data" /var/lib/etcd/* /var/lib/postgresql/*/* /etc/postgresql/*/* || unsound 'it has the data of a cluster'
+	jq -e .components "$manifest" >/dev/null || unsound 'its manifest cannot be read'
+	for unit in pgha-boot pgha-contract pgha-identity pgha-disk pgha-secrets pgha-ready; do
+		systemctl is-enabled --quiet "$unit.service" || unsound "$unit.service is not enabled"
+	done
+	[ -L "/etc/systemd/system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"
+	none "/etc/systemd/system/multi-user.target.wants/$1" || unsound "$1 is part of multi-user.target"
+	[ -x /usr/lib/pgha/ready-check.sh ] || unsound 'it cannot tell when it is ready: it has no /usr/lib/pgha/ready-check.sh'
+	for process in /proc/[0-9]*/comm; do
+		case $(cat "$process" 2>/dev/null) in
+		etcd | patroni | postgres | haproxy) unsound "$(cat "$process") is running" ;;
+		esac
+	done
+}

@@ -1,0 +1,25 @@
+-- Creates what the spec lists, once, on the first leader. In: the variables
+-- users and databases (JSON), secrets (a folder with one password.<user> each).
+\set ON_ERROR_STOP on
+\set QUIET on
+-- No password may reach the log, not even by a statement that fails.
+SET log_statement = 'none';
+SET log_min_duration_statement = -1;
+SET log_min_error_statement = 'panic';
+
+CREATE TEMP TABLE wanted_user AS
+SELECT * FROM json_to_recordset(:'users') AS u(name text, databases json, member_of json, password text);
+
+SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', name, password) FROM wanted_user
+\gexec
+SELECT format('GRANT %I TO %I', m, name) FROM wanted_user, json_array_elements_text(member_of) AS m
+\gexec
+SELECT format('CREATE DATABASE %I OWNER %I', name, owner)
+FROM json_to_recordset(:'databases') AS d(name text, owner text)
+\gexec
+SELECT format('REVOKE CONNECT, TEMPORARY ON DATABASE %I FROM PUBLIC', name)
+FROM json_to_recordset(:'databases') AS d(name text)
+\gexec
+SELECT format('GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I', d, name)
+FROM wanted_user, json_array_elements_text(databases) AS d
+\gexec

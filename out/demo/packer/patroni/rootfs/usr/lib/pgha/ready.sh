@@ -1,0 +1,22 @@
+#!/bin/sh
+# Does the service answer? The role's own check says it, or why not.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+read_cluster ready
+read_identity ready
+
+check() {
+	status=0
+	answer=$(timeout 20 "$PGHA_LIB/ready-check.sh" 2>/dev/null) || status=$?
+	reason=$(printf '%s\n' "$answer" | tail -n 1)
+	if [ -z "$reason" ] && [ "$status" != 0 ]; then
+		reason="$PGHA_SERVICE does not answer"
+	fi
+	return "$status"
+}
+
+rm -f "$PGHA_RUN/ready"
+until_done ready check
+: >"$PGHA_RUN/ready"
+say ready ok "${reason:-$PGHA_SERVICE answers}"
