@@ -53,6 +53,15 @@ func TestWarn(t *testing.T) {
 	})
 }
 
+// TestGood reads specs with nothing to say about.
+func TestGood(t *testing.T) {
+	eachSpec(t, "good", 1, func(t *testing.T, file string, src []byte) {
+		if c := read(t, src); len(c.Warnings) > 0 {
+			t.Errorf("got warnings:\n%v", c.Warnings)
+		}
+	})
+}
+
 func eachSpec(t *testing.T, folder string, least int, test func(t *testing.T, file string, src []byte)) {
 	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
 	if err != nil {
@@ -180,17 +189,25 @@ func TestBadForm(t *testing.T) {
 		{"unclosed brace", "shown where it begins, since the next line could still belong to it",
 			"cloud: {region: x\nname: demo\n", []string{"1:1: not YAML: did not find expected ',' or '}' (a brace is not closed)"}},
 		{"wrong indent", "the library names the line before the mapping",
-			text + "cloud:\n    region: x\n    folder_id: y\n  domain: z\naccess: {}\n", []string{"6:3: not YAML: did not find expected key (is it indented like its neighbours?)"}},
+			text + "cloud:\n    region: x\n    folder_id: y\n  domain: z\naccess: {}\n", []string{"6:3: not YAML: did not find expected key (is it indented like its neighbours, and is each quote closed?)"}},
 		{"wrong indent in a list", "the same for an item",
-			"a:\n  - b\n - c\n", []string{"3:2: not YAML: did not find expected key (is it indented like its neighbours?)"}},
+			"a:\n  - b\n - c\n", []string{"3:2: not YAML: did not find expected key (is it indented like its neighbours, and is each quote closed?)"}},
 		{"key in a list", "a list that goes on as a mapping",
 			"- b\nc: d\n", []string{"2:1: not YAML: did not find expected '-' indicator (is it indented like its neighbours?)"}},
 		{"colon in text", "text with a colon and a blank needs quotes",
-			"name: demo: two\n", []string{"1:1: not YAML: mapping values are not allowed in this context (is the indent wrong, or does a text with a colon want quotes?)"}},
+			"name: demo: two\n", []string{"1:1: not YAML: mapping values are not allowed in this context (is the indent wrong, is there no colon above, or does a text with a colon want quotes?)"}},
 		{"key without colon", "a forgotten colon",
 			text + "failover fast\ndurability: sync\n", []string{"3:1: not YAML: could not find expected ':' (a key wants a colon and a blank behind it)"}},
 		{"unknown anchor", "the library names no line at all",
-			text + "access: *there\n", []string{"3:1: not YAML: unknown anchor 'there' referenced"}},
+			text + "access: *there\n", []string{"3:1: not YAML: unknown anchor 'there' referenced (a text that begins with * wants quotes)"}},
+		{"key without colon above", "shown where YAML can no longer make sense of it",
+			"roles:\n  etcd\n    version: x\n", []string{"3:5: not YAML: mapping values are not allowed in this context (is the indent wrong, is there no colon above, or does a text with a colon want quotes?)"}},
+		{"quote within quotes", "the text ends at the second",
+			"name: 'it's'\n", []string{"1:1: not YAML: did not find expected key (is it indented like its neighbours, and is each quote closed?)"}},
+		{"sign", "a text that begins with a sign of YAML's",
+			text + "failover: @fast\n", []string{"3:1: not YAML: found character that cannot start any token (a text that begins with @, %, ` or a tab wants quotes)"}},
+		{"backslash", "a path as other systems write it",
+			text + "failover: \"C:\\quick\"\n", []string{"3:1: not YAML: found unknown escape character (in double quotes a backslash is written \\\\; in single ones it means itself)"}},
 		{"error in the second document", "whatever it is, it is not one document",
 			text + "---\n[\n", []string{"4:1: not YAML: did not find expected node content"}},
 		{"20000 brackets", "a parser that recurses must not run out of stack",
@@ -223,6 +240,23 @@ func TestBadForm(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})
+	}
+}
+
+// TestManyProblems reads a file that is wrong on every line. It takes a second;
+// looking for the place of each problem from the top would take minutes.
+func TestManyProblems(t *testing.T) {
+	var src strings.Builder
+	for i := range 90_000 {
+		fmt.Fprintf(&src, "k%d: 1\n", i)
+	}
+	_, err := generator.Read("pgha.yaml", []byte(src.String()), roles.All())
+	var found spec.Problems
+	if !errors.As(err, &found) || len(found) != 90_000+6 {
+		t.Fatalf("got %d problems, want one for each line and for the six keys that are missing", len(found))
+	}
+	if got, want := found[len(found)-1].String(), "pgha.yaml:90000:1: k89999: unknown key"; !strings.HasPrefix(got, want) {
+		t.Errorf("the last is %s, want %s…", got, want)
 	}
 }
 

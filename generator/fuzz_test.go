@@ -23,7 +23,7 @@ import (
 // cluster, from which everything can be generated.
 func FuzzRead(f *testing.F) {
 	f.Add(example(f))
-	for _, folder := range []string{"bad", "warn"} {
+	for _, folder := range []string{"bad", "warn", "good"} {
 		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
 		if err != nil || len(files) == 0 {
 			f.Fatalf("no specs in testdata/%s: %v", folder, err)

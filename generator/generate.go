@@ -12,6 +12,10 @@ import (
 // Generate is everything that the cluster needs, as the files of one folder.
 // The same cluster gives the same bytes, always.
 func Generate(c *role.Cluster) (tree.Tree, error) {
+	template, err := packer.NewTemplate(c.Images.Builder)
+	if err != nil {
+		return nil, err
+	}
 	t := tree.Tree{}
 	userData := map[string]int{}
 	for _, part := range c.Parts {
@@ -23,7 +27,7 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 		if err := t.Add("user-data/"+part.Name+".yaml", data); err != nil {
 			return nil, err
 		}
-		if err := packer.Add(t, "packer/"+part.Name, c, part); err != nil {
+		if err := template.Add(t, "packer/"+part.Name, c, part); err != nil {
 			return nil, err
 		}
 	}

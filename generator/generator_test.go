@@ -181,7 +181,6 @@ func TestExampleHasEveryKey(t *testing.T) {
 			if text, _ := property["description"].(string); len(text) < 5 {
 				t.Errorf("%s: no sentence in the example, have %q", at, text)
 			}
-			// The tags of a node are shown once, at the first.
 			if !given[at] {
 				t.Errorf("%s: not in the example", at)
 			}
@@ -190,8 +189,8 @@ func TestExampleHasEveryKey(t *testing.T) {
 		}
 	}
 	walk("", schema)
-	if count < 150 {
-		t.Errorf("the schema has %d keys, want more than 150", count)
+	if count < 140 {
+		t.Errorf("the schema has %d keys, want more than 140", count)
 	}
 }
 
@@ -236,7 +235,10 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := map[string][]byte{"the example": example(t), "the example as understood": []byte(understood(t, example(t)))}
-	files, _ := filepath.Glob("testdata/warn/*.yaml")
+	files, err := filepath.Glob("testdata/[gw]*/*.yaml") // the good and those with warnings
+	if err != nil || len(files) < 10 {
+		t.Fatalf("found %d good specs: %v", len(files), err)
+	}
 	for _, file := range files {
 		if good[file], err = os.ReadFile(file); err != nil {
 			t.Fatal(err)
@@ -301,6 +303,9 @@ func TestSameBytes(t *testing.T) {
 	}
 	src := example(t)
 	want := generate(t, read(t, src)).Sums()
+	if len(want) == 0 {
+		t.Fatal("nothing is generated")
+	}
 	for _, zone := range []string{"UTC", "Asia/Kamchatka", "America/St_Johns"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSameBytes$")
 		cmd.Dir = t.TempDir()

@@ -39,7 +39,17 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	})
 
 	say("## What to run next\n")
-	say("1. Put the secrets into Lockbox: each role's machines read one secret, and the service account `%s` may read these secrets and nothing else.\n", c.Cloud.ServiceAccount)
+	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. Each role's machines read one secret, and the service account `%s` may read these secrets and nothing else.\n", c.Cloud.ServiceAccount)
+	say("   ```")
+	say("   pgha-gen secrets generate")
+	for _, p := range c.Parts {
+		say("   yc lockbox secret add-version --id %s --payload - <secrets/%s/%s.json", c.Secrets.Lockbox[p.Name], c.Name, p.Name)
+	}
+	for _, p := range c.Parts {
+		say("   yc lockbox secret add-access-binding --id %s --role lockbox.payloadViewer --service-account-id %s", c.Secrets.Lockbox[p.Name], c.Cloud.ServiceAccount)
+	}
+	say("   ```\n")
+	say("   Keep `secrets/%s/ca.key` off-line; clients verify the servers with `ca.crt` beside it. After a change of the spec run the first command again: it keeps what is there and says what to give to Lockbox.\n", c.Name)
 	table(&b, []string{"role", "secret", "entries (`<node>.` before those that each node has its own of)"}, func(row func(...string)) {
 		for _, p := range c.Parts {
 			var entries []string

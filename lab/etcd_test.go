@@ -22,7 +22,7 @@ import (
 	"pgha-gen/roles"
 )
 
-func readExample(t *testing.T) *role.Cluster {
+func readExample(t testing.TB) *role.Cluster {
 	t.Helper()
 	src, err := os.ReadFile("../generator/example.yaml")
 	if err != nil {
@@ -69,7 +69,7 @@ func newEtcdLab(t *testing.T, ctx context.Context) *lab.Lab {
 
 // bakeLog is where the tools that make images say what they do: a file, since
 // it is long and mostly apt's.
-func bakeLog(t *testing.T) io.Writer {
+func bakeLog(t testing.TB) io.Writer {
 	t.Helper()
 	if err := os.MkdirAll(labtest.Cache, 0o755); err != nil {
 		t.Fatal(err)
@@ -323,6 +323,7 @@ func timeline(t *testing.T, l *lab.Lab, name string, start time.Time) {
 	t.Logf("%s: %s", name, strings.Join(steps, ", "))
 }
 
+// showConsole says what is known of a machine that did not do as it should.
 func showConsole(t *testing.T, l *lab.Lab, name string) {
 	m := l.Machine(name)
 	if m == nil {
@@ -332,4 +333,12 @@ func showConsole(t *testing.T, l *lab.Lab, name string) {
 	for _, line := range lines[max(0, len(lines)-40):] {
 		t.Logf("%s | %s", name, line.Text)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out, err := m.Exec(ctx, "sh", "-c", `
+		ip -br address; ip route
+		curl -s -m 3 -i http://169.254.169.254/latest/meta-data/ 2>&1
+		systemctl list-units --failed --plain --no-legend
+		grep -v DEBUG /var/log/cloud-init.log; tail -n 5 /var/log/cloud-init.log`)
+	t.Logf("%s: %v\n%s", name, err, out)
 }

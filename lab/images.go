@@ -62,10 +62,19 @@ func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, 
 	return archive, nil
 }
 
+// Base is the root folder of the plain system that images are baked from.
+func (w Workshop) Base(ctx context.Context) (string, error) {
+	authority, err := loadAuthority(w.Cache, w.Now())
+	if err != nil {
+		return "", err
+	}
+	return image.Cache{Dir: w.Cache}.Base(ctx, image.Base{Suite: suite, CAs: [][]byte{authority.pem()}}, w.Log)
+}
+
 // Images bakes the image of each of these roles from the recipes in t, as
 // Generate wrote them after Adapt: role to root folder.
 func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (map[string]string, error) {
-	authority, err := loadAuthority(w.Cache, w.Now())
+	base, err := w.Base(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +96,6 @@ func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archi
 	defer server.Close()
 
 	cache := image.Cache{Dir: w.Cache}
-	base, err := cache.Base(ctx, image.Base{Suite: suite, CAs: [][]byte{authority.pem()}}, w.Log)
-	if err != nil {
-		return nil, err
-	}
 	images := map[string]string{}
 	for _, name := range roles {
 		dir := filepath.Join(out, "packer", name)

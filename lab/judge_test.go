@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+
 	"pgha-gen/generator"
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab"
@@ -58,16 +61,6 @@ func TestJudges(t *testing.T) {
 				t.Log(strings.TrimSpace(b.in(t, ctx, role, nil, "jq", "-r",
 					`[.components[] | "\(.name) \(.version)"] | join(", ")`, "/usr/lib/pgha/manifest.json")))
 			})
-			t.Run("cloud-init schema", func(t *testing.T) {
-				file := filepath.Join(t.TempDir(), "user-data")
-				if err := os.WriteFile(file, b.files["user-data/"+role+".yaml"].Data, 0o644); err != nil {
-					t.Fatal(err)
-				}
-				out := b.in(t, ctx, role, []string{file + ":/run/user-data"}, "cloud-init", "schema", "--config-file", "/run/user-data")
-				if !strings.Contains(out, "Valid schema") {
-					t.Errorf("cloud-init says:\n%s", out)
-				}
-			})
 			t.Run("systemd-analyze verify", func(t *testing.T) {
 				// By its output: the status is 0 for a misspelt key, too.
 				out := b.in(t, ctx, role, nil, "sh", "-c", "systemd-analyze verify --man=no --recursive-errors=no "+
@@ -78,6 +71,9 @@ func TestJudges(t *testing.T) {
 			})
 		})
 	}
+	t.Run("cloud-init schema", func(t *testing.T) {
+		judgeUserData(t, ctx, b)
+	})
 	t.Run("haproxy -c", func(t *testing.T) {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "ca.crt"), authorityForJudges(t))
@@ -110,9 +106,9 @@ func TestJudges(t *testing.T) {
 			t.Errorf("patroni says:\n%s", out)
 		}
 		write(t, filepath.Join(dir, "config.yml"), bytes.Replace(
-			userDataFile(t, b.files["user-data/patroni.yaml"].Data, "/etc/patroni/config.yml"), []byte("protocol: https"), []byte("protocol: ftp"), 1))
+			userDataFile(t, b.files["user-data/patroni.yaml"].Data, "/etc/patroni/config.yml"), []byte("/postgresql/18/bin"), []byte("/postgresql/18/nil"), 1))
 		if out := b.in(t, ctx, "patroni", binds, "sh", "/run/validate-patroni.sh"); strings.TrimSpace(out) == "" {
-			t.Error("patroni has nothing to say against etcd by ftp: it judges nothing here")
+			t.Error("patroni has nothing to say against a folder without PostgreSQL: it judges nothing here")
 		}
 	})
 }
@@ -136,9 +132,44 @@ func (b baked) in(t *testing.T, ctx context.Context, role string, binds []string
 	return string(out)
 }
 
-func write(t *testing.T, file string, data []byte) {
+func write(t testing.TB, file string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// judgeUserData lets cloud-init's own checker and its JSON schema, in process,
+// judge what we write, and something that both must refuse.
+func judgeUserData(t *testing.T, ctx context.Context, b baked) {
+	const schemaFile = "/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"
+	schema, err := jsonschema.NewCompiler().Compile(b.images["etcd"] + schemaFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := map[string][]byte{"refused": []byte("#cloud-config\nwrite_files: [{path: /x, permissions: 640}]\n")}
+	for _, role := range []string{"etcd", "patroni", "haproxy"} {
+		documents[role] = b.files["user-data/"+role+".yaml"].Data
+	}
+	for _, golden := range []string{"files.yaml", "none.yaml"} {
+		data, err := os.ReadFile("../generator/cloudinit/testdata/" + golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		documents[golden] = data
+	}
+	dir := t.TempDir()
+	for name, data := range documents {
+		var value any
+		if err := yaml.Unmarshal(data, &value); err != nil {
+			t.Fatal(err)
+		}
+		inProcess := schema.Validate(value)
+		write(t, filepath.Join(dir, name), data)
+		said := b.in(t, ctx, "etcd", []string{dir + ":/run/judge"}, "sh", "-c", "cloud-init schema --config-file /run/judge/"+name+" 2>&1 || :")
+		valid := strings.Contains(said, "Valid schema")
+		if want := name != "refused"; valid != want || (inProcess == nil) != want {
+			t.Errorf("%s: want valid %v; the schema: %v; cloud-init: %s", name, want, inProcess, said)
+		}
 	}
 }

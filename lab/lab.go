@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -158,13 +159,11 @@ func (l *Lab) serve(subnets []netip.Prefix) error {
 	if err := l.Cloud.SetName(lockboxName, lockboxAddress); err != nil {
 		return err
 	}
-	listener, err := l.Network.Listen("tcp", netip.AddrPortFrom(metadataAddress, 80).String())
+	metadata, err := l.Network.Listen("tcp", netip.AddrPortFrom(metadataAddress, 80).String())
 	if err != nil {
 		return err
 	}
-	l.background(&http.Server{Handler: l.Cloud.Metadata(), ReadHeaderTimeout: time.Minute}, func(s *http.Server) error {
-		return s.Serve(listener)
-	})
+	l.background(&http.Server{Handler: l.Cloud.Metadata(), ReadHeaderTimeout: time.Minute}, metadata)
 
 	authority, err := loadAuthority(l.config.Cache, l.config.Now())
 	if err != nil {
@@ -174,15 +173,15 @@ func (l *Lab) serve(subnets []netip.Prefix) error {
 	if err != nil {
 		return err
 	}
-	if listener, err = l.Network.Listen("tcp", netip.AddrPortFrom(lockboxAddress, 443).String()); err != nil {
+	lockbox, err := l.Network.Listen("tcp", netip.AddrPortFrom(lockboxAddress, 443).String())
+	if err != nil {
 		return err
 	}
 	l.background(&http.Server{
 		Handler: l.Cloud.Lockbox(), ReadHeaderTimeout: time.Minute,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}},
 		// Machines whose power is cut in a handshake are no news.
 		ErrorLog: log.New(io.Discard, "", 0),
-	}, func(s *http.Server) error { return s.ServeTLS(listener, "", "") })
+	}, tls.NewListener(lockbox, &tls.Config{Certificates: []tls.Certificate{certificate}}))
 
 	for _, s := range subnets {
 		address := netip.AddrPortFrom(resolver(s), 53).String()
@@ -203,8 +202,8 @@ func (l *Lab) serve(subnets []netip.Prefix) error {
 	return nil
 }
 
-func (l *Lab) background(s *http.Server, serve func(*http.Server) error) {
-	go serve(s)
+func (l *Lab) background(s *http.Server, listener net.Listener) {
+	go s.Serve(listener)
 	l.closers = append(l.closers, s.Close)
 }
 

@@ -16,78 +16,56 @@ import (
 //go:embed template
 var templates embed.FS
 
-// Add puts the recipe of a role's image into t, below dir:
-//
-//	image.pkr.hcl            source and build, for the spec's builder
-//	plugins.pkr.hcl          required_plugins alone: Packer before 1.7 refuses it
-//	image.auto.pkrvars.json  the values; Packer loads it by itself
-//	base.sh bake.sh rootfs/  what the build uploads and runs, whatever the builder
-func Add(t tree.Tree, dir string, c *role.Cluster, part role.Part) error {
-	recipe := tree.Tree{}
-	if err := recipe.AddFS("", Base()); err != nil {
-		return err
+// Recipe is what makes the image of a role out of a plain machine, whoever
+// gives the machine: Files in one folder there, and bake.sh of them run with
+// Environment, whose values are texts.
+type Recipe struct {
+	Files       tree.Tree // base.sh bake.sh rootfs/
+	Environment emit.Map
+	Digest      string // of both: what the image is made of, as far as the spec decides it
+}
+
+// NewRecipe gives the recipe of a role's image.
+func NewRecipe(c *role.Cluster, part role.Part) (*Recipe, error) {
+	files := tree.Tree{}
+	if err := files.AddFS("", Base()); err != nil {
+		return nil, err
 	}
-	if err := recipe.AddFS("", part.Files); err != nil {
-		return fmt.Errorf("recipe of %s: %w", part.Name, err)
+	if err := files.AddFS("", part.Files); err != nil {
+		return nil, fmt.Errorf("recipe of %s: %w", part.Name, err)
 	}
 	environment := append(emit.Map{
 		{Key: "PGHA_ROLE", Value: part.Name},
 		{Key: "PGHA_CONTRACT", Value: fmt.Sprint(role.Contract)},
 		{Key: "PGHA_ARCHITECTURE", Value: string(c.Images.Architecture)},
+		{Key: "PGHA_REQUIRES", Value: strings.Join(part.Settings.Service(c).Requires, " ")},
 	}, part.Settings.Bake(c)...)
-	digest, err := digest(recipe, environment)
-	if err != nil {
-		return err
-	}
-	environment = append(environment, emit.Pair{Key: "PGHA_RECIPE", Value: digest})
-
-	values, err := emit.JSON(append(variables(c, part, digest), emit.Pair{Key: "environment", Value: environment}))
-	if err != nil {
-		return fmt.Errorf("recipe of %s: %w", part.Name, err)
-	}
-	image, err := template(c.Images.Builder)
-	if err != nil {
-		return err
-	}
-	plugins, err := templates.ReadFile("template/" + string(c.Images.Builder) + "-plugins.pkr.hcl")
-	if err != nil {
-		return err
-	}
-	for name, data := range map[string][]byte{
-		"image.pkr.hcl":           image,
-		"plugins.pkr.hcl":         plugins,
-		"image.auto.pkrvars.json": values,
-	} {
-		if err := recipe.Add(name, data); err != nil {
-			return err
-		}
-	}
-	for path, file := range recipe {
-		if err := t.Add(dir+"/"+path, file.Data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// digest names what an image is made of, as far as the spec decides it.
-func digest(recipe tree.Tree, environment emit.Map) (string, error) {
 	env, err := emit.JSON(environment)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("recipe of %s: %w", part.Name, err)
 	}
-	sum := sha256.Sum256(append(recipe.Sums(), env...))
-	return hex.EncodeToString(sum[:6]), nil
+	sum := sha256.Sum256(append(files.Sums(), env...))
+	digest := hex.EncodeToString(sum[:6])
+	environment = append(environment, emit.Pair{Key: "PGHA_RECIPE", Value: digest})
+	return &Recipe{files, environment, digest}, nil
 }
 
-// template is the source of a builder and the build that all builders share,
-// pointed at that source.
-func template(b role.Builder) ([]byte, error) {
+// Template is what Packer runs a recipe by, for one builder. It is the same for
+// all roles.
+type Template struct{ image, plugins []byte }
+
+// NewTemplate gives a builder's template: its source, and the build that all
+// builders share, pointed at that source.
+func NewTemplate(b role.Builder) (*Template, error) {
 	source, err := templates.ReadFile("template/" + string(b) + ".pkr.hcl")
 	if err != nil {
 		return nil, err
 	}
 	build, err := templates.ReadFile("template/build.pkr.hcl")
+	if err != nil {
+		return nil, err
+	}
+	plugins, err := templates.ReadFile("template/" + string(b) + "-plugins.pkr.hcl")
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +77,40 @@ func template(b role.Builder) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(source, '\n'), build...), nil
+	return &Template{append(append(source, '\n'), build...), plugins}, nil
+}
+
+// Add puts the recipe of a role's image into t, below dir, with the template:
+//
+//	image.pkr.hcl            source and build
+//	plugins.pkr.hcl          required_plugins alone: Packer before 1.7 refuses it
+//	image.auto.pkrvars.json  the values; Packer loads it by itself
+//	base.sh bake.sh rootfs/  what the build uploads and runs, whatever the builder
+func (p *Template) Add(t tree.Tree, dir string, c *role.Cluster, part role.Part) error {
+	recipe, err := NewRecipe(c, part)
+	if err != nil {
+		return err
+	}
+	values, err := emit.JSON(append(variables(c, part, recipe.Digest),
+		emit.Pair{Key: "environment", Value: recipe.Environment}))
+	if err != nil {
+		return fmt.Errorf("recipe of %s: %w", part.Name, err)
+	}
+	for name, data := range map[string][]byte{
+		"image.pkr.hcl":           p.image,
+		"plugins.pkr.hcl":         p.plugins,
+		"image.auto.pkrvars.json": values,
+	} {
+		if err := recipe.Files.Add(name, data); err != nil {
+			return err
+		}
+	}
+	for path, file := range recipe.Files {
+		if err := t.Add(dir+"/"+path, file.Data); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // variables are the values of a builder's template.

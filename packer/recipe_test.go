@@ -58,7 +58,7 @@ func cluster(t *testing.T, b role.Builder) *role.Cluster {
 func recipe(t *testing.T, c *role.Cluster, part role.Part) map[string]string {
 	t.Helper()
 	out := tree.Tree{}
-	if err := packer.Add(out, "packer/"+part.Name, c, part); err != nil {
+	if err := newTemplate(t, c).Add(out, "packer/"+part.Name, c, part); err != nil {
 		t.Fatal(err)
 	}
 	files := map[string]string{}
@@ -581,16 +581,25 @@ func TestRecipeHasOneDigest(t *testing.T) {
 func TestAddTwice(t *testing.T) {
 	c := cluster(t, role.Yandex)
 	out := tree.Tree{}
-	if err := packer.Add(out, "x", c, c.Parts[0]); err != nil {
+	template := newTemplate(t, c)
+	if err := template.Add(out, "x", c, c.Parts[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := packer.Add(out, "x", c, c.Parts[1]); err == nil {
+	if err := template.Add(out, "x", c, c.Parts[1]); err == nil {
 		t.Error("two recipes in one folder are taken")
 	}
-	c.Images.Builder = "vmware"
-	if err := packer.Add(tree.Tree{}, "x", c, c.Parts[0]); err == nil {
+	if _, err := packer.NewTemplate("vmware"); err == nil {
 		t.Error("an unknown builder is taken")
 	}
+}
+
+func newTemplate(t *testing.T, c *role.Cluster) *packer.Template {
+	t.Helper()
+	template, err := packer.NewTemplate(c.Images.Builder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template
 }
 
 // TestPacker asks Packer itself. Debian's 1.6 has the qemu builder within and

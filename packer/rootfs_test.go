@@ -830,7 +830,7 @@ func TestResolve(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			status, got := shell(t, `apt_get() { shift 3; printf '%s\n' "$@"; }; install_packages patroni=`+tc.version, "PATH="+bin+":"+os.Getenv("PATH"))
+			status, got := shell(t, `apt_get() { printf '%s\n' "$@" | tail -n 1; }; install_packages patroni=`+tc.version, "PATH="+bin+":"+os.Getenv("PATH"))
 			if diff := cmp.Diff(tc.want, got); diff != "" || status != tc.status {
 				t.Errorf("%s: status %d, want %d (-want +got):\n%s", tc.reason, status, tc.status, diff)
 			}
@@ -851,7 +851,7 @@ func TestRefuseMisfits(t *testing.T) {
 	old := write("old", "ID=ubuntu\nVERSION_ID=22.04\n")
 	manifest := write("manifest", "{\n  \"format\": \"pgha-image/v1\",\n  \"role\": \"patroni\",\n")
 	nowhere := dir + "/nowhere"
-	env := []string{"PGHA_ROLE=etcd", "PGHA_CONTRACT=1", "PGHA_CLUSTER=demo", "PGHA_RECIPE=abc", "PGHA_ARCHITECTURE=amd64"}
+	env := []string{"PGHA_ROLE=etcd", "PGHA_CONTRACT=1", "PGHA_REQUIRES=etcd>=3.5.0", "PGHA_RECIPE=abc", "PGHA_ARCHITECTURE=amd64"}
 	plain := "id() { echo 0; }; dpkg() { echo amd64; }; os_release=" + debian + "; user_data=" + nowhere + "; manifest=" + nowhere + "; "
 	tests := []struct {
 		name, reason, piece, want string

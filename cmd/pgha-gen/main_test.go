@@ -1,12 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -35,6 +37,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": status,
 			"bound":  bound,
+			"silent": silent,
 		},
 	})
 }
@@ -73,4 +76,46 @@ func bound(ts *testscript.TestScript, neg bool, args []string) {
 		args = append([]string{args[0], "setpriv", "--bounding-set=-all", "--"}, args[1:]...)
 	}
 	status(ts, false, args)
+}
+
+// silent DIR FILE: no secret of DIR is in FILE: no line of a key, no password.
+func silent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: silent DIR FILE")
+	}
+	said := ts.ReadFile(args[1])
+	names, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+	ts.Check(err)
+	secrets := 0
+	for _, name := range names {
+		texts := []string{ts.ReadFile(name)}
+		var entries []struct {
+			Text string `json:"text_value"`
+		}
+		if strings.HasSuffix(name, ".json") {
+			ts.Check(json.Unmarshal([]byte(texts[0]), &entries))
+			texts = nil
+			for _, e := range entries {
+				texts = append(texts, e.Text)
+			}
+		}
+		for _, text := range texts {
+			for line := range strings.Lines(text) {
+				if _, value, ok := strings.Cut(line, "_PASSWORD="); ok {
+					line = value
+				}
+				line = strings.TrimSpace(line)
+				if len(line) < 16 || strings.HasPrefix(line, "-----") {
+					continue
+				}
+				secrets++
+				if strings.Contains(said, line) {
+					ts.Fatalf("a secret of %s is in %s", filepath.Base(name), args[1])
+				}
+			}
+		}
+	}
+	if secrets < 10 {
+		ts.Fatalf("only %d secrets in %s: this test sees nothing", secrets, args[0])
+	}
 }

@@ -78,7 +78,7 @@ Exit status: 0 done, 1 the spec or the world is wrong, 2 the command line is.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.schemaCommand())
+	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.imageCommand(), a.schemaCommand(), a.secretsCommand())
 	strictHelp(root)
 	return root
 }

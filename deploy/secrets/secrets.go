@@ -3,6 +3,7 @@
 package secrets
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,19 +20,18 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// How long certificates are good for.
+// How long certificates are good for, and how long before their end they are
+// made anew.
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 	nodeLife      = 2 * 365 * 24 * time.Hour
+	soon          = 30 * 24 * time.Hour
 )
-
-// Payload is what one Lockbox secret holds: entry to text.
-type Payload map[string]string
 
 // Authority signs the certificates of one cluster.
 type Authority struct {
 	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
+	key         crypto.Signer // nil: it is kept elsewhere, and nothing can be signed
 	random      io.Reader
 }
 
@@ -41,6 +41,10 @@ func NewAuthority(cluster string, now time.Time, random io.Reader) (*Authority, 
 	if err != nil {
 		return nil, err
 	}
+	return newAuthority(cluster, key, now, random)
+}
+
+func newAuthority(cluster string, key crypto.Signer, now time.Time, random io.Reader) (*Authority, error) {
 	serial, err := serialNumber(random)
 	if err != nil {
 		return nil, err
@@ -73,89 +77,61 @@ func (a *Authority) Certificate() string { return certificatePEM(a.certificate.R
 // Certificates are good for two years from now, for the node's names and
 // addresses, as a server and as a client.
 func (a *Authority) Payloads(c *role.Cluster, now time.Time) (map[string]Payload, error) {
-	all := map[string]Payload{}
-	for _, part := range c.Parts {
-		p := Payload{}
-		all[part.Name] = p
-		for _, s := range part.Settings.Service(c).Secrets {
-			if err := a.add(p, s, c, part.Settings.Nodes(), now); err != nil {
-				return nil, fmt.Errorf("secret %s of %s: %w", s.File, part.Name, err)
-			}
-		}
-	}
-	return all, nil
+	all, _, err := a.Update(c, nil, Rotation{}, now)
+	return all, err
 }
 
-func (a *Authority) add(p Payload, s role.Secret, c *role.Cluster, nodes []role.Node, now time.Time) error {
-	switch s.Kind {
-	case role.Authority:
-		p[s.File] = a.Certificate()
-	case role.Certificate:
-		for _, n := range nodes {
-			certificate, key, err := a.issue(c, n, s.CommonName, now)
-			if err != nil {
-				return err
-			}
-			p[n.Name+"."+s.File] = certificate
-			p[n.Name+"."+strings.TrimSuffix(s.File, ".crt")+".key"] = key
-		}
-	case role.Key: // made with its certificate
-	case role.Password:
-		password, err := password(a.random)
-		if err != nil {
-			return err
-		}
-		p[s.File] = password
-	case role.Environment:
-		var lines strings.Builder
-		for _, name := range s.Variables {
-			password, err := password(a.random)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&lines, "%s=%s\n", name, password) // letters and digits need no quotes
-		}
-		p[s.File] = lines.String()
-	default:
-		return fmt.Errorf("internal error: unknown kind %d", s.Kind)
-	}
-	return nil
-}
-
-func (a *Authority) issue(c *role.Cluster, n role.Node, commonName string, now time.Time) (certificate, key string, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), a.random)
-	if err != nil {
-		return "", "", err
-	}
-	serial, err := serialNumber(a.random)
-	if err != nil {
-		return "", "", err
-	}
+// template is the certificate that a node should have.
+func (a *Authority) template(c *role.Cluster, n role.Node, commonName string, now time.Time) *x509.Certificate {
 	addresses := []net.IP{net.IPv4(127, 0, 0, 1)}
 	if n.Address.IsValid() {
 		addresses = append(addresses, n.Address.AsSlice())
 	}
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: commonName, Organization: []string{c.Name}},
-		NotBefore:    now.Add(-time.Hour),
-		NotAfter:     now.Add(nodeLife),
-		KeyUsage:     x509.KeyUsageDigitalSignature,
+	end := now.Add(nodeLife)
+	if end.After(a.certificate.NotAfter) {
+		end = a.certificate.NotAfter // longer it would not verify
+	}
+	return &x509.Certificate{
+		Subject:   pkix.Name{CommonName: commonName, Organization: []string{c.Name}},
+		NotBefore: now.Add(-time.Hour),
+		NotAfter:  end,
+		KeyUsage:  x509.KeyUsageDigitalSignature,
 		// Both: etcd's gateway dials etcd with the server's certificate, and
 		// Patroni's is PostgreSQL's server and etcd's client.
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames:    []string{c.FQDN(n.Name), n.Name, "localhost"},
 		IPAddresses: addresses,
 	}
+}
+
+func (a *Authority) issue(template *x509.Certificate) (certificate, key string, err error) {
+	if a.key == nil {
+		return "", "", fmt.Errorf("%s is not there, and this has to be signed with it (bring it back for this run)", keyFile)
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), a.random)
+	if err != nil {
+		return "", "", err
+	}
+	if template.SerialNumber, err = serialNumber(a.random); err != nil {
+		return "", "", err
+	}
 	der, err := x509.CreateCertificate(a.random, template, a.certificate, private.Public(), a.key)
 	if err != nil {
 		return "", "", err
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	key, err = keyPEM(private)
 	if err != nil {
 		return "", "", err
 	}
-	return certificatePEM(der), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), nil
+	return certificatePEM(der), key, nil
+}
+
+func keyPEM(key crypto.Signer) (string, error) {
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", err
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), nil
 }
 
 func certificatePEM(der []byte) string {

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -145,21 +144,5 @@ func TestUserDataRefused(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestCloudInitAgrees(t *testing.T) {
-	tool, err := exec.LookPath("cloud-init")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no cloud-init on this machine")
-		}
-		t.Skip("no cloud-init on this machine")
-	}
-	for _, golden := range []string{"files.yaml", "none.yaml"} {
-		out, err := exec.Command(tool, "schema", "--config-file", filepath.Join("testdata", golden)).CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", golden, err, out)
-		}
 	}
 }

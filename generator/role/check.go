@@ -24,7 +24,7 @@ var (
 	hostName    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,56}[a-z0-9])?$`)
 	clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
 	zoneName    = regexp.MustCompile(`^[a-z]{2}[-a-z0-9]*-[a-z]$`)
-	regionName  = regexp.MustCompile(`^[a-z][-a-z0-9]*[a-z0-9]$`)
+	regionName  = regexp.MustCompile(`^[a-z][-a-z0-9]{0,38}[a-z0-9]$`)
 	domainName  = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 	cloudID     = regexp.MustCompile(`^[a-z0-9][-a-z0-9]{1,49}$`)
 	familyName  = regexp.MustCompile(`^[a-z][-a-z0-9]{1,61}[a-z0-9]$`)
@@ -63,7 +63,7 @@ func (c *Cluster) checkCloud(at spec.Place) {
 		at.Key("region").Problem("%q is no region (want one such as ru-central1)", c.Cloud.Region)
 	}
 	// What follows from a wrong region by default is not a problem of its own.
-	if (region || at.Key("domain").Given()) && !domainName.MatchString(c.Cloud.Domain) || len(c.Cloud.Domain) > 189 {
+	if (region || at.Key("domain").Given()) && (!domainName.MatchString(c.Cloud.Domain) || len(c.Cloud.Domain) > 189) {
 		at.Key("domain").Problem("%q is no DNS domain (want one such as ru-central1.internal)", c.Cloud.Domain)
 	}
 	checkID(at.Key("folder_id"), c.Cloud.FolderID)

@@ -39,6 +39,9 @@ type Settings interface {
 	Boot(c *Cluster) (*cloudinit.Config, error)
 	// Service is what the shared boot steps need to know of the role.
 	Service(c *Cluster) Service
+	// Advisories are known defects of a version of one of the image's components,
+	// as ends of a sentence that starts with both.
+	Advisories(component, version string) []string
 	// Guide is what a person should know of the role in this cluster.
 	Guide(c *Cluster) Guide
 }
@@ -49,6 +52,7 @@ type Service struct {
 	User     string   // who owns the secrets
 	Data     string   // where the data disk is mounted; empty: the role has none
 	Requires []string // what the image must have, such as name>=1.2
+	Exact    []string // what the spec asks for exactly, such as name=1.2; a distribution may append to it
 	Secrets  []Secret // what the machine needs of Lockbox
 	Founds   bool     // its machines found the cluster, if they are told that they may
 	Env      emit.Map // what the role's own scripts need beside that, as PGHA_* variables

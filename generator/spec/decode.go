@@ -192,6 +192,8 @@ func printable(s string, lines bool) error {
 		case lines && (r == '\n' || r == '\t'):
 		case r == '\n':
 			return errors.New("want text on one line, have several")
+		case r == '\t':
+			return errors.New("want text, have a tab in it (write blanks)")
 		case unicode.IsControl(r) || unicode.Is(unicode.Noncharacter_Code_Point, r):
 			return fmt.Errorf("want text, have the character %U in it", r)
 		}

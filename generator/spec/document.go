@@ -27,6 +27,7 @@ type Document struct {
 	lines []string
 	root  *yaml.Node
 	found Problems
+	index map[*yaml.Node]map[string]int // of mappings that were looked into
 }
 
 // Parse reads a file. It never fails: a file that is not YAML, is empty, too
@@ -34,7 +35,11 @@ type Document struct {
 // duplicate keys, merge keys or keys that are not text, gives a document with
 // these problems in it.
 func Parse(name string, src []byte) *Document {
-	d := &Document{name: name, root: &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}}
+	d := &Document{
+		name:  name,
+		root:  &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1},
+		index: map[*yaml.Node]map[string]int{},
+	}
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	if text, line, column := notText(src); text != "" {
 		d.addAt(line, column, text)
@@ -103,11 +108,10 @@ func (d *Document) add(at *yaml.Node, path string, warning bool, text string) {
 		p.source = d.lines[p.Line-1]
 	}
 	if at.Kind == yaml.ScalarNode && at.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
-		p.width = utf8.RuneCountInString(at.Value)
+		p.width = max(utf8.RuneCountInString(at.Value), 1)
 		if at.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
 			p.width += 2
 		}
-		p.width = max(min(p.width, utf8.RuneCountInString(p.source)-p.Column+1), 1)
 	}
 	d.found = append(d.found, p)
 }
@@ -119,14 +123,17 @@ func (d *Document) addAt(line, column int, text string) {
 var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line \d+: )?`)
 
 // hints say what the YAML library's words nearly always mean.
-var hints = map[string]string{
-	"mapping values are not allowed in this context": " (is the indent wrong, or does a text with a colon want quotes?)",
-	"did not find expected key":                      " (is it indented like its neighbours?)",
-	"did not find expected '-' indicator":            " (is it indented like its neighbours?)",
-	"could not find expected ':'":                    " (a key wants a colon and a blank behind it)",
-	"found unexpected end of stream":                 " (a quote is not closed)",
-	"did not find expected ',' or ']'":               " (a bracket is not closed)",
-	"did not find expected ',' or '}'":               " (a brace is not closed)",
+var hints = []struct{ words, hint string }{
+	{"mapping values are not allowed", "is the indent wrong, is there no colon above, or does a text with a colon want quotes?"},
+	{"did not find expected key", "is it indented like its neighbours, and is each quote closed?"},
+	{"did not find expected '-'", "is it indented like its neighbours?"},
+	{"could not find expected ':'", "a key wants a colon and a blank behind it"},
+	{"found unexpected end of stream", "a quote is not closed"},
+	{"did not find expected ',' or ']'", "a bracket is not closed"},
+	{"did not find expected ',' or '}'", "a brace is not closed"},
+	{"found character that cannot start", "a text that begins with @, %, ` or a tab wants quotes"},
+	{"unknown anchor", "a text that begins with * wants quotes"},
+	{"found unknown escape character", "in double quotes a backslash is written \\\\; in single ones it means itself"},
 }
 
 // syntax reports an error of the YAML library. The line that it names is often
@@ -144,7 +151,12 @@ func (d *Document) syntax(err error) {
 		return
 	}
 	text := yamlErrorLine.ReplaceAllString(err.Error(), "")
-	d.addAt(line, len(indent)+1, "not YAML: "+text+hints[text])
+	for _, h := range hints {
+		if strings.HasPrefix(text, h.words) {
+			text += " (" + h.hint + ")"
+		}
+	}
+	d.addAt(line, len(indent)+1, "not YAML: "+text)
 }
 
 // notText finds what makes a file something else than UTF-8 text with Unix line
@@ -179,6 +191,8 @@ func notText(src []byte) (text string, line, column int) {
 // and more in raw overrides.
 const deepest = 50
 
+const tagged = "tags are not supported (remove the word that begins with !)"
+
 // wellFormed reports what YAML allows and a spec does not.
 func (d *Document) wellFormed(at Place, n *yaml.Node) {
 	if len(at.path) > deepest {
@@ -186,7 +200,7 @@ func (d *Document) wellFormed(at Place, n *yaml.Node) {
 		return
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.add(n, at.String(), false, "tags are not supported (remove "+n.ShortTag()+")")
+		d.add(n, at.String(), false, tagged)
 	}
 	if n.Anchor != "" || n.Kind == yaml.AliasNode {
 		d.add(n, at.String(), false, "anchors and aliases are not supported (write the value out)")
@@ -228,7 +242,7 @@ func (d *Document) wellFormed(at Place, n *yaml.Node) {
 			d.add(k, at.Key(k.Value).String(), false, "anchors and aliases are not supported (write the key out)")
 		}
 		if k.Style&yaml.TaggedStyle != 0 {
-			d.add(k, at.Key(k.Value).String(), false, "tags are not supported (remove "+k.ShortTag()+")")
+			d.add(k, at.Key(k.Value).String(), false, tagged)
 		}
 		d.wellFormed(at.Key(k.Value), v)
 	}

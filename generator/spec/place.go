@@ -190,7 +190,7 @@ func (p Place) position() *yaml.Node {
 func (p Place) find() (key, value *yaml.Node, depth int) {
 	value = p.doc.root
 	for _, s := range p.path {
-		k, v := child(value, s)
+		k, v := p.doc.child(value, s)
 		if v == nil {
 			return key, value, depth
 		}
@@ -200,16 +200,29 @@ func (p Place) find() (key, value *yaml.Node, depth int) {
 	return key, value, depth
 }
 
-func child(n *yaml.Node, s step) (key, value *yaml.Node) {
+func (d *Document) child(n *yaml.Node, s step) (key, value *yaml.Node) {
 	switch {
 	case n.Kind == yaml.SequenceNode && s.index >= 0 && s.index < len(n.Content):
 		return nil, n.Content[s.index]
 	case n.Kind == yaml.MappingNode && s.index < 0:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == s.key {
-				return n.Content[i], n.Content[i+1]
-			}
+		if i, ok := d.keys(n)[s.key]; ok {
+			return n.Content[i], n.Content[i+1]
 		}
 	}
 	return nil, nil
+}
+
+// keys is where in a mapping's content its keys are. It is remembered: looking
+// through a mapping for every problem with one of its keys would take minutes
+// for a file that is wrong on every line.
+func (d *Document) keys(n *yaml.Node) map[string]int {
+	keys, ok := d.index[n]
+	if !ok {
+		keys = make(map[string]int, len(n.Content)/2)
+		for i := len(n.Content) - 2; i >= 0; i -= 2 { // backwards: the first of two counts
+			keys[n.Content[i].Value] = i
+		}
+		d.index[n] = keys
+	}
+	return keys
 }

@@ -32,7 +32,8 @@ type Tree map[string]File
 //
 // Refused are paths that are not relative and clean or that hold a backslash
 // or a character that does not print, SumsName, a path that is already there,
-// and one that would be a file and a folder at once.
+// and one below a file. A file that is added where others already need a folder
+// is only found by Write.
 func (t Tree) Add(name string, data []byte) error {
 	if err := checkPath(name); err != nil {
 		return err
@@ -40,9 +41,9 @@ func (t Tree) Add(name string, data []byte) error {
 	if _, found := t[name]; found {
 		return fmt.Errorf("%q: added twice", name)
 	}
-	for other := range t {
-		if strings.HasPrefix(other, name+"/") || strings.HasPrefix(name, other+"/") {
-			return fmt.Errorf("%q and %q: one of them would be file and folder at once", min(name, other), max(name, other))
+	for folder := path.Dir(name); folder != "."; folder = path.Dir(folder) {
+		if _, found := t[folder]; found {
+			return fmt.Errorf("%q and %q: one of them would be file and folder at once", folder, name)
 		}
 	}
 	mode := fs.FileMode(0o644)

@@ -363,61 +363,6 @@ func TestCurl(t *testing.T) {
 	}
 }
 
-// cloud-init's own Ec2 datasource, as the system has it.
-func TestCloudInit(t *testing.T) {
-	const python = "/usr/bin/python3"
-	if err := exec.CommandContext(t.Context(), python, "-c", "import cloudinit.sources.DataSourceEc2").Run(); err != nil {
-		missing(t, "cloud-init's Python package is not there for "+python)
-	}
-	// cloud-init binds no source address: the machine is at 127.0.0.1.
-	in := etcd1()
-	in.Address = patroni1().Address.Prev().Prev()
-	type crawled struct {
-		Version  string         `json:"version"`
-		UserData string         `json:"user-data"`
-		MetaData map[string]any `json:"meta-data"`
-	}
-	want := crawled{
-		Version:  "2021-03-23",
-		UserData: in.Attributes["user-data"],
-		MetaData: map[string]any{
-			"hostname": in.Hostname, "instance-id": in.ID, "local-hostname": in.Hostname,
-			"local-ipv4": "127.0.0.1", "mac": "d0:0d:00:00:00:02",
-			"network": map[string]any{"interfaces": map[string]any{"macs": map[string]any{
-				"d0:0d:00:00:00:02": map[string]any{
-					"local-hostname": in.Hostname, "local-ipv4s": "127.0.0.1", "mac": "d0:0d:00:00:00:02",
-				},
-			}}},
-		},
-	}
-	for _, given := range []bool{true, false} {
-		if !given {
-			delete(in.Attributes, "user-data")
-			want.UserData = ""
-		}
-		url := serve(t, newCloud(t, newClock().Now, in).Metadata())
-		script, err := os.Open(filepath.Join("testdata", "crawl.py"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer script.Close()
-		var stderr bytes.Buffer
-		cmd := exec.CommandContext(t.Context(), python, "-", url)
-		cmd.Stdin, cmd.Stderr = script, &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, &stderr)
-		}
-		var got crawled
-		if err := json.Unmarshal(out, &got); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("user-data given: %v (-want +got):\n%s%s", given, diff, &stderr)
-		}
-	}
-}
-
 // Whatever is asked, the answer is one that the service has, and in time.
 func FuzzMetadata(f *testing.F) {
 	f.Add("/computeMetadata/v1/instance/?recursive=true&alt=text")

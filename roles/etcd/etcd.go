@@ -126,6 +126,7 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 		User:     "etcd",
 		Data:     "/var/lib/etcd",
 		Requires: []string{"etcd>=3.5.0", "etcd<3.6"},
+		Exact:    []string{"etcd=" + s.Version},
 		Founds:   true,
 		Secrets: []role.Secret{
 			{File: "ca.crt", Kind: role.Authority},
@@ -199,6 +200,17 @@ func (s *Settings) environment(c *role.Cluster) emit.Map {
 		env = env.Set(name, s.Env[name])
 	}
 	return env
+}
+
+// Advisories implements role.Settings.
+func (s *Settings) Advisories(component, version string) []string {
+	if component != "etcd" || !versionForm.MatchString(version) {
+		return nil
+	}
+	if defects := advisories(version); defects != "" {
+		return []string{defects}
+	}
+	return nil
 }
 
 // Guide implements role.Settings.
@@ -297,7 +309,7 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 	if u := s.Artifacts.Etcd.URL; u != "" && !urlForm.MatchString(u) {
 		artifact.Key("url").Problem("%q is no URL (want http:// or https://)", u)
 	}
-	if defects := advisories(s.Version); defects != "" {
+	for _, defects := range s.Advisories("etcd", s.Version) {
 		version.Warn("etcd %s %s", s.Version, defects)
 	}
 }

@@ -131,14 +131,22 @@ func (s *Settings) Bake(*role.Cluster) emit.Map {
 // Service implements role.Settings. HAProxy shows no certificate to anybody, so
 // all that it needs is the cluster's authority.
 func (s *Settings) Service(*role.Cluster) role.Service {
+	var exact []string
+	if s.Version != "" {
+		exact = []string{"haproxy=" + s.Version}
+	}
 	return role.Service{
 		Unit:     "haproxy.service",
 		User:     "haproxy",
 		Requires: []string{"haproxy>=2.4"},
+		Exact:    exact,
 		Secrets:  []role.Secret{{File: "ca.crt", Kind: role.Authority}},
 		Env:      emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 	}
 }
+
+// Advisories implements role.Settings.
+func (s *Settings) Advisories(_, _ string) []string { return nil }
 
 // Boot implements role.Settings.
 func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {

@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/base.sh"
 
 key=/usr/share/postgresql-common/pgdg/apt.postgresql.org.asc
+sources=/etc/apt/sources.list.d/pgdg.sources
 fingerprint=b97b0afcaa1a47f044f244a07fcc7d46accc4cf8
 
 # key_fingerprint FILE: of the first key in it. It is the SHA-1 of that packet
@@ -30,14 +31,15 @@ use_pgdg() {
 	if [ "$found" != "$fingerprint" ]; then
 		stop "the key in $key has fingerprint $found, but $fingerprint is expected"
 	fi
-	cat >/etc/apt/sources.list.d/pgdg.sources <<END
+	cat >"$sources" <<END
 Types: deb
 URIs: ${APT_MIRROR:-https://apt.postgresql.org/pub/repos/apt}
 Suites: $VERSION_CODENAME-pgdg
 Components: main
 Signed-By: $key
 END
-	refresh
+	own "$sources"
+	refresh -o Dir::Etc::sourcelist="$sources" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=false
 }
 
 begin "$here"
@@ -50,11 +52,12 @@ esac
 # Before PostgreSQL is installed, or its package makes a cluster.
 mkdir -p /etc/postgresql-common/createcluster.d
 echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/pgha.conf
+own /etc/postgresql-common/createcluster.d/pgha.conf
 systemctl mask --quiet postgresql.service postgresql@.service
 
-step 'install postgresql-common'
-install_packages postgresql-common
 if [ "$APT_REPOSITORY" = pgdg ]; then
+	step 'install postgresql-common'
+	install_packages postgresql-common
 	step 'add the PostgreSQL repository'
 	use_pgdg
 fi

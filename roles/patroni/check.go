@@ -86,10 +86,8 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 		at.Key("apt").Key("repository").Problem("Ubuntu 24.04 has Patroni 3.2, which does not know PostgreSQL 18 (want pgdg)")
 	}
 	if v := s.Packages.Patroni; v != "" {
-		for _, a := range known {
-			if older(v, a.fixed) {
-				at.Key("packages").Key("patroni").Warn("Patroni %s %s (fixed in %s)", v, a.breaks, a.fixed)
-			}
+		for _, defect := range s.Advisories("patroni", v) {
+			at.Key("packages").Key("patroni").Warn("Patroni %s %s", v, defect)
 		}
 	}
 }

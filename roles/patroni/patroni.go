@@ -231,6 +231,7 @@ func (s *Settings) Service(*role.Cluster) role.Service {
 			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
 			"patroni>=4.0.7", // the first that knows PostgreSQL 18
 		},
+		Exact:   s.exact(),
 		Secrets: secrets,
 		Env: emit.Map{
 			{Key: "PGHA_PGDATA", Value: s.dataDir()},
@@ -351,6 +352,29 @@ func (s *Settings) databasesFile() emit.Map {
 		databases = append(databases, emit.Map{{Key: "name", Value: d.Name}, {Key: "owner", Value: d.Owner}})
 	}
 	return emit.Map{{Key: "users", Value: users}, {Key: "databases", Value: databases}}
+}
+
+// Advisories implements role.Settings.
+func (s *Settings) Advisories(component, version string) []string {
+	var defects []string
+	for _, a := range known {
+		if component == "patroni" && older(version, a.fixed) {
+			defects = append(defects, a.breaks+" (fixed in "+a.fixed+")")
+		}
+	}
+	return defects
+}
+
+// exact are the packages that the spec pins.
+func (s *Settings) exact() []string {
+	var all []string
+	if v := s.Packages.PostgreSQL; v != "" {
+		all = append(all, "postgresql="+v)
+	}
+	if v := s.Packages.Patroni; v != "" {
+		all = append(all, "patroni="+v)
+	}
+	return all
 }
 
 // Guide implements role.Settings.

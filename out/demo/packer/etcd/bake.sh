@@ -8,8 +8,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 # fetch URL: the archive, proved by its sum, or the reason in $trouble. A sum
 # that is wrong is tried again: most often the download was cut short.
 fetch() {
-	tries=1
-	while [ "$tries" -le 3 ]; do
+	for left in 2 1 0; do
 		if errors=$(curl -q -sS -f -L --connect-timeout 10 --max-time 600 -o "$archive" "$1" 2>&1); then
 			sum=$(sha256sum "$archive")
 			sum=${sum%% *}
@@ -22,15 +21,19 @@ fetch() {
 		else
 			trouble="$1 cannot be downloaded ($errors)"
 		fi
-		printf 'bake: %s\n' "$trouble" >&2
 		rm -f "$archive"
-		tries=$((tries + 1))
-		sleep 2
+		if [ "$left" -gt 0 ]; then
+			step "download it again: $trouble"
+			sleep 2
+		fi
 	done
 	return 1
 }
 
 begin "$here"
+
+step 'install the base packages'
+install_packages
 
 step "download etcd $ETCD_VERSION"
 archive=$work/etcd.tar.gz
@@ -41,17 +44,18 @@ if [ -z "${ETCD_MIRROR:-}" ] || ! fetch "$ETCD_MIRROR"; then
 fi
 
 step "install etcd $ETCD_VERSION"
+tar -xzf "$archive" -C "$work" --strip-components=1 --no-same-owner --wildcards --no-wildcards-match-slash '*/etcd' '*/etcdctl' '*/etcdutl'
+rm "$archive"
 for program in etcd etcdctl etcdutl; do
-	tar -xzf "$archive" -O --wildcards "*/$program" >"$work/$program"
 	install -o root -g root -m 0755 "$work/$program" "/usr/bin/$program"
 	rm "$work/$program"
 done
-rm "$archive"
 found=$(etcd --version 2>&1 | sed -n 's/^etcd Version: //p') || found=
 if [ "$found" != "$ETCD_VERSION" ]; then
 	stop "the archive holds etcd ${found:-for another processor}, not $ETCD_VERSION for $(uname -m): correct roles.etcd.artifacts"
 fi
-sum=$(sha256sum /usr/bin/etcd)
-component etcd "$ETCD_VERSION" "${sum%% *}"
+for program in etcd etcdctl etcdutl; do
+	component_program "$program" "$ETCD_VERSION" "/usr/bin/$program" "pkg:github/etcd-io/etcd@v$ETCD_VERSION#$program"
+done
 
 deliver etcd.service

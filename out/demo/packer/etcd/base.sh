@@ -7,10 +7,12 @@ umask 022
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 export LC_ALL=C.UTF-8
 manifest=/usr/lib/pgha/manifest.json
+sbom=/usr/lib/pgha/sbom.cdx.json
 user_data=/etc/pgha/cluster.env
 os_release=/etc/os-release
 components=
 held=
+owned=
 doing='start'
 said=
 quieted=
@@ -68,12 +70,10 @@ begin() {
 	work=$(mktemp -d /var/tmp/pgha-bake.XXXXXX)
 	step 'refresh the package lists'
 	refresh
-	step 'install the base packages'
-	install_packages curl jq e2fsprogs openssl ca-certificates util-linux
 }
 
 refuse_misfits() {
-	for name in PGHA_ROLE PGHA_CONTRACT PGHA_ARCHITECTURE PGHA_RECIPE; do
+	for name in PGHA_ROLE PGHA_CONTRACT PGHA_ARCHITECTURE PGHA_REQUIRES PGHA_RECIPE; do
 		eval "value=\${$name:-}"
 		if [ -z "$value" ]; then
 			stop "$name is not set: run the bake by the template that was generated with it"
@@ -124,6 +124,7 @@ quiet() {
 	# needrestart's file is Perl.
 	# shellcheck disable=SC2016
 	printf '%s\n' '$nrconf{restart} = "l";' >/etc/needrestart/conf.d/pgha.conf
+	own /etc/needrestart/conf.d/pgha.conf
 	quieted=yes
 	printf '%s\n' '#!/bin/sh' 'exit 101' >/usr/sbin/policy-rc.d
 	chmod 0755 /usr/sbin/policy-rc.d
@@ -133,29 +134,35 @@ quiet() {
 	fi
 }
 
+# A bake that loses its power starts again, so dpkg need not wait for the disk;
+# and nobody reads the descriptions of packages here.
 apt_get() {
-	apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
+	apt-get -q -y -o Acquire::Languages=none -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
 		-o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
-# Without Error-Mode a mirror that is down is only a warning.
+# Without Error-Mode a mirror that is down is only a warning. Once more, because
+# a mirror that is being updated fits its own index only a while later.
+# refresh [OPTION]...: apt's, such as those that limit it to one source.
 refresh() {
-	tries=1
-	until apt_get -o APT::Update::Error-Mode=any update; do
-		if [ "$tries" -ge 3 ]; then
+	again=yes
+	until apt_get -o APT::Update::Error-Mode=any "$@" update; do
+		if [ -z "$again" ]; then
 			if ! has_room /var; then
 				stop 'cannot refresh the package lists: the disk is full at /var; give the build machine a larger one'
 			fi
 			stop 'cannot refresh the package lists: a package mirror does not answer (the lines above name it)'
 		fi
-		tries=$((tries + 1))
+		again=
 		sleep 5
 	done
 }
 
 # install_packages PACKAGE[=VERSION]...: VERSION is the program's; the
-# distribution appends its own to it. An empty one is the newest.
+# distribution appends its own to it. An empty one is the newest. What every
+# image needs comes with them: each run of apt takes a second by itself.
 install_packages() {
+	set -- curl jq e2fsprogs openssl ca-certificates util-linux "$@"
 	for package in "$@"; do
 		shift
 		case $package in
@@ -182,15 +189,27 @@ hold() {
 	held="$held $*"
 }
 
-# component NAME VERSION [SHA256]: a line of the manifest.
+# component NAME VERSION [SHA256 PATH PURL]: a line of the manifest.
 component() {
-	components="$components$1	$2	${3:-}
+	components="$components$1	$2	${3:-}	${4:-}	${5:-}
 "
 }
 
 # component_package NAME PACKAGE
 component_package() {
 	component "$1" "$(dpkg-query -W -f '${Version}' "$2")"
+}
+
+# component_program NAME VERSION PATH PURL: one that no package brought.
+component_program() {
+	sum=$(sha256sum "$3")
+	component "$1" "$2" "${sum%% *}" "$3" "$4"
+}
+
+# own FILE: a file that the bake wrote, beside those of rootfs.
+own() {
+	owned="$owned$1
+"
 }
 
 # copy_rootfs: the files of the image. What is uploaded has lost its modes.
@@ -204,11 +223,28 @@ copy_rootfs() {
 	done
 }
 
+# require NAME>=VERSION: also <, one component. The machine refuses to start
+# without it (contract.sh), so that such an image is of no use.
+require() {
+	name=${1%%[<>]*}
+	relation=lt
+	case $1 in
+	*'>='*) relation=ge ;;
+	esac
+	found=$(printf '%s' "$components" | awk -F '\t' -v name="$name" '$1 == name { print $2 }')
+	if [ -z "$found" ] || ! dpkg --compare-versions "$found" "$relation" "${1##*[<>=]}"; then
+		stop "this is $name ${found:-(none)}, but the cluster needs $1: choose another version, or bake from another base or repository"
+	fi
+}
+
 # deliver SERVICE: from installed packages to a sealed image.
 # SERVICE belongs to pgha.target alone: as a part of multi-user.target it would
 # hold up the boot, or start before its secrets.
 deliver() {
 	service=$1
+	for requirement in $PGHA_REQUIRES; do
+		require "$requirement"
+	done
 	step 'copy the files of the image'
 	copy_rootfs
 	systemd-sysusers
@@ -222,8 +258,9 @@ deliver() {
 		systemctl disable --quiet "$unit" 2>/dev/null || :
 		systemctl mask --quiet "$unit"
 	done
-	step 'write the manifest'
+	step 'write the manifest and the bill of materials'
 	write_manifest
+	write_sbom
 	step 'seal the image'
 	seal
 	step 'verify the image'
@@ -235,7 +272,7 @@ deliver() {
 write_manifest() {
 	component_package cloud-init "$(dpkg-query -S "$(readlink -f "$(command -v cloud-init)")" | sed 's/:.*//')"
 	component_package systemd systemd
-	dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Version}\n' | sed -n 's/^ii *\t//p; s/^hi *\t//p' >"$work/packages"
+	dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\n' | sed -n 's/^[ih]i *\t//p' >"$work/packages"
 	printf '%s' "$components" >"$work/components"
 	jq -n --arg role "$PGHA_ROLE" --argjson contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
 		--arg id "$ID" --arg version "$base_version" \
@@ -248,11 +285,48 @@ write_manifest() {
 	install -o root -g root -m 0644 "$work/manifest" "$manifest"
 }
 
+# write_sbom: CycloneDX. It has no time, and its serial number is made of its
+# content (a UUID of version 8), so that the same image has the same bytes.
+write_sbom() {
+	{
+		(cd "$here/rootfs" && find . -type f) | sed 's/^\.//'
+		printf '%s' "$owned"
+		echo "$manifest"
+	} | LC_ALL=C sort -u | xargs -d '\n' sha256sum | sed 's/  /\t/' >"$work/files"
+	serial=$(cat "$work/manifest" "$work/components" "$work/packages" "$work/files" | sha256sum)
+	jq -n --arg role "$PGHA_ROLE" --arg contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
+		--arg id "$ID" --arg version "$base_version" --arg serial "$serial" \
+		--rawfile components "$work/components" --rawfile packages "$work/packages" --rawfile files "$work/files" '
+		def rows: split("\n") | map(select(. != "") | split("\t"));
+		# A package URL leaves the colon of an epoch as it is.
+		def quoted: @uri | gsub("%3A"; ":");
+		def file($path; $sum): {
+			hashes: [{alg: "SHA-256", content: $sum}],
+			evidence: {occurrences: [{location: $path}]}};
+		{"$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json", bomFormat: "CycloneDX", specVersion: "1.6",
+		 serialNumber: ($serial | "urn:uuid:\(.[0:8])-\(.[8:12])-8\(.[13:16])-8\(.[17:20])-\(.[20:32])"), version: 1,
+		 metadata: {lifecycles: [{phase: "build"}], component: {
+			type: "operating-system", "bom-ref": "image", name: "pgha-\($role)", version: $recipe,
+			properties: [
+				{name: "pgha:role", value: $role}, {name: "pgha:contract", value: $contract},
+				{name: "pgha:recipe", value: $recipe}, {name: "pgha:base", value: "\($id) \($version)"}]}},
+		 components: ([$packages | rows[]
+			| "pkg:deb/\($id)/\(.[0] | quoted)@\(.[1] | quoted)?arch=\(.[2])&distro=\($id)-\($version)" as $purl
+			| {type: "library", "bom-ref": $purl, name: .[0], version: .[1], purl: $purl}]
+		 + [$components | rows[] | select(.[2] != "")
+			| {type: "application", "bom-ref": "program:\(.[3])", name: .[0], version: .[1], purl: .[4]} + file(.[3]; .[2])]
+		 + [$files | rows[] | {type: "file", "bom-ref": "file:\(.[1])", name: .[1]} + file(.[1]; .[0])])}' >"$work/sbom"
+	install -o root -g root -m 0644 "$work/sbom" "$sbom"
+}
+
 # seal: whatever must not be the same on two machines, or in an image at all.
 # The build user and its sudo stay: Packer still has to end its session.
 seal() {
-	cloud-init clean --logs --seed >/dev/null
+	if ! cleaned=$(cloud-init clean --logs --seed 2>&1); then
+		stop "cannot $doing: cloud-init clean says $(printf '%s' "$cleaned" | tail -n 1)"
+	fi
 	rm -rf /var/lib/cloud/* /var/log/cloud-init*
+	rm -f /etc/cloud/cloud-init.disabled
 	rm -f /etc/netplan/50-cloud-init*.yaml /etc/network/interfaces.d/50-cloud-init* \
 		/etc/systemd/network/10-cloud-init-* /etc/udev/rules.d/70-persistent-net.rules
 	rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
@@ -260,8 +334,10 @@ seal() {
 	rm -f /root/.bash_history /home/*/.bash_history /root/.lesshst /home/*/.lesshst
 	# Made by the ssl-cert package: the same key on every machine of an image.
 	rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
-	# Empty, and neither missing nor "uninitialized": those make systemd apply
-	# its presets at first boot, which enables what was disabled here.
+	# Empty, and neither missing nor "uninitialized": those make systemd take the
+	# boot for the first, and apply its presets, which enable what was disabled
+	# here (machine-id(5)). What has ConditionFirstBoot= does not run, then:
+	# systemd-firstboot, which asks on the console, and sshd-keygen.
 	: >/etc/machine-id
 	mkdir -p /var/lib/dbus
 	ln -sf /etc/machine-id /var/lib/dbus/machine-id
@@ -272,6 +348,8 @@ seal() {
 	if [ -e /etc/fstab ]; then
 		sed -i '/^[^#]*[[:space:]]swap[[:space:]]/d' /etc/fstab
 	fi
+	rm -f /usr/sbin/policy-rc.d
+	quieted=
 	apt-get clean
 	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/lib/dpkg/*-old /var/cache/debconf/*-old
 	find /var/log -type f \( -name '*.gz' -o -name '*.[0-9]' -o -name '*.old' -o -path '/var/log/journal/*' \) -delete
@@ -287,9 +365,8 @@ unsound() {
 
 # none PATH...: globs that match nothing come as themselves.
 none() {
-	for path in "$@"; do
-		if [ -e "$path" ]; then
-			printf 'bake: there is %s\n' "$path" >&2
+	for there in "$@"; do
+		if [ -e "$there" ]; then
 			return 1
 		fi
 	done
@@ -299,16 +376,30 @@ verify() {
 	if ! [ -e /etc/machine-id ] || [ -s /etc/machine-id ]; then
 		unsound 'its machine-id is not empty'
 	fi
-	none /etc/ssh/ssh_host_*_key /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys || unsound 'it has an SSH key'
-	none /var/lib/cloud/instance /var/lib/cloud/data/instance-id || unsound 'it has the state of the build machine'
-	none /var/lib/apt/lists/*Release /var/lib/apt/lists/*Packages* || unsound 'it has package lists'
-	none "$user_data" /var/lib/etcd/* /var/lib/postgresql/*/* /etc/postgresql/*/* || unsound 'it has the data of a cluster'
-	jq -e .components "$manifest" >/dev/null || unsound 'its manifest cannot be read'
+	if [ -s /etc/hostname ]; then
+		unsound 'it has the host name of the build machine'
+	fi
+	none /etc/ssh/ssh_host_*_key /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys || unsound "it has an SSH key: $there"
+	none /var/lib/cloud/instance /var/lib/cloud/data/instance-id /var/lib/systemd/random-seed \
+		/var/lib/systemd/credential.secret /var/lib/dhcp/* || unsound "it has the state of the build machine: $there"
+	none /var/lib/apt/lists/*Release /var/lib/apt/lists/*Packages* || unsound "it has package lists: $there"
+	none "$user_data" /var/lib/etcd/* /var/lib/postgresql/*/* /etc/postgresql/*/* || unsound "it has the data of a cluster: $there"
+	none /usr/sbin/policy-rc.d || unsound "it keeps packages from starting services: $there"
+	jq -e '.format == "pgha-image/v1" and ([.components[], .packages[] | .name, .version] | all(. != null and . != ""))
+		and (.components | length > 0) and (.packages | length > 0)' "$manifest" >/dev/null || unsound 'its manifest is not complete'
+	jq -e '[.components[] | .hashes // [] | .[].content] | length > 0 and all(test("^[0-9a-f]{64}$"))' "$sbom" >/dev/null ||
+		unsound 'its bill of materials is not complete'
 	for unit in pgha-boot pgha-contract pgha-identity pgha-disk pgha-secrets pgha-ready; do
 		systemctl is-enabled --quiet "$unit.service" || unsound "$unit.service is not enabled"
 	done
 	[ -L "/etc/systemd/system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"
 	none "/etc/systemd/system/multi-user.target.wants/$1" || unsound "$1 is part of multi-user.target"
+	for unit in apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service; do
+		[ "$(readlink "/etc/systemd/system/$unit")" = /dev/null ] || unsound "$unit is not masked"
+	done
+	for package in $held; do
+		[ "$(apt-mark showhold "$package")" = "$package" ] || unsound "$package is not held"
+	done
 	[ -x /usr/lib/pgha/ready-check.sh ] || unsound 'it cannot tell when it is ready: it has no /usr/lib/pgha/ready-check.sh'
 	for process in /proc/[0-9]*/comm; do
 		case $(cat "$process" 2>/dev/null) in

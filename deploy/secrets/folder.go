@@ -1,0 +1,327 @@
+package secrets
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pgha-gen/generator/role"
+)
+
+const (
+	payloadSuffix = ".json"
+	goneSuffix    = ".gone.json"
+	stagedPrefix  = ".pgha-gen-"
+)
+
+// Written is what Generate did to a folder.
+type Written struct {
+	Fresh    bool     // there was no authority yet
+	Files    []string // written or, if there is nothing left to remove, removed
+	Changes  []Change
+	Warnings []string
+	Push     []Push // what Lockbox does not have yet, as far as can be known here
+}
+
+// Push is a file to give to yc lockbox secret add-version.
+type Push struct {
+	Role, File string
+	Once       bool // to be removed then: it would fail the second time
+}
+
+// Generate makes dir hold the secrets of the cluster: the authority (ca.crt,
+// ca.key), for each role its payload (<role>.json), and what Lockbox is to
+// forget since no machine reads it any more (<role>.gone.json). What is there
+// stays, as Update has it; the authority is never replaced.
+//
+// Files are written beside their places and then renamed, in an order in which
+// a run that was interrupted can be run again. Refused are a folder and secret
+// files that others can read, damaged files, and a rotation of nothing.
+func Generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, random io.Reader) (*Written, error) {
+	return generate(dir, c, rotate, now, random, place)
+}
+
+type placer func(staged, target string, replace bool) error
+
+func generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, random io.Reader, place placer) (*Written, error) {
+	was, err := read(dir, c)
+	if err != nil {
+		return nil, err
+	}
+	if rotate != (Rotation{}) && len(was.payloads) == 0 {
+		return nil, fmt.Errorf("%q: nothing to rotate is there (make the secrets first, without --rotate)", dir)
+	}
+	authority, files, err := was.authority(c.Name, now, random)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", dir, err)
+	}
+	all, changes, err := authority.Update(c, was.payloads, rotate, now)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", dir, err)
+	}
+	w := &Written{Fresh: was.files[certificateFile] == nil, Changes: changes, Warnings: was.strange}
+	if s := authority.warning(now); s != "" {
+		w.Warnings = append(w.Warnings, s)
+	}
+	for _, p := range c.Parts {
+		name, goneName := p.Name+payloadSuffix, p.Name+goneSuffix
+		data, err := all[p.Name].encode()
+		if err != nil {
+			return nil, err
+		}
+		gone := was.goneNow(p.Name, all[p.Name])
+		var goneData []byte
+		if len(gone) > 0 {
+			if goneData, err = encodeGone(gone); err != nil {
+				return nil, err
+			}
+			w.Push = append(w.Push, Push{p.Name, goneName, true})
+		}
+		// First what is gone: from the payload alone it would not be known any more.
+		files = append(files, file{goneName, goneData}, file{name, data})
+		if string(was.files[name]) != string(data) {
+			w.Push = append(w.Push, Push{p.Name, name, false})
+		}
+	}
+	files = slices.DeleteFunc(files, func(f file) bool { return string(was.files[f.name]) == string(f.data) })
+	if err := write(dir, files, was.files, place); err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		w.Files = append(w.Files, f.name)
+	}
+	return w, nil
+}
+
+type file struct {
+	name string
+	data []byte // none: not to be there
+}
+
+// content is a folder as it was.
+type content struct {
+	files    map[string][]byte // of those that are there
+	payloads map[string]Payload
+	gone     map[string][]string
+	strange  []string
+}
+
+func read(dir string, c *role.Cluster) (*content, error) {
+	was := &content{map[string][]byte{}, map[string]Payload{}, map[string][]string{}, nil}
+	switch at, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return was, nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot read %q: %w", dir, cause(err))
+	case !at.IsDir():
+		return nil, fmt.Errorf("%q is not a folder (-o names another)", dir)
+	case at.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%q is open to others, mode %04o (if only secrets are in it, chmod 700; or -o names another)", dir, at.Mode().Perm())
+	}
+	names := []string{certificateFile, keyFile}
+	for _, p := range c.Parts {
+		names = append(names, p.Name+payloadSuffix, p.Name+goneSuffix)
+	}
+	for _, name := range names {
+		data, err := readFile(filepath.Join(dir, name), name != certificateFile)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil {
+			was.files[name] = data
+		}
+	}
+	for _, p := range c.Parts {
+		var err error
+		name, goneName := p.Name+payloadSuffix, p.Name+goneSuffix
+		if data := was.files[name]; data != nil {
+			if was.payloads[p.Name], err = decodePayload(data); err != nil {
+				return nil, fmt.Errorf("%q: %w", filepath.Join(dir, name), err)
+			}
+		}
+		if data := was.files[goneName]; data != nil {
+			if was.gone[p.Name], err = decodeGone(data); err != nil {
+				return nil, fmt.Errorf("%q: %w", filepath.Join(dir, goneName), err)
+			}
+		}
+	}
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %q: %w", dir, cause(err))
+	}
+	for _, e := range there {
+		if strings.HasSuffix(e.Name(), payloadSuffix) && !slices.Contains(names, e.Name()) {
+			was.strange = append(was.strange, fmt.Sprintf("%q is of no role of the spec (left alone)", filepath.Join(dir, e.Name())))
+		}
+	}
+	return was, nil
+}
+
+// readFile gives a file's content, not nil, or nil if there is no file.
+func readFile(name string, private bool) ([]byte, error) {
+	at, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("cannot read %q: %w", name, cause(err))
+	case !at.Mode().IsRegular():
+		return nil, fmt.Errorf("%q is not a file (move it away)", name)
+	case private && at.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%q is open to others, mode %04o (chmod 600, and consider what is in it as known)", name, at.Mode().Perm())
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %q: %w", name, cause(err))
+	}
+	return data, nil
+}
+
+// authority is the one of the folder, or a new one with its files.
+func (was *content) authority(cluster string, now time.Time, random io.Reader) (*Authority, []file, error) {
+	certificate, key := was.files[certificateFile], was.files[keyFile]
+	if certificate != nil {
+		a, err := parseAuthority(certificate, key, now, random)
+		return a, nil, err
+	}
+	if len(was.payloads) > 0 || len(was.strange) > 0 {
+		return nil, nil, fmt.Errorf("there are payloads, but no %s (bring it back, and %s for what has to be signed; or -o names another folder)", certificateFile, keyFile)
+	}
+	var a *Authority
+	if key != nil { // of a first run that was interrupted
+		signer, err := parseKey(key)
+		if err != nil {
+			return nil, nil, err
+		}
+		if a, err = newAuthority(cluster, signer, now, random); err != nil {
+			return nil, nil, err
+		}
+		return a, []file{{certificateFile, []byte(a.Certificate())}}, nil
+	}
+	signer, err := ecdsa.GenerateKey(elliptic.P256(), random)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a, err = newAuthority(cluster, signer, now, random); err != nil {
+		return nil, nil, err
+	}
+	text, err := keyPEM(signer)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, []file{{keyFile, []byte(text)}, {certificateFile, []byte(a.Certificate())}}, nil
+}
+
+// goneNow are the entries that Lockbox may still have and should not.
+func (was *content) goneNow(role string, now Payload) []string {
+	gone := map[string]bool{}
+	for _, key := range was.gone[role] {
+		gone[key] = true
+	}
+	for key := range was.payloads[role] {
+		gone[key] = true
+	}
+	for key := range now {
+		delete(gone, key)
+	}
+	return slices.Sorted(maps.Keys(gone))
+}
+
+func write(dir string, files []file, was map[string][]byte, place placer) (err error) {
+	if err := clean(dir); err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make %q: %w", dir, cause(err))
+	}
+	defer func() { err = errors.Join(err, clean(dir)) }()
+	staged := map[string]string{}
+	for _, f := range files {
+		if f.data == nil {
+			continue
+		}
+		if staged[f.name], err = stage(dir, f.data); err != nil {
+			return fmt.Errorf("cannot write into %q: %w", dir, cause(err))
+		}
+	}
+	for _, f := range files {
+		target := filepath.Join(dir, f.name)
+		if f.data == nil {
+			err = os.Remove(target)
+		} else {
+			err = place(staged[f.name], target, was[f.name] != nil)
+		}
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%q has come into being meanwhile (run this again)", target)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot write %q: %w (run this again)", target, cause(err))
+		}
+	}
+	return nil
+}
+
+// place gives a staged file its name. What was not there when the folder was
+// read must not be there now: it is another run's.
+func place(staged, target string, replace bool) error {
+	if replace {
+		return os.Rename(staged, target)
+	}
+	return os.Link(staged, target)
+}
+
+// stage writes a file that others cannot read, under a name of its own.
+func stage(dir string, data []byte) (string, error) {
+	f, err := os.CreateTemp(dir, stagedPrefix+"*") // mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return f.Name(), errors.Join(err, f.Close())
+}
+
+// clean removes what this run or an interrupted one staged.
+func clean(dir string) error {
+	there, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot read %q: %w", dir, cause(err))
+	}
+	for _, e := range there {
+		if !strings.HasPrefix(e.Name(), stagedPrefix) {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot remove %q: %w", name, cause(err))
+		}
+	}
+	return nil
+}
+
+// cause is what went wrong, without the operation and paths that os adds.
+func cause(err error) error {
+	var at *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &at):
+		return at.Err
+	case errors.As(err, &link):
+		return link.Err
+	}
+	return err
+}

@@ -1,0 +1,271 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+	"pgha-gen/packer"
+)
+
+// store is a role of the tests: what a cluster asks of an image, and no more.
+type store struct{ requires, exact []string }
+
+func (store) Nodes() []role.Node                            { return nil }
+func (store) Hardware() role.Machine                        { return role.Machine{} }
+func (store) Check(*role.Cluster, spec.Place)               {}
+func (store) Bake(*role.Cluster) emit.Map                   { return emit.Map{} }
+func (store) Boot(*role.Cluster) (*cloudinit.Config, error) { return &cloudinit.Config{}, nil }
+func (store) Guide(*role.Cluster) role.Guide                { return role.Guide{} }
+
+func (s store) Service(*role.Cluster) role.Service {
+	return role.Service{Unit: "store.service", Data: "/var/lib/store", Requires: s.requires, Exact: s.exact}
+}
+
+func (store) Advisories(component, version string) []string {
+	if component == "store" && version == "1.4" {
+		return []string{"loses what it keeps (fixed in 1.5)"}
+	}
+	return nil
+}
+
+// cluster has one role, store, and gives the digest of its recipe.
+func cluster(t testing.TB, s store) (*role.Cluster, string) {
+	t.Helper()
+	c := &role.Cluster{Name: "demo", Parts: []role.Part{{
+		Role:     &role.Role{Name: "store", Files: os.DirFS(t.TempDir())},
+		Settings: s,
+	}}}
+	recipe, err := packer.NewRecipe(c, c.Parts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, recipe.Digest
+}
+
+func good(recipe string) *Manifest {
+	return &Manifest{
+		Format: Format, Role: "store", Contract: role.Contract, Recipe: recipe,
+		Base:       Base{ID: "debian", Version: "13"},
+		Components: []Component{{Name: "store", Version: "1.5"}, {Name: "python3", Version: "3.13.5-1"}},
+		Packages:   []Component{{Name: "python3", Version: "3.13.5-1"}, {Name: "curl", Version: "1:8.14.1-2+b1"}},
+	}
+}
+
+func TestCheck(t *testing.T) {
+	requires := []string{"store>=1.2", "store<2"}
+	tests := []struct {
+		name, reason string
+		settings     store
+		change       func(*Manifest)
+		want         []string
+	}{
+		{"fits", "nothing to say", store{requires, []string{"store=1.5", "python3=3.13.5"}}, func(*Manifest) {}, nil},
+		{"role", "an image of something else has nothing else to be compared with", store{}, func(m *Manifest) { m.Role = "shop\n" },
+			[]string{`it is an image of role "shop\n", and the spec has no such role (want store)`}},
+		{"contract", "of another generator", store{}, func(m *Manifest) { m.Contract = 7 },
+			[]string{`it speaks contract 7, this pgha-gen speaks 1 (bake it again, or use the pgha-gen that baked it)`}},
+		{"recipe", "an older recipe may well do", store{}, func(m *Manifest) { m.Recipe = "abc" },
+			[]string{`warning: it was baked from recipe "abc", and the spec renders "RECIPE" now (bake it again to have what has changed since)`}},
+		{"too old", "the lower end", store{requires: requires}, func(m *Manifest) { m.Components[0].Version = "1.2~rc1" },
+			[]string{`it has store "1.2~rc1", and user-data requires store>=1.2 (bake it again)`}},
+		{"too new", "the upper end, which is open", store{requires: requires}, func(m *Manifest) { m.Components[0].Version = "2" },
+			[]string{`it has store "2", and user-data requires store<2 (bake it again)`}},
+		{"missing", "what is not there holds nothing", store{[]string{"store<2"}, []string{"store=1.5"}}, func(m *Manifest) { m.Components = m.Components[1:] },
+			[]string{`it has no store, and user-data requires store<2 (bake it again)`,
+				`it has no store, and the spec wants store 1.5 (bake it again, or change the version in the spec)`}},
+		{"not exact", "3.1 is no beginning of 3.13", store{exact: []string{"python3=3.1"}}, func(*Manifest) {},
+			[]string{`it has python3 "3.13.5-1", and the spec wants python3 3.1 (bake it again, or change the version in the spec)`}},
+		{"relation", "what is not understood is not held", store{requires: []string{"store=1", "store<=2", "<2", "store>=", "store>1"}}, func(*Manifest) {},
+			[]string{`user-data requires "store=1", which is neither name>=version nor name<version`,
+				`user-data requires "store<=2", which is neither name>=version nor name<version`,
+				`user-data requires "<2", which is neither name>=version nor name<version`,
+				`user-data requires "store>=", which is neither name>=version nor name<version`,
+				`user-data requires "store>1", which is neither name>=version nor name<version`}},
+		{"advisory", "it works, mostly", store{}, func(m *Manifest) { m.Components[0].Version = "1.4" },
+			[]string{`warning: store 1.4 loses what it keeps (fixed in 1.5)`}},
+		{"nothing in it", "all that is missing, in one run", store{}, func(m *Manifest) { *m = Manifest{Format: Format, Role: "store"} },
+			[]string{`its manifest does not say from which recipe it was baked (no bake leaves that out: bake it again)`,
+				`its manifest does not say from which base it was baked (no bake leaves that out: bake it again)`,
+				`its manifest lists no components (no bake leaves that out: bake it again)`,
+				`its manifest lists no packages (no bake leaves that out: bake it again)`,
+				`it speaks contract 0, this pgha-gen speaks 1 (bake it again, or use the pgha-gen that baked it)`,
+				`warning: it was baked from recipe "", and the spec renders "RECIPE" now (bake it again to have what has changed since)`}},
+		{"half a list", "each row has a name and a version, once", store{}, func(m *Manifest) {
+			m.Components = append(m.Components, m.Components[1])
+			m.Packages = append(m.Packages, Component{Name: "x"}, Component{Version: "1"}, m.Packages[0])
+		}, []string{`its manifest lists component "python3" twice (no bake leaves that out: bake it again)`,
+			`its manifest has no version for package "x" (no bake leaves that out: bake it again)`,
+			`its manifest has no name for package 4 (no bake leaves that out: bake it again)`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, recipe := cluster(t, test.settings)
+			m := good(recipe)
+			test.change(m)
+			all, err := m.Check(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, texts(all, recipe)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+func texts(all []Finding, recipe string) []string {
+	var said []string
+	for _, f := range all {
+		said = append(said, strings.ReplaceAll(f.String(), recipe, "RECIPE"))
+	}
+	return said
+}
+
+func TestParse(t *testing.T) {
+	tests := []struct{ name, reason, text, want string }{
+		{"nothing", "a bake that was cut short", "", "no manifest of an image: EOF"},
+		{"no JSON", "another file", "format: x", "no manifest of an image: invalid character 'o' in literal false (expecting 'a')"},
+		{"cut", "a copy that was cut short", `{"format": "pgha-image/v1"`, "no manifest of an image: unexpected EOF"},
+		{"more", "two manifests", `{"format": "pgha-image/v1"} {}`, "no manifest of an image: there is more after its end"},
+		{"other format", "of a later generator", `{"format": "pgha-image/v2"}`,
+			`a manifest of format "pgha-image/v2" (want "pgha-image/v1": use the pgha-gen that baked the image)`},
+		{"list", "another kind of JSON", `[]`, "no manifest of an image: json: cannot unmarshal array into Go value of type manifest.Manifest"},
+		{"smallest", "what is missing is for Check", `{"format": "pgha-image/v1", "later": 1}`, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Parse([]byte(test.text))
+			got := ""
+			if err != nil {
+				got = err.Error()
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+// FuzzCheck: whatever a manifest holds, each finding is one line, and the same
+// manifest written again says the same.
+func FuzzCheck(f *testing.F) {
+	c, recipe := cluster(f, store{[]string{"store>=1.2", "store<2"}, []string{"store=1.5"}})
+	seed, err := json.Marshal(good(recipe))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(seed)
+	f.Add(bytes.ReplaceAll(seed, []byte("1.5"), []byte(`1\n\u001b[31m5:-~`)))
+	f.Add([]byte(`{"format": "pgha-image/v1", "role": "store", "components": [{}], "packages": null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Parse(data)
+		if err != nil {
+			return
+		}
+		all, err := m.Check(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, finding := range all {
+			if strings.ContainsAny(finding.String(), "\n\x1b") {
+				t.Errorf("%q is more than one line", finding)
+			}
+		}
+		again, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := Parse(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rest, err := other.Check(c); err != nil || !slices.Equal(all, rest) {
+			t.Errorf("%v; written again: %v, %v", all, rest, err)
+		}
+	})
+}
+
+func TestCompare(t *testing.T) {
+	tests := []struct {
+		a, b string
+		want int
+	}{
+		{"1.0", "1.0", 0}, {"3.5.15", "3.5.9", 1}, {"1.0~rc1", "1.0", -1}, {"1.0~~", "1.0~", -1},
+		{"1:0.1", "2.0", 1}, {"0:1", "1", 0}, {"1.0-1", "1.0", 1}, {"1.0-1", "1.0-1+b1", -1},
+		{"1.0a", "1.0+", -1}, {"1.0+", "1.0-1", 1}, {"1.01", "1.1", 0}, {"1.0-0", "1.0", 0},
+		{"18.6-1.pgdg24.04+1", "18.6", 1}, {"18.6-1", "19", -1}, {"3.6~", "3.6", -1},
+		{"00000000000000000000000000000002", "1", 1}, {"1.2-3-4", "1.2-3", 1}, {"Z", "a", -1},
+	}
+	for _, test := range tests {
+		if got := compare(test.a, test.b); got != test.want {
+			t.Errorf("compare(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
+		}
+		if got := compare(test.b, test.a); got != -test.want {
+			t.Errorf("compare(%q, %q) = %d, want %d", test.b, test.a, got, -test.want)
+		}
+	}
+}
+
+// TestCompareAsDpkg asks dpkg about every pair of pieces put together.
+func TestCompareAsDpkg(t *testing.T) {
+	if _, err := exec.LookPath("dpkg"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("dpkg is not installed, and CI must not skip this test")
+		}
+		t.Skip("dpkg is not installed: nobody else orders versions here")
+	}
+	var versions []string
+	for _, e := range []string{"", "1:"} {
+		for _, u := range []string{"1", "1.0", "1.10", "1.9a", "01.0~rc1", "1+dfsg"} {
+			for _, r := range []string{"", "-0", "-1~deb12u1", "-1+b2"} {
+				versions = append(versions, e+u+r)
+			}
+		}
+	}
+	var script bytes.Buffer
+	var want []int
+	for i, a := range versions {
+		b := versions[(i*7+11)%len(versions)]
+		for _, other := range []string{b, versions[(i+1)%len(versions)]} {
+			want = append(want, compare(a, other))
+			script.WriteString("if dpkg --compare-versions '" + a + "' lt '" + other + "'; then echo -1; elif dpkg --compare-versions '" + a + "' gt '" + other + "'; then echo 1; else echo 0; fi\n")
+		}
+	}
+	cmd := exec.Command("sh")
+	cmd.Stdin = &script
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int
+	for line := range strings.Lines(string(out)) {
+		got = append(got, map[string]int{"-1\n": -1, "0\n": 0, "1\n": 1}[line])
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("dpkg has another order (-dpkg +got):\n%s", diff)
+	}
+}
+
+// FuzzCompare: an order that contradicts itself is none.
+func FuzzCompare(f *testing.F) {
+	f.Add("1:1.0~rc1-1", "1.0+b1", "2")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		if compare(a, a) != 0 || compare(a, b) != -compare(b, a) {
+			t.Errorf("%q and %q: %d and %d", a, b, compare(a, b), compare(b, a))
+		}
+		if compare(a, b) <= 0 && compare(b, c) <= 0 && compare(a, c) > 0 {
+			t.Errorf("%q <= %q <= %q, but not the ends", a, b, c)
+		}
+	})
+}

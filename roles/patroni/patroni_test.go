@@ -1,0 +1,118 @@
+package patroni_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+	"pgha-gen/roles/patroni"
+	"pgha-gen/roles/roletest"
+)
+
+const (
+	config    = "/etc/patroni/config.yml"
+	databases = "/etc/patroni/databases.json"
+)
+
+func TestFiles(t *testing.T) {
+	in := func(section string) string { return "  patroni:\n=>  patroni:\n" + section }
+	tests := []struct {
+		name, reason string
+		edits        []string
+		others       map[string]string // besides config: path to the golden's name
+	}{
+		{"balanced", "every default: quorum", nil,
+			map[string]string{databases: "balanced.golden.json"}},
+		{"fast-async", "the shortest lease, and nobody is waited for", []string{"failover: fast", "durability: async"}, nil},
+		{"safe-sync", "the longest lease, and one replica is waited for", []string{"failover: safe", "durability: sync"}, nil},
+		{"strict", "writes wait for a replica, whether there is one or not", []string{"durability: strict"}, nil},
+		{"by-name", "nodes without addresses are let in by name", []string{
+			"name: p1, zone: ru-central1-a, address: 10.128.0.21=>name: p1, zone: ru-central1-a",
+			"name: p2, zone: ru-central1-b, address: 10.129.0.22=>name: p2, zone: ru-central1-b",
+			"name: p3, zone: ru-central1-a, address: 10.128.0.23=>name: p3, zone: ru-central1-a",
+			"name: h1, zone: ru-central1-a, address: 10.128.0.41=>name: h1, zone: ru-central1-a",
+			"name: e1, zone: ru-central1-a, address: 10.128.0.11=>name: e1, zone: ru-central1-a"}, nil},
+		{"old", "what older PostgreSQL does not know is left out", []string{in("    postgresql: 14\n")}, nil},
+		{"users", "each user gets to its databases, from the clients and HAProxy; an owner may be listed for more", []string{in(
+			"    databases: [{name: app, owner: app}, {name: shop, owner: app}, {name: stock, owner: stock}]\n" +
+				"    users:\n      - {name: app_reader, databases: [app, shop, app], member_of: [pg_read_all_data]}\n" +
+				"      - {name: stock, databases: [app], member_of: [app]}\n      - {name: nobody}\n" +
+				"    pg_hba: ['hostssl \"app\" monitor 10.0.0.5/32 scram-sha-256', local all monitor peer]\n")},
+			map[string]string{databases: "users.golden.json"}},
+		{"override", "parameters win over the sized ones, raw configuration over all; null removes", []string{in(
+			"    parameters: {max_connections: 500, work_mem: 64MB, shared_preload_libraries: \"pg_stat_statements\", pg_stat_statements.max: 10000}\n" +
+				"    config: {log: {level: DEBUG, format: \"%(message)s\"}, ctl: ~, thread_pool_size: 8, citus: ~, bootstrap: {dcs: {maximum_lag_on_syncnode: 1048576, check_timeline: false}},\n" +
+				"             restapi: {allowlist: [10.0.0.0/8], server_tokens: ~, http_extra_headers: {X-Cluster: demo}}, watchdog: {safety_margin: -1}}\n" +
+				"    watchdog: required\n    reclone_on_rewind_failure: false\n    ttl: 60\n    loop_wait: 15\n    retry_timeout: 20\n    primary_start_timeout: 0\n    maximum_lag_on_failover: 16MB\n")}, nil},
+		{"tags", "a node with tags gets a file of its own, with what differs", []string{
+			"durability: sync",
+			"name: p2, zone: ru-central1-b, address: 10.129.0.22=>name: p2, zone: ru-central1-b, address: 10.129.0.22, tags: {failover_priority: 3, sync_priority: 2, clonefrom: true}",
+			"name: p3, zone: ru-central1-a, address: 10.128.0.23=>name: p3, zone: ru-central1-a, address: 10.128.0.23, tags: {nofailover: true, nosync: true, noloadbalance: true, nostream: true, replicatefrom: p2, failover_priority: 0, sync_priority: 0}"},
+			map[string]string{"/etc/patroni/nodes/p2.yml": "tags-p2.golden.yml", "/etc/patroni/nodes/p3.yml": "tags-p3.golden.yml"}},
+		{"without-haproxy", "clients may connect directly", []string{
+			"  haproxy:\n    nodes:\n      - {name: h1, zone: ru-central1-a, address: 10.128.0.41}\n      - {name: h2, zone: ru-central1-b, address: 10.129.0.42}\n=>",
+			", haproxy: e6qc=>", in("    databases: [{name: app, owner: app}]\n")}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Log(test.reason)
+			files := roletest.Files(t, roletest.Cluster(t, test.edits...), patroni.Name)
+			roletest.Golden(t, test.name+".golden.yml", files[config])
+			for path, golden := range test.others {
+				roletest.Golden(t, golden, files[path])
+			}
+			want := 2 // these two always
+			for path := range test.others {
+				if path != databases {
+					want++
+				}
+			}
+			if len(files) != want {
+				t.Errorf("got %d files, want %d: nodes without tags have none of their own", len(files), want)
+			}
+		})
+	}
+}
+
+func TestBake(t *testing.T) {
+	c := roletest.Cluster(t, "  patroni:\n=>  patroni:\n    postgresql: 17\n    packages: {postgresql: 17.6-1, patroni: 4.1.5-1}\n    apt: {mirror: \"https://mirror.example/pgdg\"}\n")
+	want := emit.Map{
+		{Key: "POSTGRESQL_MAJOR", Value: "17"},
+		{Key: "POSTGRESQL_VERSION", Value: "17.6-1"},
+		{Key: "PATRONI_VERSION", Value: "4.1.5-1"},
+		{Key: "APT_REPOSITORY", Value: "pgdg"},
+		{Key: "APT_MIRROR", Value: "https://mirror.example/pgdg"},
+	}
+	if diff := cmp.Diff(want, c.Part(patroni.Name).Bake(c)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestGuide(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		edits        []string
+		want         []role.Fact
+	}{
+		{"balanced", "the lease was renewed up to loop_wait ago: 30-10 to 30, and two seconds to promote; a crash: 10+30", nil, []role.Fact{
+			{Name: "leader's machine lost", Value: "a replica leads after 20 to 32 s (ttl 30, loop_wait 10)"},
+			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 40 s, else failover (loop_wait 10, primary_start_timeout 30)"},
+			{Name: "an acknowledged commit is on", Value: "the leader and any one replica, as long as there is a replica"},
+		}},
+		{"fast", "20-5 to 20+2; a crash is seen within 5 and costs two more", []string{"failover: fast", "durability: strict"}, []role.Fact{
+			{Name: "leader's machine lost", Value: "a replica leads after 15 to 22 s (ttl 20, loop_wait 5)"},
+			{Name: "leader's PostgreSQL crashed", Value: "failover at once: a replica leads after up to 7 s (primary_start_timeout 0)"},
+			{Name: "an acknowledged commit is on", Value: "the leader and one chosen replica, always: without a replica, writes wait"},
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := roletest.Cluster(t, test.edits...)
+			if diff := cmp.Diff(test.want, c.Part(patroni.Name).Guide(c).Facts); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
