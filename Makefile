@@ -1,10 +1,13 @@
 # Two commands do all: make render, and make test.
 
+SHELL = /bin/bash
+.SHELLFLAGS = -eu -o pipefail -c
+
 spec = generator/example.yaml
 go_files = $(shell git ls-files '*.go')
 shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages)
 
-.PHONY: render test packages lint figures fuzz
+.PHONY: render test packages lint figures fuzz bench-bake
 
 # Everything that a cluster needs, for the example: out/demo. Needs Go alone.
 render:
@@ -14,6 +17,7 @@ render:
 # Otherwise: says what it leaves out.
 test: packages lint
 	go test $$(go list ./... | grep -v /lab)
+	cd packer/plugin && go test ./...
 	go test -p 1 -v -timeout 30m ./lab/... | grep -v '^=== '
 
 packages:
@@ -25,6 +29,7 @@ lint:
 	go tool -modfile=.ci/tools/go.mod staticcheck ./...
 	go mod tidy -diff
 	cd lab/etcd && go mod tidy -diff
+	cd packer/plugin && go vet ./... && go tool -modfile=../../.ci/tools/go.mod staticcheck ./... && go mod tidy -diff
 	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck -x $(shell_files); else echo "no shellcheck: scripts are not judged" >&2; fi
 
 # The figures of docs/figures.md that concern the command.
@@ -33,6 +38,11 @@ figures:
 	go build -o bin/pgha-gen ./cmd/pgha-gen
 	hyperfine --shell=none --warmup 5 'bin/pgha-gen render -f $(spec) -o bin/out' 2>/dev/null
 	/usr/bin/time -v bin/pgha-gen render -f $(spec) -o bin/out 2>&1 >/dev/null | grep -E 'Maximum resident|Elapsed'
+
+# As root: per role, seconds of the bake beside those of apt-get alone with the
+# same packages, and the growth of the image beside the packages' own size.
+bench-bake: packages
+	go test -run '^$$' -bench BenchmarkBake -benchtime 1x -count 3 -timeout 30m ./lab
 
 # Five minutes on the reader of specs.
 fuzz:

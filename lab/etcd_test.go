@@ -336,9 +336,8 @@ func showConsole(t *testing.T, l *lab.Lab, name string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	out, err := m.Exec(ctx, "sh", "-c", `
-		ip -br address; ip route
-		curl -s -m 3 -i http://169.254.169.254/latest/meta-data/ 2>&1
 		systemctl list-units --failed --plain --no-legend
-		grep -v DEBUG /var/log/cloud-init.log; tail -n 5 /var/log/cloud-init.log`)
+		grep -E 'WARNING|ERROR' /var/log/cloud-init.log
+		journalctl --no-pager -o cat -n 40 -u etcd -u patroni -u haproxy | cut -c 1-300`)
 	t.Logf("%s: %v\n%s", name, err, out)
 }

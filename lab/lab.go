@@ -349,6 +349,25 @@ func (l *Lab) Replace(name string, keepDisk bool) error {
 	return os.Remove(l.disk(n.Node))
 }
 
+// Secret is an entry of a role's payload in Lockbox: what a person would have
+// from pgha-gen secrets generate.
+func (l *Lab) Secret(role, entry string) string { return l.payloads[role][entry] }
+
+// SecretsOf are the entries that a node may have: its own, and those that all
+// nodes of its role share.
+func (l *Lab) SecretsOf(name string) map[string]string {
+	n := l.nodes[name]
+	all := map[string]string{}
+	for _, s := range n.part.Settings.Service(l.config.Cluster).Secrets {
+		entry := s.File
+		if s.Own {
+			entry = name + "." + s.File
+		}
+		all[entry] = l.payloads[n.role][entry]
+	}
+	return all
+}
+
 // InstanceID is a node's id in the lab's cloud.
 func (l *Lab) InstanceID(name string) string { return l.nodes[name].id }
 

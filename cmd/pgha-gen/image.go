@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/generator"
 	"pgha-gen/generator/manifest"
 )
 
@@ -67,7 +68,12 @@ every file and package as its bill of materials lists it.`,
 }
 
 func (a *app) checkImage(path, file, want string, strict bool) error {
-	c, err := a.read(file)
+	// The spec's own warnings are for validate to say.
+	src, err := a.load(file)
+	if err != nil {
+		return err
+	}
+	c, err := generator.Read(name(file), src, a.roles)
 	if err != nil {
 		return err
 	}

@@ -81,25 +81,29 @@ func (a *Authority) Payloads(c *role.Cluster, now time.Time) (map[string]Payload
 	return all, err
 }
 
-// template is the certificate that a node should have.
-func (a *Authority) template(c *role.Cluster, n role.Node, commonName string, now time.Time) *x509.Certificate {
-	addresses := []net.IP{net.IPv4(127, 0, 0, 1)}
-	if n.Address.IsValid() {
-		addresses = append(addresses, n.Address.AsSlice())
+// template is the certificate that a node should have: for itself, and for the
+// machines that its clients connect through.
+func (a *Authority) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time) *x509.Certificate {
+	addresses, names := []net.IP{net.IPv4(127, 0, 0, 1)}, []string{}
+	for _, host := range append([]role.Node{n}, s.Behind...) {
+		if host.Address.IsValid() {
+			addresses = append(addresses, host.Address.AsSlice())
+		}
+		names = append(names, c.FQDN(host.Name), host.Name)
 	}
 	end := now.Add(nodeLife)
 	if end.After(a.certificate.NotAfter) {
 		end = a.certificate.NotAfter // longer it would not verify
 	}
 	return &x509.Certificate{
-		Subject:   pkix.Name{CommonName: commonName, Organization: []string{c.Name}},
+		Subject:   pkix.Name{CommonName: s.CommonName, Organization: []string{c.Name}},
 		NotBefore: now.Add(-time.Hour),
 		NotAfter:  end,
 		KeyUsage:  x509.KeyUsageDigitalSignature,
 		// Both: etcd's gateway dials etcd with the server's certificate, and
 		// Patroni's is PostgreSQL's server and etcd's client.
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    []string{c.FQDN(n.Name), n.Name, "localhost"},
+		DNSNames:    append(names, "localhost"),
 		IPAddresses: addresses,
 	}
 }

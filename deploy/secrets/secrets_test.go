@@ -91,6 +91,7 @@ func TestCertificates(t *testing.T) {
 		{"server as client", "etcd's gateway dials with it", "etcd", "demo-etcd-1.server", "10.128.0.26", "", now, x509.ExtKeyUsageClientAuth, false},
 		{"peer", "etcd lets only this common name in", "etcd", "demo-etcd-2.peer", "10.128.0.11", "demo-etcd-peer", now, x509.ExtKeyUsageClientAuth, false},
 		{"node", "no common name: etcd's gateway refuses clients with one once authentication is on", "patroni", "demo-pg-3.node", "127.0.0.1", "", now, x509.ExtKeyUsageServerAuth, false},
+		{"through HAProxy", "clients verify the name that they connected to", "patroni", "demo-pg-3.node", "10.128.0.40", "", now, x509.ExtKeyUsageServerAuth, false},
 		{"another node's address", "a stolen key is no other node's", "patroni", "demo-pg-3.node", "10.128.0.21", "", now, x509.ExtKeyUsageServerAuth, true},
 		{"a clock that is behind", "first boot, before time is set", "patroni", "demo-pg-3.node", "10.128.0.23", "", now.Add(-30 * time.Minute), x509.ExtKeyUsageServerAuth, false},
 		{"expired", "after two years", "patroni", "demo-pg-3.node", "10.128.0.23", "", now.Add(3 * 365 * 24 * time.Hour), x509.ExtKeyUsageServerAuth, true},

@@ -112,7 +112,7 @@ func (u *update) certificate(s role.Secret, n role.Node) error {
 	name := n.Name + "." + s.File
 	keyName := strings.TrimSuffix(name, ".crt") + ".key"
 	certificate, key := u.old[name], u.old[keyName]
-	want := u.template(u.cluster, n, s.CommonName, u.now)
+	want := u.template(u.cluster, n, s, u.now)
 	what, why := "renewed", ""
 	switch {
 	case certificate == "" && key == "":

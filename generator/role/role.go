@@ -65,6 +65,7 @@ type Secret struct {
 	Own        bool // each node has its own
 	Kind       SecretKind
 	CommonName string   // of a Certificate; empty: none
+	Behind     []Node   // of a Certificate: machines that pass clients on, whose names it is good for, too
 	Variables  []string // of an Environment: each gets a password
 }
 

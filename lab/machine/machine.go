@@ -292,6 +292,12 @@ func (m *Machine) Done() <-chan struct{} { return m.ended }
 // Exec runs a command inside the machine and gives its standard output: for measurements only, the cloud has no such
 // thing. The error carries the command's standard error. Refused: a machine that has ended.
 func (m *Machine) Exec(ctx context.Context, args ...string) ([]byte, error) {
+	return m.ExecInput(ctx, "", args...)
+}
+
+// ExecInput is Exec with something on standard input, where no process list
+// shows it.
+func (m *Machine) ExecInput(ctx context.Context, input string, args ...string) ([]byte, error) {
 	pid, ready, _ := m.run.Init()
 	if !ready {
 		return nil, fmt.Errorf("cannot run %q: %w", args, ErrEnded)
@@ -300,7 +306,7 @@ func (m *Machine) Exec(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"}
 	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &said
 	// nsenter forks to enter the PID namespace: killing it alone would leave the command.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }

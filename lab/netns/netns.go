@@ -189,29 +189,46 @@ func (n *Network) Close() error {
 
 // Listen listens in the namespace of the bridge. The address must be literal: names are not looked up there.
 func (n *Network) Listen(network, address string) (l net.Listener, err error) {
-	err = n.reach(address, func() (err error) { l, err = net.Listen(network, address); return err })
+	err = reach(n.name, address, func() (err error) { l, err = net.Listen(network, address); return err })
 	return l, err
 }
 
 // ListenPacket is Listen for datagrams.
 func (n *Network) ListenPacket(network, address string) (c net.PacketConn, err error) {
-	err = n.reach(address, func() (err error) { c, err = net.ListenPacket(network, address); return err })
+	err = reach(n.name, address, func() (err error) { c, err = net.ListenPacket(network, address); return err })
 	return c, err
 }
 
 // Dial connects from the namespace of the bridge. The address must be literal.
 func (n *Network) Dial(ctx context.Context, network, address string) (c net.Conn, err error) {
-	err = n.reach(address, func() (err error) { c, err = new(net.Dialer).DialContext(ctx, network, address); return err })
+	return Dial(ctx, n.name, network, address)
+}
+
+// Dial connects from a namespace that another process may have made, by its name. The address must be literal.
+func Dial(ctx context.Context, namespace, network, address string) (c net.Conn, err error) {
+	err = reach(namespace, address, func() (err error) { c, err = new(net.Dialer).DialContext(ctx, network, address); return err })
 	return c, err
 }
 
 // reach refuses names: the net package may look them up, and dial what it found, on other threads, which are in the
 // host's namespace.
-func (n *Network) reach(address string, f func() error) error {
+// DialFrom is Dial over TCP with a source address of its own, which must be one
+// of the bridge's.
+func (n *Network) DialFrom(ctx context.Context, source, address string) (c net.Conn, err error) {
+	ip := net.ParseIP(source)
+	if ip == nil {
+		return nil, fmt.Errorf("source %q: want a literal IP address", source)
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
+	err = reach(n.name, address, func() (err error) { c, err = d.DialContext(ctx, "tcp", address); return err })
+	return c, err
+}
+
+func reach(namespace, address string, f func() error) error {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return fmt.Errorf("address %q: want a literal IP address and a port", address)
 	}
-	return n.inside(f)
+	return in(filepath.Join(dir, namespace), f)
 }
 
 // inside runs f in the namespace of the bridge.

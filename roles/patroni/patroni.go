@@ -210,10 +210,11 @@ func (s *Settings) Bake(*role.Cluster) emit.Map {
 // Service implements role.Settings. A node has one certificate, without a
 // common name: for PostgreSQL, for the REST API, and as a client of etcd, which
 // refuses gateway requests of clients with a name once authentication is on.
-func (s *Settings) Service(*role.Cluster) role.Service {
+func (s *Settings) Service(c *role.Cluster) role.Service {
 	secrets := []role.Secret{
 		{File: "ca.crt", Kind: role.Authority},
-		{File: "node.crt", Own: true, Kind: role.Certificate},
+		// Clients see it through HAProxy, and verify the name that they connected to.
+		{File: "node.crt", Own: true, Kind: role.Certificate, Behind: c.Nodes(haproxy)},
 		{File: "node.key", Own: true, Kind: role.Key},
 		{File: "patroni.env", Kind: role.Environment, Variables: []string{
 			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",

@@ -1,0 +1,277 @@
+package manifest
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// image makes a root as a bake leaves it.
+func image(t *testing.T, m *Manifest) string {
+	t.Helper()
+	root := t.TempDir()
+	text, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, root, Path, string(text))
+	put(t, root, "usr/lib/pgha/ready-check.sh", "#!/bin/sh\n")
+	put(t, root, "usr/bin/store", "program")
+	put(t, root, "etc/machine-id", "")
+	put(t, root, "etc/hostname", "")
+	put(t, root, "etc/fstab", "# none swap here\n/dev/vda1 / ext4 defaults 0 1\n")
+	put(t, root, "var/lib/store/empty/.", "")
+	put(t, root, "var/lib/dpkg/status", `Package: python3
+Status: install ok installed
+Version: 3.13.5-1
+
+Package: curl
+Status: hold ok installed
+Description: x
+ Package: y
+Version: 1:8.14.1-2+b1
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+`)
+	const units = "etc/systemd/system/"
+	for _, unit := range boot {
+		link(t, root, "/usr/lib/systemd/system/"+unit+".service", units+"multi-user.target.wants/"+unit+".service")
+	}
+	link(t, root, "/usr/lib/systemd/system/store.service", units+"pgha.target.wants/store.service")
+	for _, unit := range masked {
+		link(t, root, "/dev/null", units+unit)
+	}
+	writeBill(t, root, "library:python3=3.13.5-1", "library:curl=1:8.14.1-2+b1", "/"+Path, "/usr/bin/store", "/usr/lib/pgha/ready-check.sh")
+	return root
+}
+
+// writeBill writes a bill of materials of packages and of files as they are now.
+func writeBill(t *testing.T, dir string, entries ...string) {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var components []any
+	for _, entry := range entries {
+		if library, ok := strings.CutPrefix(entry, "library:"); ok {
+			name, version, _ := strings.Cut(library, "=")
+			components = append(components, map[string]any{"type": "library", "name": name, "version": version})
+			continue
+		}
+		sum, err := hash(root, strings.TrimPrefix(entry, "/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		components = append(components, map[string]any{
+			"type": "file", "name": entry,
+			"hashes":   []any{map[string]any{"alg": "MD5", "content": "00"}, map[string]any{"alg": "SHA-256", "content": sum}},
+			"evidence": map[string]any{"occurrences": []any{map[string]any{"location": entry}}},
+		})
+	}
+	text, err := json.Marshal(map[string]any{"bomFormat": "CycloneDX", "components": components})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, billPath, string(text))
+}
+
+// put writes a file; one named "." is a folder.
+func put(t *testing.T, root, name, text string) {
+	t.Helper()
+	path := filepath.Join(root, filepath.FromSlash(name))
+	dir, folder := filepath.Dir(path), strings.HasSuffix(name, "/.")
+	if folder {
+		dir = path
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if folder {
+		return
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, root, to, name string) {
+	t.Helper()
+	put(t, root, filepath.Dir(name)+"/.", "")
+	if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestCheckRoot(t *testing.T) {
+	const (
+		reseal = " (it is not sealed: bake it again, and start no machine from its root)"
+		units  = "etc/systemd/system/"
+	)
+	remove := func(names ...string) func(*testing.T, string) {
+		return func(t *testing.T, root string) {
+			for _, name := range names {
+				if err := os.Remove(filepath.Join(root, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	add := func(name, text string) func(*testing.T, string) {
+		return func(t *testing.T, root string) { put(t, root, name, text) }
+	}
+	tests := []struct {
+		name, reason string
+		change       func(*testing.T, string)
+		want         []string
+	}{
+		{"sound", "as baked", func(*testing.T, string) {}, nil},
+		{"booted", "a machine has run from it", func(t *testing.T, root string) {
+			put(t, root, "etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+			put(t, root, "etc/hostname", "demo-1\n")
+			put(t, root, "etc/ssh/ssh_host_rsa_key", "x")
+			put(t, root, "home/u/.ssh/authorized_keys", "x")
+			link(t, root, "/var/lib/cloud/instances/i-1", "var/lib/cloud/instance")
+			put(t, root, "var/lib/systemd/random-seed", "x")
+			put(t, root, "etc/pgha/cluster.env", "x")
+			put(t, root, "var/lib/store/data/wal", "x")
+		}, []string{
+			"its /etc/machine-id is not empty" + reseal,
+			"its /etc/hostname is not empty" + reseal,
+			"it has /etc/ssh/ssh_host_rsa_key, a host key, which all its machines would share" + reseal,
+			"it has /home/u/.ssh/authorized_keys, a login of the build" + reseal,
+			"it has /var/lib/cloud/instance, the state of a machine" + reseal,
+			"it has /var/lib/systemd/random-seed, the state of a machine" + reseal,
+			"it has /etc/pgha/cluster.env, the user-data of a machine" + reseal,
+			"it has /var/lib/store/data/wal, the data of a machine" + reseal,
+		}},
+		{"no machine-id", "systemd would take the boot for the first", remove("etc/machine-id"),
+			[]string{"it has no /etc/machine-id, which must be there and empty" + reseal}},
+		{"machine-id elsewhere", "a link leads out of the root", func(t *testing.T, root string) {
+			remove("etc/machine-id")(t, root)
+			link(t, root, "/etc/machine-id", "etc/machine-id")
+		}, []string{"its /etc/machine-id is not empty" + reseal}},
+		{"swap", "a tmpfs goes there, too", add("etc/fstab", "/dev/vdb none swap sw 0 0\n"),
+			[]string{`it swaps to "/dev/vdb", and so could write secrets to a disk` + reseal}},
+		{"lists", "a later apt-get would use them", add("var/lib/apt/lists/mirror_dists_main_Packages.lz4", "x"),
+			[]string{"it has /var/lib/apt/lists/mirror_dists_main_Packages.lz4, a package list" + reseal}},
+		{"not enabled", "the machine would not boot its steps", remove(units+"multi-user.target.wants/pgha-disk.service", units+"pgha.target.wants/store.service"),
+			[]string{"pgha-disk.service is not enabled (bake it again)", "store.service is no part of pgha.target, and would not start (bake it again)"}},
+		{"too early", "before its secrets", func(t *testing.T, root string) {
+			link(t, root, "/x", units+"multi-user.target.wants/store.service")
+		}, []string{"store.service is a part of multi-user.target, and would start before its secrets are there (bake it again)"}},
+		{"not masked", "it would take apt's lock", remove(units + "apt-daily.timer"), []string{"apt-daily.timer is not masked (bake it again)"}},
+		{"changed", "a program that no bake wrote", add("usr/bin/store", "trojan"),
+			[]string{`its "/usr/bin/store" has sha256 7aca6784a90c48650922820554679059fcc26abf90a34a3b0b4497ec6f9815d7, and its bill of materials says "SUM" (somebody has changed it: bake it again)`}},
+		{"removed", "half an image", remove("usr/bin/store", "usr/lib/pgha/ready-check.sh"), []string{
+			"it has no /usr/lib/pgha/ready-check.sh, and could not tell when it is ready (bake it again)",
+			`it has no "/usr/bin/store", which its bill of materials lists (bake it again)`,
+			`it has no "/usr/lib/pgha/ready-check.sh", which its bill of materials lists (bake it again)`}},
+		{"no bill", "an older bake", remove(billPath), []string{
+			"its bill of materials cannot be read: /usr/lib/pgha/sbom.cdx.json: no such file or directory (bake it again)"}},
+		{"other bill", "another format", add(billPath, `{"spdxVersion": "SPDX-2.3"}`), []string{
+			`its bill of materials, /usr/lib/pgha/sbom.cdx.json, cannot be read: its bomFormat is "" (want "CycloneDX") (bake it again)`}},
+		{"short bill", "it must list what the manifest lists, and the manifest", func(t *testing.T, root string) {
+			writeBill(t, root, "library:python3=3.13.5-1", "/usr/bin/store")
+		}, []string{
+			"its bill of materials does not list /usr/lib/pgha/manifest.json (bake it again)",
+			`its bill of materials does not list package "curl" "1:8.14.1-2+b1", which its manifest has (bake it again)`}},
+		{"upgraded", "somebody ran apt in it", add("var/lib/dpkg/status", "Package: curl\nStatus: install ok installed\nVersion: 1:8.15-1\n"), []string{
+			`it has package "curl" "1:8.15-1", which its manifest does not list (somebody has changed it: bake it again)`}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, recipe := cluster(t, store{})
+			root := image(t, good(recipe))
+			before := sums(t, root)
+			test.change(t, root)
+			all, err := CheckRoot(root, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range all {
+				got = append(got, strings.ReplaceAll(f.String(), before, "SUM"))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+// sums is of the program of the image.
+func sums(t *testing.T, dir string) string {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	sum, err := hash(root, "usr/bin/store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum
+}
+
+// TestOutside: a bill of materials leads nowhere out of the root, and a pipe
+// stops nobody.
+func TestOutside(t *testing.T) {
+	c, recipe := cluster(t, store{})
+	root := image(t, good(recipe))
+	put(t, filepath.Dir(root), "outside", "x")
+	link(t, root, "/etc", "etc/out")
+	put(t, root, billPath, `{"bomFormat": "CycloneDX", "components": [
+		{"evidence": {"occurrences": [{"location": "/../outside"}, {"location": "/etc/out/passwd"}, {"location": ""}, {"location": "/etc"}, {"location": "/etc/out"}]}}]}`)
+	all, err := CheckRoot(root, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range all {
+		if strings.Contains(f.What, "cannot be read") {
+			n++
+		}
+	}
+	if n != 5 {
+		t.Errorf("want five that cannot be read, have %v", all)
+	}
+}
+
+func TestReadRoot(t *testing.T) {
+	c, _ := cluster(t, store{})
+	empty := t.TempDir()
+	want := "there is no usr/lib/pgha/manifest.json in it (want the root of an image that pgha-gen baked)"
+	if _, err := CheckRoot(empty, c); err == nil || err.Error() != want {
+		t.Errorf("an empty folder: have %v, want %s", err, want)
+	}
+	if _, err := ReadRoot(filepath.Join(empty, "x")); err == nil {
+		t.Error("a folder that is not there is taken")
+	}
+	put(t, empty, Path, strings.Repeat(" ", Largest+1))
+	if _, err := ReadRoot(empty); err == nil || !strings.Contains(err.Error(), "has more than") {
+		t.Errorf("a manifest without end: have %v", err)
+	}
+}
+
+func FuzzBill(f *testing.F) {
+	f.Add([]byte(`{"bomFormat": "CycloneDX", "components": [{"type": "file", "hashes": [{"alg": "SHA-256", "content": "00"}], "evidence": {"occurrences": [{"location": "/x"}]}}]}`), []byte("Package: x\nStatus: install ok installed\nVersion: 1\n\n"))
+	f.Fuzz(func(t *testing.T, data, status []byte) {
+		if b, err := parseBill(data); err == nil && b.Format != "CycloneDX" {
+			t.Errorf("format %q is taken", b.Format)
+		}
+		for _, c := range installed(status) {
+			if c.Name == "" {
+				t.Errorf("a package without a name in %q", status)
+			}
+		}
+	})
+}

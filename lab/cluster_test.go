@@ -1,0 +1,555 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"pgha-gen/lab"
+	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/labtest"
+)
+
+// cluster is a seven-machine lab, and its clients, who sit where applications
+// sit: in the network, at an address of access.clients.
+type cluster struct {
+	*lab.Lab
+	started time.Time
+}
+
+const (
+	proxy    = "10.128.0.40"
+	writers  = proxy + ":5431"
+	readers  = proxy + ":5433"
+	restPort = "8008"
+)
+
+func newCluster(t *testing.T, ctx context.Context) *cluster {
+	t.Helper()
+	b := bake(t, ctx)
+	l, err := lab.New(ctx, lab.Config{
+		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, name := range l.Names() {
+				showConsole(t, l, name)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &cluster{Lab: l}
+}
+
+// connect opens a session of an application, verifying the server by the name
+// that it connects to, as a person would set it up.
+func (c *cluster) connect(ctx context.Context, address, database, user string) (*pgx.Conn, error) {
+	return c.connectAs(ctx, address, database, user, c.Secret("patroni", "password."+user))
+}
+
+func (c *cluster) connectAs(ctx context.Context, address, database, user, password string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s/%s?user=%s&sslmode=require&connect_timeout=3", address, database, user))
+	if err != nil {
+		return nil, err
+	}
+	host, _, _ := net.SplitHostPort(address)
+	config.Password = password
+	config.TLSConfig = &tls.Config{RootCAs: c.authority(), ServerName: host, MinVersion: tls.VersionTLS12}
+	config.Fallbacks = nil
+	config.DialFunc = c.Network.Dial
+	return pgx.ConnectConfig(ctx, config)
+}
+
+func (c *cluster) authority() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(c.Secret("patroni", "ca.crt")))
+	return pool
+}
+
+// write inserts a row as an application does, through HAProxy, and tries again
+// until it is acknowledged.
+func (c *cluster) write(ctx context.Context, id int) error {
+	for {
+		err := c.once(ctx, id)
+		if err == nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func (c *cluster) once(ctx context.Context, id int) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := c.connect(ctx, writers, "app", "app")
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, "CREATE TABLE IF NOT EXISTS kept (id int PRIMARY KEY)"); err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "INSERT INTO kept VALUES ($1) ON CONFLICT DO NOTHING", id)
+	return err
+}
+
+// rows are the ids that an address has.
+func (c *cluster) rows(ctx context.Context, address string) ([]int, error) {
+	conn, err := c.connect(ctx, address, "app", "app_reader")
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	found, err := conn.Query(ctx, "SELECT id FROM kept ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(found, pgx.RowTo[int])
+}
+
+// member is what Patroni says of a node.
+type member struct {
+	Name, Role, State, Host string
+	Timeline                int
+}
+
+// members asks Patroni on any node, over verified TLS, without a client
+// certificate: reading is open.
+func (c *cluster) members(ctx context.Context) ([]member, error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DialContext: c.Network.Dial, TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
+	defer client.CloseIdleConnections()
+	var failure error
+	for _, address := range []string{"10.128.0.21", "10.128.0.22", "10.128.0.23"} {
+		var answer struct{ Members []member }
+		request, err := http.NewRequestWithContext(ctx, "GET", "https://"+address+":"+restPort+"/cluster", nil)
+		if err != nil {
+			return nil, err
+		}
+		response, err := client.Do(request)
+		if err == nil {
+			err = json.NewDecoder(response.Body).Decode(&answer)
+			response.Body.Close()
+		}
+		if err == nil {
+			return answer.Members, nil
+		}
+		failure = err
+	}
+	return nil, failure
+}
+
+// whole waits until one node leads, and two that stream from it may take over:
+// Patroni lets a replica count in the quorum only in its next loop, up to
+// loop_wait later. A leader that is lost before has no successor, rightly: no
+// other node is known to have every commit that it acknowledged.
+func (c *cluster) whole(t *testing.T, ctx context.Context) (leader string) {
+	t.Helper()
+	deadline := time.Now().Add(90 * time.Second)
+	for {
+		members, err := c.members(ctx)
+		streaming := 0
+		leader = ""
+		for _, m := range members {
+			switch {
+			case m.Role == "leader" && m.State == "running":
+				leader = m.Name
+			case m.State == "streaming" && m.Role == "quorum_standby":
+				streaming++
+			}
+		}
+		if leader != "" && streaming == 2 {
+			return leader
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("want a leader and two replicas in the quorum, have %+v, %v", members, err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// up powers everything on and waits for the first acknowledged write.
+func (c *cluster) up(t *testing.T, ctx context.Context) {
+	t.Helper()
+	c.started = time.Now()
+	if err := c.StartAll(ctx, shuffled(c.Names())...); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	if err := c.write(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("first acknowledged write: %.1f s after power-on", time.Since(c.started).Seconds())
+	if err := c.WaitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("all seven ready: %.1f s after power-on", time.Since(c.started).Seconds())
+	for _, name := range c.Names() {
+		timeline(t, c.Lab, name, c.started)
+	}
+}
+
+func shuffled(names []string) []string {
+	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	return names
+}
+
+// Seven machines, from nothing to a cluster that applications write to, with
+// nobody logging in; who gets in and who does not; and a power cut of it all.
+func TestCluster(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	c := newCluster(t, ctx)
+	c.up(t, ctx)
+	leader := c.whole(t, ctx)
+
+	t.Run("write on 5431, read on 5433", func(t *testing.T) {
+		if err := c.write(ctx, 2); err != nil {
+			t.Fatal(err)
+		}
+		// A replica applies a moment after the acknowledgement.
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			got, err := c.rows(ctx, readers)
+			if err == nil && slices.Equal(got, []int{1, 2}) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("read %v, %v; want 1 and 2", got, err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+
+	t.Run("write on 5433 refused", func(t *testing.T) {
+		conn, err := c.connect(ctx, readers, "app", "app")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		_, err = conn.Exec(ctx, "INSERT INTO kept VALUES (99)")
+		wantState(t, err, "25006") // read_only_sql_transaction
+	})
+
+	t.Run("users", func(t *testing.T) {
+		out := c.sql(t, ctx, leader, `SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolcanlogin`)
+		if out != "app app_reader postgres replication_user rewind_user" {
+			t.Errorf("users: %s", out)
+		}
+		out = c.sql(t, ctx, leader, `SELECT string_agg(DISTINCT usename || ' ' || coalesce(ssl::text, ''), ', ') FROM pg_stat_replication JOIN pg_stat_ssl USING (pid)`)
+		if out != "replication_user true" {
+			t.Errorf("replication is by %q, want replication_user over TLS", out)
+		}
+		out = c.sql(t, ctx, leader, `SELECT string_agg(rolname, ' ') FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256%'`)
+		if out != "" {
+			t.Errorf("%s: password is not SCRAM-SHA-256", out)
+		}
+		out = c.sql(t, ctx, leader, `SELECT count(DISTINCT rolpassword) = count(*) FROM pg_authid WHERE rolcanlogin`)
+		if out != "t" {
+			t.Error("two users share a password")
+		}
+	})
+
+	t.Run("parameters", func(t *testing.T) {
+		// durability quorum: any one of the two replicas acknowledges.
+		if out := c.sql(t, ctx, leader, "SHOW synchronous_standby_names"); !strings.HasPrefix(out, "ANY 1 (") || !strings.Contains(out, ",") {
+			t.Errorf("synchronous_standby_names is %q, want any one of two", out)
+		}
+		if out := c.sql(t, ctx, leader, "SHOW data_checksums"); out != "on" {
+			t.Errorf("data_checksums is %q", out)
+		}
+		if out := c.sql(t, ctx, leader, "SHOW max_connections"); out != "300" {
+			t.Errorf("max_connections is %q, want the spec's 300", out)
+		}
+	})
+
+	refusals(t, ctx, c, leader)
+
+	t.Run("power cut of all seven", func(t *testing.T) {
+		before := c.systemIdentifiers(t, ctx)
+		names := shuffled(c.Names())
+		for _, name := range names {
+			if err := c.Machine(name).PowerCut(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		start := time.Now()
+		for _, name := range shuffled(names) {
+			if err := c.Start(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+		defer cancel()
+		if err := c.write(ctx, 3); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("power cut of all seven: %.1f s from power-on to the next acknowledged write", time.Since(start).Seconds())
+		if err := c.WaitReady(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.whole(t, ctx)
+		if got, err := c.rows(ctx, writers); err != nil || !slices.Equal(got, []int{1, 2, 3}) {
+			t.Errorf("rows %v, %v; want 1, 2, 3", got, err)
+		}
+		if after := c.systemIdentifiers(t, ctx); len(before) != 1 || !slices.Equal(before, after) {
+			t.Errorf("system identifiers %v before, %v after; want one, the same", before, after)
+		}
+	})
+
+	t.Run("replica replaced without its disk", func(t *testing.T) {
+		leader := c.whole(t, ctx)
+		name := "demo-pg-1"
+		if leader == name {
+			name = "demo-pg-2"
+		}
+		if err := c.Machine(name).PowerCut(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Replace(name, false); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := c.Start(ctx, name); err != nil {
+			t.Fatal(err)
+		}
+		waitReady(t, ctx, c.Lab, 2*time.Minute, name)
+		t.Logf("%s replaced without its disk: %.1f s to a streaming replica", name, time.Since(start).Seconds())
+		if now := c.whole(t, ctx); now != leader {
+			t.Errorf("%s leads, and %s did: a replica's replacement is no failover", now, leader)
+		}
+	})
+
+	t.Run("leader lost", func(t *testing.T) {
+		leader := c.whole(t, ctx)
+		start := time.Now()
+		if err := c.Machine(leader).PowerCut(); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		if err := c.write(ctx, 4); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("leader's machine lost: %.1f s without an acknowledged write (failover balanced)", time.Since(start).Seconds())
+		if got, err := c.rows(ctx, writers); err != nil || !slices.Equal(got, []int{1, 2, 3, 4}) {
+			t.Errorf("rows %v, %v; want 1 to 4", got, err)
+		}
+		start = time.Now()
+		if err := c.Start(ctx, leader); err != nil {
+			t.Fatal(err)
+		}
+		if now := c.whole(t, ctx); now == leader {
+			t.Errorf("%s leads again", leader)
+		}
+		t.Logf("the lost leader's machine, powered on again: %.1f s to a streaming replica", time.Since(start).Seconds())
+	})
+}
+
+// refusals: who does not get in.
+func refusals(t *testing.T, ctx context.Context, c *cluster, leader string) {
+	var address string
+	members, err := c.members(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		if m.Name == leader {
+			address = m.Host + ":5432"
+		}
+	}
+	t.Run("wrong password", func(t *testing.T) {
+		_, err := c.connectAs(ctx, writers, "app", "app", "guess")
+		wantState(t, err, "28P01") // invalid_password
+	})
+	t.Run("superuser over the network", func(t *testing.T) {
+		_, err := c.connectAs(ctx, address, "postgres", "postgres", "guess")
+		wantState(t, err, "28000") // no pg_hba.conf entry lets it in, whatever the password
+	})
+	t.Run("another database", func(t *testing.T) {
+		_, err := c.connect(ctx, writers, "postgres", "app")
+		wantState(t, err, "28000")
+	})
+	t.Run("PostgreSQL without TLS", func(t *testing.T) {
+		config, err := pgx.ParseConfig("postgres://" + address + "/app?user=app&sslmode=disable&connect_timeout=3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Password, config.DialFunc = c.Secret("patroni", "password.app"), c.Network.Dial
+		_, err = pgx.ConnectConfig(ctx, config)
+		wantState(t, err, "28000")
+	})
+	t.Run("etcd without TLS, and without a certificate", func(t *testing.T) {
+		for _, url := range []string{"http://10.128.0.26:2379/version", "https://10.128.0.26:2379/version", "https://10.128.0.26:2380/members"} {
+			if status, err := c.get(ctx, "GET", url); err == nil && status == http.StatusOK {
+				t.Errorf("%s answers %d", url, status)
+			}
+		}
+	})
+	t.Run("Patroni's unsafe verbs", func(t *testing.T) {
+		for _, request := range [][2]string{{"POST", "/restart"}, {"PATCH", "/config"}, {"POST", "/switchover"}, {"DELETE", "/restart"}} {
+			status, err := c.get(ctx, request[0], "https://10.128.0.21:8008"+request[1])
+			if err != nil || status != http.StatusForbidden && status != http.StatusUnauthorized {
+				t.Errorf("%s %s: %d, %v; want 401 or 403", request[0], request[1], status, err)
+			}
+		}
+	})
+	t.Run("client outside access.clients", func(t *testing.T) {
+		conn, err := c.Network.DialFrom(ctx, "198.51.100.1", writers)
+		if err == nil {
+			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			// An SSLRequest; who is let in gets one byte in answer.
+			conn.Write([]byte{0, 0, 0, 8, 4, 210, 22, 47})
+			if n, _ := io.ReadFull(conn, make([]byte, 1)); n > 0 {
+				t.Error("HAProxy lets in a client of no known network")
+			}
+			conn.Close()
+		}
+	})
+	t.Run("no secret in user-data, logs or on disk", func(t *testing.T) {
+		for _, name := range []string{"demo-pg-1", "demo-etcd-1", "demo-haproxy-1"} {
+			for entry, value := range c.SecretsOf(name) {
+				if entry == "ca.crt" || strings.HasSuffix(entry, ".crt") {
+					continue
+				}
+				for _, needle := range needles(value) {
+					out, err := c.Machine(name).ExecInput(ctx, needle, "sh", "-c", `
+						read -r secret
+						grep -rlF -e "$secret" /etc /var/log /var/lib/cloud /usr/lib/pgha /tmp 2>/dev/null
+						journalctl --no-pager | grep -qF -e "$secret" && echo journal
+						systemctl show '*' | grep -qF -e "$secret" && echo 'a unit'
+						:`)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(out) > 0 {
+						t.Errorf("%s: %s is in %s", name, entry, out)
+					}
+				}
+			}
+		}
+	})
+}
+
+// needles are the parts of a secret that would give it away: of a key in PEM a
+// line of it, of variables each value.
+func needles(value string) []string {
+	lines := strings.Split(strings.TrimSpace(value), "\n")
+	if strings.HasPrefix(value, "-----") {
+		return lines[1:2]
+	}
+	for i, line := range lines {
+		if _, after, found := strings.Cut(line, "="); found {
+			lines[i] = after
+		}
+	}
+	return lines
+}
+
+// get asks as somebody without a certificate, and gives the status.
+func (c *cluster) get(ctx context.Context, method, url string) (int, error) {
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		DialContext: c.Network.Dial, TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
+	defer client.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader("{}"))
+	if err != nil {
+		return 0, err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	return response.StatusCode, nil
+}
+
+// sql asks as postgres, on the machine itself.
+func (c *cluster) sql(t *testing.T, ctx context.Context, on, query string) string {
+	t.Helper()
+	out, err := c.Machine(on).Exec(ctx, "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
+		"psql", "--no-psqlrc", "-At", "-c", query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (c *cluster) systemIdentifiers(t *testing.T, ctx context.Context) []string {
+	t.Helper()
+	var all []string
+	for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
+		id := c.sql(t, ctx, name, "SELECT system_identifier FROM pg_control_system()")
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+func wantState(t *testing.T, err error, want string) {
+	t.Helper()
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Code != want {
+		t.Errorf("got %v, want a refusal with SQLSTATE %s", err, want)
+	}
+}
+
+// The services that a boot depends on fail for a while: the machines wait, say
+// why, and come up by themselves.
+func TestBootWaits(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	l := newEtcdLab(t, ctx)
+	for service, fault := range map[cloud.Service]cloud.Fault{
+		cloud.LockboxService:  {Status: 503},
+		cloud.MetadataService: {Status: 500},
+	} {
+		if err := l.Cloud.SetFault(service, fault); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.StartAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Second)
+	if err := l.Cloud.SetFault(cloud.MetadataService, cloud.Fault{Delay: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	short, stop := context.WithTimeout(ctx, 3*time.Minute)
+	defer stop()
+	step, err := l.WaitStep(short, "demo-etcd-1", "secrets", "wait")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(step.Detail, "503") {
+		t.Errorf("it waits for Lockbox, and says %q; want the reason", step.Detail)
+	}
+	time.Sleep(60 * time.Second)
+	if err := l.Cloud.SetFault(cloud.LockboxService, cloud.Fault{}); err != nil {
+		t.Fatal(err)
+	}
+	healed := time.Now()
+	waitReady(t, ctx, l, 2*time.Minute)
+	t.Logf("Lockbox back after 60 s: ready %.1f s later", time.Since(healed).Seconds())
+}
