@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"pgha-gen/generator"
@@ -39,11 +41,11 @@ const suite = "forky"
 // loopback's that nobody else uses; it is fixed, since it is part of the recipe.
 const mirror = "127.79.67.68:80"
 
-// Adapt points the bakes of a cluster at what the lab has: etcd as built from
-// its source, and the base image's own PostgreSQL and Patroni. Nothing that a
-// machine is told at boot depends on it.
+// Adapt points the bakes of a cluster at what the lab has: a machine that Packer
+// reaches by SSH, etcd as built from its source, and the base image's own
+// PostgreSQL and Patroni. Nothing that a machine is told at boot depends on it.
 func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, error) {
-	archive, err := release.Build(ctx, w.EtcdModule, filepath.Join(w.Cache, "release"))
+	archive, err := w.Etcd(ctx)
 	if err != nil {
 		return archive, err
 	}
@@ -59,20 +61,30 @@ func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, 
 	if s, ok := c.Part(patroni.Name).(*patroni.Settings); ok {
 		s.APT.Repository = patroni.Distribution
 	}
+	c.Images.Builder = role.SSH
+	c.Images.Base = role.Base{Host: "localhost", User: "root"} // Packer is told the real address
 	return archive, nil
 }
 
-// Base is the root folder of the plain system that images are baked from.
-func (w Workshop) Base(ctx context.Context) (string, error) {
+// Etcd is etcd's release, as built from its source.
+func (w Workshop) Etcd(ctx context.Context) (release.Archive, error) {
+	return release.Build(ctx, w.EtcdModule, filepath.Join(w.Cache, "release"))
+}
+
+// Base is the root folder of the plain system that images are baked from, with
+// further packages if a lab machine is not to be a container.
+func (w Workshop) Base(ctx context.Context, packages ...string) (string, error) {
 	authority, err := loadAuthority(w.Cache, w.Now())
 	if err != nil {
 		return "", err
 	}
-	return image.Cache{Dir: w.Cache}.Base(ctx, image.Base{Suite: suite, CAs: [][]byte{authority.pem()}}, w.Log)
+	return image.Cache{Dir: w.Cache}.Base(ctx, image.Base{
+		Suite: suite, Packages: packages, CAs: [][]byte{authority.pem()}}, w.Log)
 }
 
-// Images bakes the image of each of these roles from the recipes in t, as
-// Generate wrote them after Adapt: role to root folder.
+// Images bakes the image of each of these roles with Packer, by the templates in
+// t, as Generate wrote them after Adapt: role to root folder. On a host without
+// Packer the same bake.sh is run directly.
 func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (map[string]string, error) {
 	base, err := w.Base(ctx)
 	if err != nil {
@@ -87,27 +99,50 @@ func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archi
 	if err := t.Write(out); err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", mirror)
+	listener, err := listenWhenFree(ctx, mirror)
 	if err != nil {
-		return nil, fmt.Errorf("cannot serve etcd to the bakes (does another lab bake now?): %w", err)
+		return nil, fmt.Errorf("cannot serve etcd to the bakes: %w", err)
 	}
 	server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(archive.Path))), ReadHeaderTimeout: time.Minute}
 	go server.Serve(listener)
 	defer server.Close()
 
-	cache := image.Cache{Dir: w.Cache}
 	images := map[string]string{}
 	for _, name := range roles {
-		dir := filepath.Join(out, "packer", name)
-		env, err := bakeEnvironment(filepath.Join(dir, "image.auto.pkrvars.json"))
-		if err != nil {
-			return nil, err
-		}
-		if images[name], err = cache.Bake(ctx, base, image.Recipe{Dir: dir, Env: env}, w.Log); err != nil {
+		if images[name], err = w.bake(ctx, base, filepath.Join(out, "packer", name)); err != nil {
 			return nil, fmt.Errorf("cannot bake %s: %w", name, err)
 		}
 	}
 	return images, nil
+}
+
+// bake makes the image of the role whose template and recipe are in dir.
+func (w Workshop) bake(ctx context.Context, base, dir string) (string, error) {
+	cache := image.Cache{Dir: w.Cache}
+	if _, err := exec.LookPath("packer"); err == nil {
+		return cache.Packer(ctx, base, dir, w.Log)
+	}
+	fmt.Fprintln(w.Log, "this host has no packer: its bake.sh is run without it")
+	env, err := bakeEnvironment(filepath.Join(dir, "image.auto.pkrvars.json"))
+	if err != nil {
+		return "", err
+	}
+	return cache.Bake(ctx, base, image.Recipe{Dir: dir, Env: env}, w.Log)
+}
+
+// listenWhenFree waits while another lab bakes and has the address.
+func listenWhenFree(ctx context.Context, address string) (net.Listener, error) {
+	for {
+		listener, err := net.Listen("tcp", address)
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return listener, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // bakeEnvironment is what Packer gives to bake.sh.

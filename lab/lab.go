@@ -77,33 +77,34 @@ const lockboxName = "payload.lockbox.api.cloud.yandex.net"
 
 // New makes the network, the cloud with its secrets, and the machines, all
 // powered off. What it made so far is taken down again if it fails.
-func New(ctx context.Context, config Config) (l *Lab, err error) {
-	l = &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.Close())
-			l = nil
-		}
-	}()
-	if err := os.MkdirAll(filepath.Join(config.State, "disks"), 0o755); err != nil {
-		return nil, err
+func New(ctx context.Context, config Config) (*Lab, error) {
+	l := &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader)}
+	if err := l.setUp(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	subnets := subnetsOf(config.Cluster)
+	return l, nil
+}
+
+func (l *Lab) setUp(ctx context.Context) (err error) {
+	if err := os.MkdirAll(filepath.Join(l.config.State, "disks"), 0o755); err != nil {
+		return err
+	}
+	subnets := subnetsOf(l.config.Cluster)
 	addresses := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32), netip.PrefixFrom(lockboxAddress, 32)}
 	for _, s := range subnets {
 		addresses = append(addresses, netip.PrefixFrom(gateway(s), 24), netip.PrefixFrom(resolver(s), 24))
 	}
-	if l.Network, err = netns.New(ctx, config.Name, addresses); err != nil {
-		return nil, err
+	if l.Network, err = netns.New(ctx, l.config.Name, addresses); err != nil {
+		return err
 	}
 	l.closers = append(l.closers, l.Network.Close)
 	if err := l.fillLockbox(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := l.serve(subnets); err != nil {
-		return nil, err
+		return err
 	}
-	return l, l.createNodes(ctx)
+	return l.createNodes(ctx)
 }
 
 // subnetsOf are the /24s that the nodes are in.

@@ -32,7 +32,7 @@ const format = "pgha-lab/1"
 
 // keep is how many roots of each kind the cache keeps; the least recently used go first. A root is 0.5 to 1 GB.
 const (
-	keepBases  = 2
+	keepBases  = 3
 	keepImages = 8
 )
 
@@ -256,6 +256,31 @@ func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Wr
 	return root, errors.Join(touch(root), remove(building), prune(dir, kind, keep))
 }
 
+// Clear ends and removes what a process that is no more was building, and tells how many roots that were. While
+// another one builds there is nothing of the kind: it has cleared before.
+func (c Cache) Clear(ctx context.Context) (int, error) {
+	dir, err := filepath.Abs(c.Dir)
+	if err != nil {
+		return 0, err
+	}
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return 0, nil
+		}
+		return 0, fmt.Errorf("cannot lock %q: %w", f.Name(), err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "building-*"))
+	return len(left), errors.Join(err, c.sweep(ctx, dir))
+}
+
 // lock waits for its turn. The kernel lifts the lock when the process dies.
 func lock(ctx context.Context, path string, log io.Writer) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
@@ -291,7 +316,7 @@ func (c Cache) sweep(ctx context.Context, dir string) error {
 	}
 	for _, building := range left {
 		d := strings.TrimPrefix(filepath.Base(building), "building-")
-		if err := errors.Join(confine.Clear(ctx, id(d)), remove(building)); err != nil {
+		if err := errors.Join(confine.Clear(ctx, idOfPacker(d)), confine.Clear(ctx, id(d)), remove(building)); err != nil {
 			return err
 		}
 	}
@@ -353,16 +378,21 @@ func id(digest string) string { return "pgha-image-" + digest[:min(16, len(diges
 
 // run runs a tool that must not outlive the context.
 func run(ctx context.Context, digest string, log io.Writer, args ...string) error {
-	if _, err := exec.LookPath(args[0]); err != nil {
-		return err
-	}
-	r, err := confine.Start(confine.Config{
+	return runConfined(ctx, confine.Config{
 		ID:     id(digest),
 		Args:   args,
 		Env:    []string{"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "TERM=dumb"},
 		Output: log,
 		Hide:   []string{confine.NspawnState},
 	})
+}
+
+func runConfined(ctx context.Context, cfg confine.Config) error {
+	tool := cfg.Args[0]
+	if _, err := exec.LookPath(tool); err != nil {
+		return err
+	}
+	r, err := confine.Start(cfg)
 	if err != nil {
 		return err
 	}
@@ -372,7 +402,7 @@ func run(ctx context.Context, digest string, log io.Writer, args ...string) erro
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return fmt.Errorf("%s: %w", args[0], err)
+		return fmt.Errorf("%s: %w", tool, err)
 	}
 	return nil
 }

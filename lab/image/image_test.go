@@ -50,6 +50,35 @@ func names(t *testing.T, dir string) []string {
 	return all
 }
 
+// TestClear: what a process that died was building goes, and what another one builds now stays.
+func TestClear(t *testing.T) {
+	labtest.Need(t)
+	c := Cache{Dir: filepath.Join(t.TempDir(), "cache")}
+	clear := func(want int, reason string) {
+		t.Helper()
+		if n, err := c.Clear(t.Context()); n != want || err != nil {
+			t.Errorf("%s: it cleared %d, %v, want %d", reason, n, err, want)
+		}
+	}
+	clear(0, "a cache that was never used")
+	write(t, filepath.Join(c.Dir, "lock"), "", 0o644)
+	write(t, filepath.Join(c.Dir, "image-1", "kept"), "", 0o644)
+	write(t, filepath.Join(c.Dir, "building-0123456789abcdef", "root", "half"), "", 0o644)
+	unlock, err := lock(t.Context(), filepath.Join(c.Dir, "lock"), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(0, "another process builds")
+	if diff := cmp.Diff([]string{"building-0123456789abcdef", "image-1", "lock"}, names(t, c.Dir)); diff != "" {
+		t.Errorf("while another process builds (-want +got):\n%s", diff)
+	}
+	unlock()
+	clear(1, "nobody builds")
+	if diff := cmp.Diff([]string{"image-1", "lock"}, names(t, c.Dir)); diff != "" {
+		t.Errorf("when nobody builds (-want +got):\n%s", diff)
+	}
+}
+
 func TestBaseDigest(t *testing.T) {
 	plain := Base{Suite: "forky"}.Digest()
 	for _, tt := range []struct {

@@ -1,0 +1,53 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pgha-gen/lab/session"
+)
+
+func (a *app) imageCommand() *cobra.Command {
+	s := &source{}
+	cmd := &cobra.Command{
+		Use:   "image",
+		Short: "Bake the images of all roles",
+		Long: `Bake the images of all roles of the spec, by the recipes that the cloud's images
+are baked by, and keep them for the next time. One that is there is not baked
+again. Each image's root folder is written to standard output.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.config(s)
+			if err != nil {
+				return err
+			}
+			log, err := os.OpenFile(c.Folder.BakeLog(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+			if err != nil {
+				return err
+			}
+			defer log.Close()
+			p := a.progress()
+			var r session.Record
+			images, err := session.Bake(cmd.Context(), c, log, func(n session.News) error {
+				r.Tell(n)
+				p.show(r, time.Now())
+				return nil
+			})
+			p.close()
+			if err != nil {
+				return err
+			}
+			for _, part := range c.Cluster.Parts {
+				fmt.Fprintf(a.out, "%s %s\n", part.Name, images[part.Name])
+			}
+			return nil
+		},
+	}
+	s.flags(cmd)
+	return cmd
+}

@@ -1,0 +1,53 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgha-gen/generator/role"
+	"pgha-gen/lab"
+	"pgha-gen/roles/haproxy"
+	"pgha-gen/roles/patroni"
+)
+
+func TestNewAccess(t *testing.T) {
+	without := func(name string) func(*role.Cluster) {
+		return func(c *role.Cluster) {
+			c.Parts = slices.DeleteFunc(c.Parts, func(p role.Part) bool { return p.Name == name })
+		}
+	}
+	tests := []struct {
+		name, reason string
+		change       func(*role.Cluster)
+		want         string
+	}{
+		{"example", "it is what the lab runs", func(*role.Cluster) {}, ""},
+		{"no clients here", "HAProxy would refuse the lab's own connections",
+			func(c *role.Cluster) { c.Access.Clients = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")} },
+			"access.clients does not admit 10.128.0.1, from where the lab connects to demo-haproxy-1 (add 10.128.0.0/24)"},
+		{"no Patroni", "there is nothing to write to", without(patroni.Name), "the lab runs clusters with a database (add roles.patroni)"},
+		{"no HAProxy", "there is nothing to write through", without(haproxy.Name), "the lab writes through HAProxy (add roles.haproxy)"},
+		{"no database", "there is no user to write as",
+			func(c *role.Cluster) { c.Part(patroni.Name).(*patroni.Settings).Databases = nil },
+			"the lab writes to a database of the spec, and there is none (add one to roles.patroni.databases)"},
+		{"no address", "the lab is no DHCP server",
+			func(c *role.Cluster) { c.Part(haproxy.Name).(*haproxy.Settings).Members[0].Address = netip.Addr{} },
+			"node demo-haproxy-1 has no address (the lab does not choose any)"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c := readExample(t)
+			test.change(c)
+			got := ""
+			if _, err := lab.NewAccess(c); err != nil {
+				got = err.Error()
+			}
+			if got != test.want {
+				t.Errorf("%s: have %q, want %q", test.reason, got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,305 @@
+//go:build linux
+
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"sync"
+	"time"
+
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/tree"
+	"pgha-gen/lab"
+	"pgha-gen/lab/release"
+	"pgha-gen/roles/patroni"
+)
+
+// Config is a lab to keep up.
+type Config struct {
+	Folder     Folder // absolute
+	Cache      string // of images; absolute
+	EtcdModule string // the Go module that pins etcd
+	Network    string // at most 8 characters, unique on the host
+	Cluster    *role.Cluster
+	Now        func() time.Time
+	PID        int // of this process, for the record
+}
+
+// bootTime is how long all machines together may take until they are ready. A step that waits says why; nothing
+// that it waits for here takes this long.
+const bootTime = 5 * time.Minute
+
+// Run keeps a lab up until the context is done, and takes it down again: then it gives nil, or what could not be
+// taken down. A lab that does not come up is taken down, too. What an earlier one left in the folder is removed
+// first. Refused: a folder and a network that have a lab which is up.
+func Run(ctx context.Context, cfg Config) (err error) {
+	access, err := lab.NewAccess(cfg.Cluster)
+	if err != nil {
+		return err
+	}
+	left, err := cfg.Folder.sweep(ctx, cfg.Network, cfg.Cache)
+	if err != nil {
+		return err
+	}
+	claim, err := cfg.Folder.claim(cfg.Network)
+	if err != nil {
+		return err
+	}
+	defer claim.give()
+	if err := cfg.Folder.forget(false); err != nil {
+		return err
+	}
+	k := &keeper{Config: cfg, record: Record{
+		PID: cfg.PID, Cluster: cfg.Cluster.Name, Network: cfg.Network, Cache: cfg.Cache, Phase: Baking, Access: access}}
+	if err := k.change(func(r *Record) {
+		if !left.Empty() {
+			r.Tell(News{cfg.Now(), "what an earlier lab left", "removed " + left.String()})
+		}
+	}); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, k.change(func(r *Record) { r.Phase = Down }))
+	}()
+	return k.keep(ctx)
+}
+
+// keeper is a lab that this process keeps up.
+type keeper struct {
+	Config
+
+	mu     sync.Mutex
+	record Record
+}
+
+// change changes the record, in memory and in its file.
+func (k *keeper) change(f func(*Record)) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f(&k.record)
+	return k.Folder.save(k.record)
+}
+
+func (k *keeper) tell(n News) error { return k.change(func(r *Record) { r.Tell(n) }) }
+
+func (k *keeper) keep(ctx context.Context) error {
+	images, err := k.images(ctx)
+	if ctx.Err() != nil {
+		return nil // whoever ends it knows why
+	}
+	if err != nil {
+		return err
+	}
+	if err := k.change(func(r *Record) {
+		r.Phase, r.Psql = Booting, images[patroni.Name]
+		for _, p := range k.Cluster.Parts {
+			for _, n := range p.Settings.Nodes() {
+				r.Machines = append(r.Machines, Machine{Name: n.Name, Role: p.Name, Address: n.Address})
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	l, err := lab.New(ctx, lab.Config{
+		Cluster: k.Cluster, Images: images, State: k.Folder.path("machines"), Cache: k.Cache, Name: k.Network, Now: k.Now})
+	if err != nil {
+		return err
+	}
+	var running sync.WaitGroup
+	following, stop := context.WithCancel(ctx)
+	err = k.run(following, l, &running)
+	if err == nil {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		err = nil
+	}
+	stop()
+	err = errors.Join(err, l.Close())
+	running.Wait()
+	return err
+}
+
+// images are of every role of the cluster. Each is said when it is there.
+func (k *keeper) images(ctx context.Context) (map[string]string, error) {
+	log, err := os.OpenFile(k.Folder.BakeLog(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	return Bake(ctx, k.Config, log, k.tell)
+}
+
+// Bake makes the images of every role of the cluster that the cache does not have, and gives them all: role to root
+// folder. What the tools say goes to log. Each thing is told when it begins, and when it is done.
+func Bake(ctx context.Context, cfg Config, log io.Writer, tell func(News) error) (map[string]string, error) {
+	w := lab.Workshop{Cache: cfg.Cache, EtcdModule: cfg.EtcdModule, Now: cfg.Now, Log: log}
+	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
+		return nil, err
+	}
+	c := cfg.Cluster
+	var archive release.Archive
+	var files tree.Tree
+	images := map[string]string{}
+	steps := []struct {
+		what string
+		do   func() error
+	}{
+		{"etcd's release", func() (err error) { archive, err = w.Adapt(ctx, c); return err }},
+		{"base image", func() (err error) {
+			if files, err = generator.Generate(c); err == nil {
+				_, err = w.Base(ctx)
+			}
+			return err
+		}},
+	}
+	for _, p := range c.Parts {
+		steps = append(steps, struct {
+			what string
+			do   func() error
+		}{"image of " + p.Name, func() error {
+			made, err := w.Images(ctx, files, archive, []string{p.Name})
+			images[p.Name] = made[p.Name]
+			return err
+		}})
+	}
+	for _, step := range steps {
+		news := News{Began: cfg.Now(), What: step.what}
+		if err := tell(news); err != nil {
+			return nil, err
+		}
+		if err := step.do(); err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, fmt.Errorf("%w (see the end of %s)", err, cfg.Folder.BakeLog())
+		}
+		news.How = "is there"
+		// A cache that has it answers at once; otherwise it was made, here or by a process that was waited for.
+		if took := cfg.Now().Sub(news.Began); took > time.Second {
+			news.How = fmt.Sprintf("is there after %.1f s", took.Seconds())
+		}
+		if err := tell(news); err != nil {
+			return nil, err
+		}
+	}
+	return images, nil
+}
+
+// run powers all machines on, and returns when all are ready and a write was acknowledged. Machines are followed for
+// as long as they run.
+func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) error {
+	target := k.record.Access.Primary
+	ca, password := []byte(l.Secret(patroni.Name, "ca.crt")), l.Secret(patroni.Name, "password."+target.User)
+	passfile := target.Passfile(password) + k.record.Access.Replicas.Passfile(password)
+	if err := errors.Join(os.WriteFile(k.Folder.CA(), ca, 0o644), os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600)); err != nil {
+		return err
+	}
+	if err := k.change(func(r *Record) { r.PoweredOn = k.Now() }); err != nil {
+		return err
+	}
+	boot, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the lab did not come up in %v", bootTime))
+	defer cancel()
+	results := make(chan error)
+	report := func(err error) {
+		select {
+		case results <- err:
+		case <-boot.Done():
+		}
+	}
+	names := l.Names()
+	for i, name := range names {
+		running.Go(func() {
+			if err := l.Start(boot, name); err != nil {
+				report(err)
+				return
+			}
+			k.follow(ctx, l, i, name, report)
+		})
+	}
+	running.Go(func() {
+		at, err := target.FirstWrite(boot, l.Network.Dial, ca, password, k.Now)
+		if err == nil {
+			err = k.change(func(r *Record) { r.FirstWrite = at })
+		}
+		report(err)
+	})
+	for range len(names) + 1 {
+		var err error
+		select {
+		case err = <-results:
+		case <-boot.Done():
+			err = context.Cause(boot)
+		}
+		if err != nil {
+			return errors.Join(k.unready(boot, err), k.draw())
+		}
+	}
+	if err := k.change(func(r *Record) { r.Phase = Up }); err != nil {
+		return err
+	}
+	return k.draw()
+}
+
+// unready says why the lab does not come up, and where to read on.
+func (k *keeper) unready(boot context.Context, err error) error {
+	if boot.Err() != nil {
+		k.mu.Lock()
+		err = fmt.Errorf("%w: %s", context.Cause(boot), k.record.Trouble(nil))
+		k.mu.Unlock()
+	}
+	return fmt.Errorf("%w (the consoles are %s)", err, k.Folder.Console("*"))
+}
+
+// The stages before the boot protocol begins, by what systemd says at their end.
+var (
+	systemdEnds   = regexp.MustCompile(`^ *Starting cloud-init[-a-z]*\.service`)
+	cloudInitEnds = regexp.MustCompile(`^ *Starting pgha-(contract|identity)\.service`)
+)
+
+// follow writes each step of a machine into the record, and reports once: that it is ready, or why it will not be.
+func (k *keeper) follow(ctx context.Context, l *lab.Lab, i int, name string, report func(error)) {
+	stages := []struct {
+		name string
+		ends *regexp.Regexp
+	}{{"systemd", systemdEnds}, {"cloud-init", cloudInitEnds}}
+	once := func(err error) { report(err); report = func(error) {} }
+	for line := range l.Machine(name).Console().Follow(ctx) {
+		s, ok := lab.ParseStep(line.Text)
+		if !ok && len(stages) > 0 && stages[0].ends.MatchString(line.Text) {
+			s, ok = lab.Step{At: line.At, Node: name, Name: stages[0].name, Status: "ok"}, true
+			stages = stages[1:]
+		}
+		if !ok {
+			continue
+		}
+		err := k.change(func(r *Record) { r.Machines[i].Steps = append(r.Machines[i].Steps, s) })
+		if s.Status == "fail" {
+			err = fmt.Errorf("%s: %s failed: %s", name, s.Name, s.Detail)
+		}
+		if err != nil || s.Name == "ready" && s.Status == "ok" {
+			once(err)
+		}
+	}
+	if ctx.Err() == nil {
+		once(errors.Join(fmt.Errorf("%s ended before it was ready", name), k.change(func(r *Record) { r.Machines[i].Off = true })))
+	}
+}
+
+func (k *keeper) draw() error {
+	k.mu.Lock()
+	t := k.record.Timeline()
+	k.mu.Unlock()
+	picture, err := t.SVG()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(k.Folder.Timeline(), picture, 0o644),
+		os.WriteFile(k.Folder.path("timeline.txt"), []byte(t.Text()), 0o644))
+}
