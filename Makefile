@@ -4,10 +4,12 @@ SHELL = /bin/bash
 .SHELLFLAGS = -eu -o pipefail -c
 
 spec = generator/example.yaml
+cluster = demo
+options =
 go_files = $(shell git ls-files '*.go')
-shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages)
+shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages ':!out')
 
-.PHONY: render test packages lint figures fuzz bench-bake
+.PHONY: render test lab packages lint figures fuzz bench-bake test-bake images
 
 # Everything that a cluster needs, for the example: out/demo. Needs Go alone.
 render:
@@ -16,12 +18,27 @@ render:
 # As root: installs the Debian packages that it needs, and runs machines.
 # Otherwise: says what it leaves out.
 test: packages lint
-	go test $$(go list ./... | grep -v /lab)
+	go test $$(go list ./... | grep -v -e /lab -e /pgha-lab)
 	cd packer/plugin && go test ./...
-	go test -p 1 -v -timeout 30m ./lab/... | grep -v '^=== '
+	go test -p 1 -v -timeout 30m ./lab/... ./cmd/pgha-lab | grep -v '^=== '
+
+# As root: the example cluster on this host. Then bin/pgha-lab psql, status, down.
+lab: packages
+	go build -o bin/pgha-lab ./cmd/pgha-lab
+	bin/pgha-lab up -f $(spec)
 
 packages:
 	.ci/packages
+
+# As root: bakes the etcd image in QEMU, and boots it there. Four minutes.
+test-bake:
+	.ci/packages qemu
+	PGHA_TEST_QEMU=yes go test -count=1 -v -timeout 20m -run TestQEMU ./lab
+
+# Bakes the images of the example, or of another cluster below out/, side by
+# side: make images cluster=mydb options='-var zone=ru-central1-b'
+images:
+	sh out/$(cluster)/packer/images.sh $(options)
 
 lint:
 	@test -z "$$(gofmt -l $(go_files))" || { echo "not gofmt:"; gofmt -l $(go_files); exit 1; }

@@ -31,6 +31,11 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 			return nil, err
 		}
 	}
+	if c.Images.Builder != role.SSH { // there all would bake on one machine
+		if err := t.Add("packer/images.sh", packer.Images()); err != nil {
+			return nil, err
+		}
+	}
 	create, err := yc.Create(c)
 	if err != nil {
 		return nil, err

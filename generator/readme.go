@@ -63,12 +63,30 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 			row(p.Name, "`"+c.Secrets.Lockbox[p.Name]+"`", strings.Join(entries, " "))
 		}
 	})
-	say("2. Bake the images:\n")
-	say("   ```")
-	for _, p := range c.Parts {
-		say("   (cd packer/%s && packer init . && packer build .)", p.Name)
+	switch c.Images.Builder {
+	case role.SSH:
+		say("2. Bake, each role on a plain machine of its own (`-var host=ADDRESS`; the spec names `%s`):\n", c.Images.Base.Host)
+		say("   ```")
+		for _, p := range c.Parts {
+			say("   (cd packer/%s && packer build -var host=ADDRESS .)", p.Name)
+		}
+	case role.QEMU:
+		say("2. Bake the images, which is what `packer build` in the folder of each role does. The machine that bakes lets in")
+		say("   the key that a seed gives it; without KVM add `-var accelerator=tcg`:\n")
+		say("   ```")
+		say("   seed=$(mktemp -d) && ssh-keygen -q -t ed25519 -N '' -f \"$seed/key\"")
+		say("   printf '#cloud-config\\nssh_authorized_keys: [%%s]\\n' \"$(cat \"$seed/key.pub\")\" >\"$seed/user-data\"")
+		say("   echo 'instance-id: bake' >\"$seed/meta-data\"")
+		say("   sh packer/images.sh -var seed_directory=\"$seed\" -var ssh_private_key_file=\"$seed/key\"")
+	default:
+		say("2. Bake the images, which is what `packer init . && packer build .` in the folder of each role does:\n")
+		say("   ```")
+		say("   sh packer/images.sh")
 	}
 	say("   ```\n")
+	if c.Images.Builder == role.QEMU {
+		say("   Each image is then in `packer/<role>/image`, which the next `pgha-gen render` removes with all of this folder.\n")
+	}
 	say("3. Create the machines; once the cluster answers, take back the permission to found it:\n")
 	say("   ```")
 	say("   sh deploy/create.sh")

@@ -351,6 +351,10 @@ seal() {
 	mkdir -p /var/lib/dbus
 	ln -sf /etc/machine-id /var/lib/dbus/machine-id
 	: >/etc/hostname
+	# It writes the seed when it stops, and so would when Packer shuts the machine down.
+	if [ -d /run/systemd/system ]; then
+		systemctl stop systemd-random-seed.service
+	fi
 	rm -f /etc/mailname /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
 	rm -rf /var/lib/dhcp/* /var/lib/systemd/network/*
 	# A secret on a tmpfs could be swapped out.

@@ -325,6 +325,9 @@ func judge(b role.Builder, files map[string]string) (troubles []string) {
 			trouble("%s", all(errs))
 			continue
 		}
+		if p.Labels[0] == "shell" && !got.GetAttr("execute_command").IsNull() && got.GetAttr("inline").LengthInt() > 1 {
+			trouble("execute_command goes past the shebang, which has -e: of several commands only the last one's status counts")
+		}
 		if p.Labels[0] == "file" {
 			local := strings.TrimPrefix(got.GetAttr("source").AsString(), "/root/")
 			if !slices.ContainsFunc(slices.Collect(maps.Keys(files)), func(f string) bool {
@@ -418,6 +421,7 @@ func TestJudge(t *testing.T) {
 		{"metadata", role.Yandex, "image.pkr.hcl", "  zone  ", "  metadata = { user-data = \"\" }\n  zone  ", "metadata can take"},
 		{"format", role.SSH, "image.pkr.hcl", "ssh_port             =", "ssh_port =", "packer fmt would change it"},
 		{"plugins in the image", role.QEMU, "image.pkr.hcl", `source "qemu"`, "packer {\n}\nsource \"qemu\"", "Unsupported block type"},
+		{"status lost", role.SSH, "image.pkr.hcl", `bake.sh && rm`, `bake.sh", "rm`, "only the last one's status counts"},
 		{"unused variable", role.QEMU, "image.pkr.hcl", "accelerator = var.accelerator", "accelerator = \"kvm\"", "variable accelerator is not used"},
 		{"variable without a value", role.SSH, "image.pkr.hcl", "  default = 22\n", "", "variable port has no value"},
 		{"value without a variable", role.SSH, "image.auto.pkrvars.json", `"host"`, `"hots"`, "value hots has no variable"},

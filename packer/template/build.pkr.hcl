@@ -30,6 +30,8 @@ build {
     environment_vars = [for name, value in var.environment : "${name}=${value}"]
     # Where there is no sudo, the login is root already.
     execute_command = "$(command -v sudo) env {{ .Vars }} sh {{ .Path }}"
-    inline          = ["sh /tmp/pgha/bake.sh", "rm -rf /tmp/pgha"]
+    # One command: with two, the status would be the second's, and a bake that
+    # refuses would leave an image.
+    inline = ["sh /tmp/pgha/bake.sh && rm -rf /tmp/pgha"]
   }
 }

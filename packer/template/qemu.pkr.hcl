@@ -50,10 +50,15 @@ source "qemu" "image" {
   format       = "qcow2"
   disk_size    = "${var.disk_size_gb}G"
 
+  # What the bake removes shall not take room in the image.
+  disk_discard       = "unmap"
+  disk_detect_zeroes = "unmap"
+
   accelerator = var.accelerator
   headless    = true
   cpus        = 2
   memory      = 2048
+  boot_wait   = "-1s" # nobody types anything at its boot
 
   cd_files = var.seed_directory == "" ? [] : ["${var.seed_directory}/user-data", "${var.seed_directory}/meta-data"]
   cd_label = "cidata"
@@ -61,8 +66,10 @@ source "qemu" "image" {
   ssh_username              = var.ssh_username
   ssh_private_key_file      = var.ssh_private_key_file
   ssh_clear_authorized_keys = true
-  ssh_timeout               = "15m"
-  shutdown_command          = "$(command -v sudo) poweroff"
+  # Packer's own choice is scp: it comes with the client, which not every base image has.
+  ssh_file_transfer_method = "sftp"
+  ssh_timeout              = "15m"
+  shutdown_command         = "$(command -v sudo) poweroff"
 
   output_directory = var.output_directory
   vm_name          = "${var.image_name}.qcow2"

@@ -25,4 +25,6 @@ source "null" "image" {
   ssh_username         = var.ssh_username
   ssh_private_key_file = var.ssh_private_key_file
   ssh_agent_auth       = var.ssh_private_key_file == ""
+  # Packer's own choice is scp: it comes with the client, which not every base image has.
+  ssh_file_transfer_method = "sftp"
 }

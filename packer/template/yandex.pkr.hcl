@@ -79,6 +79,8 @@ source "yandex" "image" {
   source_image_family = var.source_image_family
 
   ssh_username = var.ssh_username
+  # Packer's own choice is scp: it comes with the client, which not every base image has.
+  ssh_file_transfer_method = "sftp"
   # Without this the build's own key stays in the image.
   ssh_clear_authorized_keys = true
   # One limit for creating the machine, stopping it and making the image; the

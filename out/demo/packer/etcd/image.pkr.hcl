@@ -79,6 +79,8 @@ source "yandex" "image" {
   source_image_family = var.source_image_family
 
   ssh_username = var.ssh_username
+  # Packer's own choice is scp: it comes with the client, which not every base image has.
+  ssh_file_transfer_method = "sftp"
   # Without this the build's own key stays in the image.
   ssh_clear_authorized_keys = true
   # One limit for creating the machine, stopping it and making the image; the
@@ -124,6 +126,8 @@ build {
     environment_vars = [for name, value in var.environment : "${name}=${value}"]
     # Where there is no sudo, the login is root already.
     execute_command = "$(command -v sudo) env {{ .Vars }} sh {{ .Path }}"
-    inline          = ["sh /tmp/pgha/bake.sh", "rm -rf /tmp/pgha"]
+    # One command: with two, the status would be the second's, and a bake that
+    # refuses would leave an image.
+    inline = ["sh /tmp/pgha/bake.sh && rm -rf /tmp/pgha"]
   }
 }

@@ -69,7 +69,7 @@ begin() {
 	quiet
 	work=$(mktemp -d /var/tmp/pgha-bake.XXXXXX)
 	step 'refresh the package lists'
-	refresh
+	refresh all
 }
 
 refuse_misfits() {
@@ -137,16 +137,22 @@ quiet() {
 # A bake that loses its power starts again, so dpkg need not wait for the disk;
 # and nobody reads the descriptions of packages here.
 apt_get() {
-	apt-get -q -y -o Acquire::Languages=none -o Dpkg::Options::=--force-unsafe-io -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
-		-o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
+	apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
+		-o Acquire::Languages=none -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io \
+		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
 # Without Error-Mode a mirror that is down is only a warning. Once more, because
 # a mirror that is being updated fits its own index only a while later.
-# refresh [OPTION]...: apt's, such as those that limit it to one source.
+# refresh all|FILE: every source of packages, or those of one file.
 refresh() {
 	again=yes
-	until apt_get -o APT::Update::Error-Mode=any "$@" update; do
+	file=$1
+	set -- -o APT::Update::Error-Mode=any
+	if [ "$file" != all ]; then
+		set -- "$@" -o Dir::Etc::sourcelist="$file" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=false
+	fi
+	until apt_get "$@" update; do
 		if [ -z "$again" ]; then
 			if ! has_room /var; then
 				stop 'cannot refresh the package lists: the disk is full at /var; give the build machine a larger one'
@@ -265,7 +271,10 @@ deliver() {
 	seal
 	step 'verify the image'
 	verify "$service"
-	fstrim / 2>/dev/null || :
+	# In a container it would be the host's disk.
+	if ! systemd-detect-virt --quiet --container; then
+		fstrim / 2>/dev/null || :
+	fi
 	printf 'bake: done: role %s, %s\n' "$PGHA_ROLE" "$(jq -r '[.components[] | "\(.name) \(.version)"] | join(", ")' "$manifest")"
 }
 
@@ -342,6 +351,10 @@ seal() {
 	mkdir -p /var/lib/dbus
 	ln -sf /etc/machine-id /var/lib/dbus/machine-id
 	: >/etc/hostname
+	# It writes the seed when it stops, and so would when Packer shuts the machine down.
+	if [ -d /run/systemd/system ]; then
+		systemctl stop systemd-random-seed.service
+	fi
 	rm -f /etc/mailname /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
 	rm -rf /var/lib/dhcp/* /var/lib/systemd/network/*
 	# A secret on a tmpfs could be swapped out.

@@ -39,7 +39,7 @@ Components: main
 Signed-By: $key
 END
 	own "$sources"
-	refresh -o Dir::Etc::sourcelist="$sources" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=false
+	refresh "$sources"
 }
 
 begin "$here"
