@@ -42,7 +42,7 @@ const (
 
 func newCluster(t *testing.T, ctx context.Context) *cluster {
 	t.Helper()
-	b := bake(t, ctx)
+	b := bake(t, ctx, "etcd", "patroni", "haproxy")
 	l, err := lab.New(ctx, lab.Config{
 		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now})
 	if err != nil {

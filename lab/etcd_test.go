@@ -39,23 +39,9 @@ func readExample(t testing.TB) *role.Cluster {
 // machines, powered off.
 func newEtcdLab(t *testing.T, ctx context.Context) *lab.Lab {
 	t.Helper()
-	labtest.Need(t, "mmdebstrap", "systemd-nspawn", "ip", "losetup", "nsenter")
-	c := readExample(t)
-	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
-	archive, err := workshop.Adapt(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := generator.Generate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	images, err := workshop.Images(ctx, files, archive, []string{"etcd"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := bake(t, ctx, "etcd")
 	l, err := lab.New(ctx, lab.Config{
-		Cluster: c, Images: images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghat", Now: time.Now})
+		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghat", Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

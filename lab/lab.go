@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -46,8 +47,9 @@ type Config struct {
 //	<State>/<node>/        what the machine keeps, and its console.log
 //	<State>/disks/<name>   its data disk: survives the machine, as in the cloud
 type Lab struct {
-	Cloud   *cloud.Cloud
-	Network *netns.Network
+	Cloud     *cloud.Cloud
+	Network   *netns.Network
+	Authority *secrets.Authority // the cluster's own
 
 	config   Config
 	payloads map[string]secrets.Payload
@@ -135,25 +137,35 @@ func resolver(s netip.Prefix) netip.Addr { return gateway(s).Next() }
 // the id that the spec gives, readable by the nodes' service account alone.
 func (l *Lab) fillLockbox() error {
 	c := l.config.Cluster
-	authority, err := secrets.NewAuthority(c.Name, l.config.Now(), rand.Reader)
-	if err != nil {
+	var err error
+	if l.Authority, err = secrets.NewAuthority(c.Name, l.config.Now(), rand.Reader); err != nil {
 		return err
 	}
-	if l.payloads, err = authority.Payloads(c, l.config.Now()); err != nil {
+	if l.payloads, err = l.Authority.Payloads(c, l.config.Now()); err != nil {
 		return err
 	}
 	for name, payload := range l.payloads {
-		version := cloud.Version{ID: "e6v" + name}
-		for key, text := range payload {
-			version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
-		}
-		secret := cloud.Secret{Readers: []string{c.Cloud.ServiceAccount}, Versions: []cloud.Version{version}}
-		if err := l.Cloud.PutSecret(c.Secrets.Lockbox[name], secret); err != nil {
+		if err := l.PutPayload(name, payload); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// PutPayload makes a payload the current version of a role's secret. What
+// Secret and SecretsOf give stays what the machines should have.
+func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
+	c := l.config.Cluster
+	version := cloud.Version{ID: "e6v" + role}
+	for key, text := range payload {
+		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
+	}
+	return l.Cloud.PutSecret(c.Secrets.Lockbox[role],
+		cloud.Secret{Readers: []string{c.Cloud.ServiceAccount}, Versions: []cloud.Version{version}})
+}
+
+// Payload is a copy of what the machines of a role should have.
+func (l *Lab) Payload(role string) secrets.Payload { return maps.Clone(l.payloads[role]) }
 
 // serve opens the cloud's services inside the network.
 func (l *Lab) serve(subnets []netip.Prefix) error {
@@ -371,6 +383,9 @@ func (l *Lab) SecretsOf(name string) map[string]string {
 
 // InstanceID is a node's id in the lab's cloud.
 func (l *Lab) InstanceID(name string) string { return l.nodes[name].id }
+
+// DataDisk is the file that a node's data disk is; it may not be there yet.
+func (l *Lab) DataDisk(name string) string { return l.disk(l.nodes[name].Node) }
 
 func (l *Lab) disk(n role.Node) string {
 	return filepath.Join(l.config.State, "disks", yc.DataDisk(n))

@@ -271,6 +271,7 @@ deliver() {
 	seal
 	step 'verify the image'
 	verify "$service"
+	rm -f /var/cache/apt/*.bin # apt-mark, asked just now, has made them again
 	# In a container it would be the host's disk.
 	if ! systemd-detect-virt --quiet --container; then
 		fstrim / 2>/dev/null || :

@@ -10,6 +10,7 @@ PGHA_LOCKBOX=${PGHA_LOCKBOX:-https://payload.lockbox.api.cloud.yandex.net}
 
 newline='
 '
+longest=15
 reason=
 said=
 said_at=0
@@ -68,7 +69,8 @@ trap 'ended $?' EXIT
 trap 'failed=yes; exit 143' TERM
 
 # until_done STEP COMMAND...: runs COMMAND until it succeeds, with 1, 2, 4, 8,
-# then 15 s between tries. COMMAND leaves in $reason why it has to be tried again.
+# then 15 s between tries, but never more than $longest. COMMAND leaves in
+# $reason why it has to be tried again.
 until_done() {
 	until_step=$1
 	shift
@@ -77,8 +79,8 @@ until_done() {
 		say "$until_step" wait "$reason"
 		sleep "$until_pause"
 		until_pause=$((until_pause * 2))
-		if [ "$until_pause" -gt 15 ]; then
-			until_pause=15
+		if [ "$until_pause" -gt "$longest" ]; then
+			until_pause=$longest
 		fi
 	done
 }

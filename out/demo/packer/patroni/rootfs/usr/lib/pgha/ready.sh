@@ -17,6 +17,8 @@ check() {
 }
 
 rm -f "$PGHA_RUN/ready"
+# It asks only this machine, and somebody waits for the answer.
+longest=1
 until_done ready check
 : >"$PGHA_RUN/ready"
 say ready ok "${reason:-$PGHA_SERVICE answers}"
