@@ -198,6 +198,7 @@ func TestIdentity(t *testing.T) {
 
 func TestDisk(t *testing.T) {
 	const mkfs, mount, umount = "mkfs.ext4 -q -L pgha-etcd DEV\n", "mount -t ext4 -o noatime DEV MNT\n", "umount MNT\n"
+	const look = "mount -t ext4 -o ro,noload DEV MNT\n"
 	const ok, fail = "demo-etcd-1 disk ok DEV on MNT\n", "demo-etcd-1 disk fail "
 	other := "nothing was changed; attach the right disk, or an empty one\n"
 	tests := []struct {
@@ -218,7 +219,7 @@ func TestDisk(t *testing.T) {
 		{
 			name: "ours", reason: "a machine was replaced and its disk kept", blkid: "echo TYPE=ext4",
 			files: map[string]string{".pgha": "demo-1a2b3c4d\n", "data/x": "1"},
-			calls: mount, console: ok, marker: "demo-1a2b3c4d\n",
+			calls: look + umount + mount, console: ok, marker: "demo-1a2b3c4d\n",
 		},
 		{
 			name: "xfs", reason: "a disk that was formatted by hand", blkid: "echo TYPE=xfs",
@@ -228,17 +229,23 @@ func TestDisk(t *testing.T) {
 		{
 			name: "interrupted", reason: "power was lost between mkfs and the mark", blkid: "echo TYPE=ext4",
 			files: map[string]string{"lost+found/.keep": "", ".pgha.new": ""},
-			calls: mount, console: ok, marker: "demo-1a2b3c4d\n",
+			calls: look + umount + mount, console: ok, marker: "demo-1a2b3c4d\n",
 		},
 		{
 			name: "another cluster's", reason: "the wrong disk was attached", blkid: "echo TYPE=ext4",
 			files: map[string]string{".pgha": "prod-99999999\n"},
-			calls: mount + umount, console: fail + "DEV belongs to cluster prod-99999999, not to demo-1a2b3c4d: " + other, marker: "prod-99999999\n",
+			calls: look + umount, console: fail + "DEV belongs to cluster prod-99999999, not to demo-1a2b3c4d: " + other, marker: "prod-99999999\n",
 		},
 		{
 			name: "somebody's files", reason: "a disk with files and no mark is not ours", blkid: "echo TYPE=ext4",
 			files: map[string]string{"thesis.tex": "x"},
-			calls: mount + umount, console: fail + "DEV holds files but no cluster's mark: " + other,
+			calls: look + umount, console: fail + "DEV holds files but no cluster's mark: " + other,
+		},
+		{
+			name: "another cluster's, cut off", reason: "its journal has to be replayed: only the mount to write shows all", blkid: "echo TYPE=ext4",
+			files: map[string]string{".pgha": "prod-99999999\n"},
+			fakes: map[string]string{"dumpe2fs": "echo 'Filesystem features: has_journal needs_recovery'"},
+			calls: mount + umount, console: fail + "DEV belongs to cluster prod-99999999, not to demo-1a2b3c4d: " + other, marker: "prod-99999999\n",
 		},
 		{
 			name: "partitions", reason: "a partition table is not nothing", blkid: "echo PTTYPE=gpt",
@@ -488,7 +495,7 @@ func TestSecrets(t *testing.T) {
 	account := map[string]string{"instance/service-accounts/default/token": `{"access_token":"` + token + `","expires_in":42617,"token_type":"Bearer"}`}
 	const standard = "ca.crt server.crt server.key"
 	const ok, wait, fail = "demo-etcd-1 secrets ok ", "demo-etcd-1 secrets wait ", "demo-etcd-1 secrets fail "
-	const again = "run pgha-gen secrets generate and push\n"
+	const again = "run pgha-gen secrets generate, and what it says next\n"
 
 	tests := []struct {
 		name, reason string

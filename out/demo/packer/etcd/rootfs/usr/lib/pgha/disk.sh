@@ -62,18 +62,28 @@ write_marker() {
 
 # A file system without a marker is ours only if it is empty: a first boot
 # that ended between mkfs and the marker.
-claim() {
+refuse_foreign() {
 	if [ -e "$marker" ]; then
 		owner=$(cat "$marker")
 		if [ "$owner" != "$PGHA_TOKEN" ]; then
 			refuse "$device belongs to cluster $owner, not to $PGHA_TOKEN: nothing was changed; attach the right disk, or an empty one"
 		fi
-		return
-	fi
-	if [ -n "$(find "$target" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name .pgha.new)" ]; then
+	elif [ -n "$(find "$target" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name .pgha.new)" ]; then
 		refuse "$device holds files but no cluster's mark: nothing was changed; attach the right disk, or an empty one"
 	fi
-	write_marker
+}
+
+# look: refuses a foreign disk before it is mounted to write, which alone would
+# change it. A journal that still has to be replayed may hold our mark: then
+# only the mount to write can tell.
+look() {
+	if [ "$kind" != ext4 ] || dumpe2fs -h "$device" 2>/dev/null | grep -q needs_recovery; then
+		return
+	fi
+	if mount -t ext4 -o ro,noload "$device" "$target" 2>/dev/null; then
+		refuse_foreign
+		umount "$target"
+	fi
 }
 
 wait_for_device
@@ -83,6 +93,7 @@ if mountpoint -q "$target"; then
 		fail disk "$target is mounted from $source, not from $device: unmount it"
 	fi
 else
+	mkdir -p "$target"
 	demand_readable
 	probe
 	if [ -z "$kind" ]; then
@@ -90,13 +101,17 @@ else
 			fail disk "cannot format $device: $errors"
 		fi
 		kind=ext4
+	else
+		look
 	fi
-	mkdir -p "$target"
 	if ! errors=$(mount -t "$kind" -o noatime "$device" "$target" 2>&1); then
 		fail disk "cannot mount $device on $target: $errors"
 	fi
 fi
-claim
+refuse_foreign
+if ! [ -e "$marker" ]; then
+	write_marker
+fi
 chown root:root "$target"
 chmod 0755 "$target"
 say disk ok "$device on $target"

@@ -87,7 +87,7 @@ write() {
 	entry=$(jq -r --arg own "$NODE_NAME.$1" --arg all "$1" \
 		'[.entries[].key] | if index($own) then $own elif index($all) then $all else "" end' "$payload")
 	if [ -z "$entry" ]; then
-		fail secrets "secret $PGHA_SECRET_ID has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate and push"
+		fail secrets "secret $PGHA_SECRET_ID has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
 	fi
 	if jq -e --arg key "$entry" 'any(.entries[]; .key == $key and has("binaryValue"))' "$payload" >/dev/null; then
 		jq -r --arg key "$entry" '.entries[] | select(.key == $key) | .binaryValue' "$payload" | base64 -d >"$fresh/$1"
@@ -95,7 +95,7 @@ write() {
 		jq -j --arg key "$entry" '.entries[] | select(.key == $key) | .textValue // empty' "$payload" >"$fresh/$1"
 	fi
 	if ! [ -s "$fresh/$1" ]; then
-		fail secrets "entry $entry of secret $PGHA_SECRET_ID is empty: run pgha-gen secrets generate and push"
+		fail secrets "entry $entry of secret $PGHA_SECRET_ID is empty: run pgha-gen secrets generate, and what it says next"
 	fi
 }
 
@@ -105,14 +105,14 @@ check() {
 		fail secrets "$1 cannot be verified without ca.crt: render user-data again"
 	fi
 	if ! errors=$(openssl verify -no-CApath -no-CAstore -CAfile "$fresh/ca.crt" "$fresh/$1" 2>&1); then
-		fail secrets "$1 is not valid under ca.crt: $(printf '%s\n' "$errors" | sed -n 's/^error [0-9]* at [0-9]* depth lookup: *//p' | head -n 1); run pgha-gen secrets generate and push"
+		fail secrets "$1 is not valid under ca.crt: $(printf '%s\n' "$errors" | sed -n 's/^error [0-9]* at [0-9]* depth lookup: *//p' | head -n 1); run pgha-gen secrets generate, and what it says next"
 	fi
 	key=${1%.crt}.key
 	if [ -e "$fresh/$key" ]; then
 		of_certificate=$(openssl x509 -noout -pubkey -in "$fresh/$1")
 		of_key=$(openssl pkey -pubout -in "$fresh/$key" 2>/dev/null) || of_key=
 		if [ "$of_certificate" != "$of_key" ]; then
-			fail secrets "$key is not the key of $1: run pgha-gen secrets generate and push"
+			fail secrets "$key is not the key of $1: run pgha-gen secrets generate, and what it says next"
 		fi
 	fi
 }
