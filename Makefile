@@ -63,4 +63,4 @@ bench-bake: packages
 
 # Five minutes on the reader of specs.
 fuzz:
-	go test -run '^$$' -fuzz FuzzRead -fuzztime 5m ./generator
+	go test -run '^$$' -fuzz FuzzRead -fuzztime 5m -fuzzminimizetime 10x ./generator

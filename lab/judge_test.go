@@ -31,8 +31,12 @@ type baked struct {
 	images map[string]string
 }
 
+// bake makes the images of these roles; with none named, of all.
 func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 	t.Helper()
+	if len(roles) == 0 {
+		roles = []string{"etcd", "patroni", "haproxy"}
+	}
 	labtest.Need(t, "mmdebstrap", "systemd-nspawn", "ip", "losetup", "nsenter")
 	c := readExample(t)
 	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
@@ -54,7 +58,7 @@ func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 func TestJudges(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	b := bake(t, ctx, "etcd", "patroni", "haproxy")
+	b := bake(t, ctx)
 	for _, role := range []string{"etcd", "patroni", "haproxy"} {
 		t.Run(role, func(t *testing.T) {
 			t.Run("versions", func(t *testing.T) {
