@@ -97,13 +97,16 @@ func (t Tree) writeNew(dir string) error {
 	if err := makeDir(dir); err != nil {
 		return err
 	}
+	made := map[string]bool{}
 	for _, name := range t.names() {
 		for i, r := range name {
-			if r == '/' {
-				if err := makeDir(filepath.Join(dir, filepath.FromSlash(name[:i]))); err != nil {
-					return err
-				}
+			if r != '/' || made[name[:i]] {
+				continue
 			}
+			if err := makeDir(filepath.Join(dir, filepath.FromSlash(name[:i]))); err != nil {
+				return err
+			}
+			made[name[:i]] = true
 		}
 		if err := writeFile(filepath.Join(dir, filepath.FromSlash(name)), t[name]); err != nil {
 			return err
