@@ -3,6 +3,7 @@ package generator_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -33,6 +34,12 @@ func TestBad(t *testing.T) {
 			t.Errorf("problems (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// notAKey has the form of a private key and holds none. It is made here, so that
+// nothing in the project's own files looks like one.
+func notAKey() string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte("no key")}))
 }
 
 // TestWarn does the same for good specs, with " # warn: ".
@@ -166,6 +173,9 @@ func TestBadForm(t *testing.T) {
 			utf16Text(binary.LittleEndian, text), []string{"1:1: the file is UTF-16 (save it as UTF-8)"}},
 		{"UTF-16 BE", "the other order of bytes",
 			utf16Text(binary.BigEndian, text), []string{"1:1: the file is UTF-16 (save it as UTF-8)"}},
+		{"private key", "a spec is kept where many read it",
+			"roles:\n  haproxy:\n    extra: |\n      " + strings.ReplaceAll(notAKey(), "\n", "\n      "),
+			[]string{"3:12: roles.haproxy.extra: this looks like a private key (a spec holds no secrets: put it into Lockbox and give its id)"}},
 		{"NUL", "a hole in the file after a crash",
 			text + "\x00\x00", []string{"3:1: not text: control character U+0000 (remove it)"}},
 		{"escape", "a terminal that shows the line would obey it",

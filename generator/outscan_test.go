@@ -198,10 +198,8 @@ func TestNoSecretIsWritten(t *testing.T) {
 
 // TestLeaks plants secrets, and what only looks like them.
 func TestLeaks(t *testing.T) {
-	const (
-		pem    = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n"
-		random = "k3Jx9QmZ2vT7wLpR8sBnYd4H"
-	)
+	const random = "k3Jx9QmZ2vT7wLpR8sBnYd4H"
+	key := notAKey()
 	iam := "t1.9euelZqLnZ." + strings.Repeat("aZ09_-", 14) + "aZ"
 	var zipped bytes.Buffer
 	w := gzip.NewWriter(&zipped)
@@ -212,14 +210,14 @@ func TestLeaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A file with a '$' is written as base64.
-	c := cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/x", Mode: 0o600, Data: []byte("$\n" + pem)}}}
+	c := cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/x", Mode: 0o600, Data: []byte("$\n" + key)}}}
 	userData, err := c.UserData()
 	if err != nil || bytes.Contains(userData, []byte("BEGIN")) {
 		t.Fatalf("not what this test is about: %s (%v)", userData, err)
 	}
 	sum := "3f6b48d8c2844699f2b19c1880508ecf63e1489769ed37ebb97495d5cd848a89"
 	tests := []struct{ name, file, text, want string }{
-		{"private key", "a", "x: |\n  " + pem, "a: PEM"},
+		{"private key", "a", "x: |\n  " + key, "a: PEM"},
 		{"certificate", "a", "-----BEGIN CERTIFICATE-----\n", "a: PEM"},
 		{"IAM token", "a", "token=" + iam, "a: IAM token"},
 		{"cookie", "a", "c1" + iam[2:], "a: cookie"},

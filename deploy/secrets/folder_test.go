@@ -219,7 +219,7 @@ func TestRefused(t *testing.T) {
 		{"a node's certificate", "no authority", leaf, secrets.Rotation{}, 0, `ca.crt: not the certificate of an authority`},
 		{"the key of another", "nobody trusts it", put("ca.key", other["ca.key"]), secrets.Rotation{}, 0, `ca.key: not the key of ca.crt`},
 		{"a key that is none", "damaged", put("ca.key", "hunter2"), secrets.Rotation{}, 0, `ca.key: not one unencrypted PKCS #8 key`},
-		{"no key of that form", "damaged", put("ca.key", "-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n"), secrets.Rotation{}, 0, `ca.key: not one unencrypted PKCS #8 key`},
+		{"no key of that form", "damaged", put("ca.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hello")}))), secrets.Rotation{}, 0, `ca.key: not one unencrypted PKCS #8 key`},
 		{"ended", "nobody trusts it", nil, secrets.Rotation{}, 10*365*day + time.Hour, `ca.crt: the authority ended on 2039-12-31 and is never renewed`},
 		{"no key to sign with", "it is kept off-line", remove("ca.key"), secrets.Rotation{Certificates: true}, 0, `etcd: entry demo-etcd-1.server.crt: ca.key is not there`},
 		{"damaged entry", "as Update has it", put("patroni.json", `[{"key": "ca.crt", "text_value": "hunter2"}]`), secrets.Rotation{}, 0, `patroni: entry ca.crt is not the authority`},
