@@ -85,7 +85,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	}
 	say("   ```\n")
 	if c.Images.Builder == role.QEMU {
-		say("   Each image is then in `packer/<role>/image`, which the next `pgha-gen render` removes with all of this folder.\n")
+		say("   Each image is then in `packer/<role>/image`, which has to be moved away before the next `pgha-gen render`: it refuses a folder with files that are not its own.\n")
 	}
 	say("3. Create the machines; once the cluster answers, take back the permission to found it:\n")
 	say("   ```")
