@@ -229,7 +229,7 @@ func TestBadForm(t *testing.T) {
 		{"a list", "a list is a document to YAML",
 			"- format: pgha/v1\n", []string{"1:1: want a mapping, have a list"}},
 		{"byte order mark", "some editors write one; columns count without it",
-			"\ufeffcolour: red\nformat: pgha/v1\nname: x\ncloud: {folder_id: x, subnets: {}, service_account: x}\naccess: {clients: []}\nsecrets: {lockbox: {}}\nroles: {}\n",
+			"\ufeffcolour: red\nformat: pgha/v1\nname: x\ncloud: {folder_id: x, subnets: {}, service_accounts: {}}\naccess: {clients: []}\nsecrets: {lockbox: {}}\nroles: {}\n",
 			[]string{"1:1: colour: unknown key (did you mean cloud?)"}},
 	}
 	for _, test := range tests {

@@ -49,9 +49,9 @@ func manyNodes(total int) []byte {
 	var b strings.Builder
 	b.WriteString(`format: pgha/v1
 name: demo
-cloud: {folder_id: b1gexample, service_account: ajeexample, subnets: {ru-central1-a: e9bexample}}
+cloud: {folder_id: b1gexample, service_accounts: {etcd: ajea, patroni: ajeb}, subnets: {ru-central1-a: e9bexample}}
 access: {clients: [10.0.0.0/8]}
-secrets: {lockbox: {etcd: e6qa, patroni: e6qb, haproxy: e6qc}}
+secrets: {lockbox: {etcd: e6qa, patroni: e6qb}}
 roles:
 `)
 	number := 0

@@ -18,6 +18,9 @@ var example string
 
 const exampleName = "demo"
 
+// exampleCA is the authority of the example, which nobody has the key of.
+var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
+
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
 // Example is the reference of the spec, for a cluster of the given name. Refused
@@ -26,7 +29,8 @@ func Example(name string) ([]byte, error) {
 	if !role.IsClusterName(name) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", name)
 	}
-	return []byte(exampleWord.ReplaceAllString(example, name)), nil
+	mine := exampleCA.ReplaceAllString(example, `  ca: ""`+"\n")
+	return []byte(exampleWord.ReplaceAllString(mine, name)), nil
 }
 
 // Schema is the JSON Schema of the spec, for editors. The sentence on each key
@@ -85,6 +89,9 @@ func describe() (map[string]string, error) {
 				k, v := n.Content[i], n.Content[i+1]
 				at := strings.TrimPrefix(path+"."+k.Value, ".")
 				comment := k.LineComment + v.LineComment
+				if v.Style == yaml.LiteralStyle { // no room for a comment behind it
+					comment = k.HeadComment
+				}
 				comment = strings.TrimSpace(strings.TrimPrefix(comment, "#"))
 				comment = strings.TrimPrefix(strings.TrimPrefix(comment, "required"), ": ")
 				if comment != "" && sentences[at] == "" {

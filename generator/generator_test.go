@@ -25,7 +25,9 @@ import (
 // them it is another cluster.
 var changes = []struct{ path, reason string }{
 	{"cloud.subnets.*", "the zones of a cluster are its own"},
-	{"secrets.lockbox.*", "so are its secrets"},
+	{"cloud.service_accounts.*", "so are its accounts"},
+	{"secrets.lockbox.*", "and its secrets"},
+	{"secrets.ca", "and its authority"},
 	{"roles.*", "and what it consists of"},
 	{"roles.*.nodes[].address", "an address has no default"},
 	{"roles.patroni.parameters", "shows how to set one"},

@@ -1,6 +1,7 @@
 package generator_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func TestImages(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			src, err := generator.Example("demo")
+			src, err := os.ReadFile("example.yaml")
 			if err != nil {
 				t.Fatal(err)
 			}

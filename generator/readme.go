@@ -39,17 +39,21 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	})
 
 	say("## What to run next\n")
-	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. Each role's machines read one secret, and the service account `%s` may read these secrets and nothing else.\n", c.Cloud.ServiceAccount)
+	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. The machines of a role read one secret, with a service account that may read this secret and nothing else. %s\n", without(c))
 	say("   ```")
 	say("   pgha-gen secrets generate")
 	for _, p := range c.Parts {
-		say("   yc lockbox secret add-version --id %s --payload - <secrets/%s/%s.json", c.Secrets.Lockbox[p.Name], c.Name, p.Name)
+		if id := c.Secrets.Lockbox[p.Name]; id != "" {
+			say("   yc lockbox secret add-version --id %s --payload - <secrets/%s/%s.json", id, c.Name, p.Name)
+		}
 	}
 	for _, p := range c.Parts {
-		say("   yc lockbox secret add-access-binding --id %s --role lockbox.payloadViewer --service-account-id %s", c.Secrets.Lockbox[p.Name], c.Cloud.ServiceAccount)
+		if id := c.Secrets.Lockbox[p.Name]; id != "" {
+			say("   yc lockbox secret add-access-binding --id %s --role lockbox.payloadViewer --service-account-id %s", id, c.Cloud.ServiceAccounts[p.Name])
+		}
 	}
 	say("   ```\n")
-	say("   Keep `secrets/%s/ca.key` off-line; clients verify the servers with `ca.crt` beside it. After a change of the spec run the first command again: it keeps what is there and says what to give to Lockbox.\n", c.Name)
+	say("   Keep `secrets/%s/ca.key` off-line; clients verify the servers with `ca.crt` beside it, which is `secrets.ca` in the spec. After a change of the spec run the first command again: it keeps what is there and says what to give to Lockbox.\n", c.Name)
 	table(&b, []string{"role", "secret", "entries (`<node>.` before those that each node has its own of)"}, func(row func(...string)) {
 		for _, p := range c.Parts {
 			var entries []string
@@ -60,7 +64,9 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 				}
 				entries = append(entries, "`"+name+"`")
 			}
-			row(p.Name, "`"+c.Secrets.Lockbox[p.Name]+"`", strings.Join(entries, " "))
+			if len(entries) > 0 {
+				row(p.Name, "`"+c.Secrets.Lockbox[p.Name]+"`", strings.Join(entries, " "))
+			}
 		}
 	})
 	switch c.Images.Builder {
@@ -112,6 +118,20 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 		}
 	})
 	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
+}
+
+// without says which roles read no secret.
+func without(c *role.Cluster) string {
+	var names []string
+	for _, p := range c.Parts {
+		if len(p.Settings.Service(c).Secrets) == 0 {
+			names = append(names, p.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return "Machines of role " + strings.Join(names, " and ") + " read none and have no service account."
 }
 
 // table writes a Markdown table; its cells hold no line breaks.

@@ -50,10 +50,13 @@ func clusterEnv(c *role.Cluster, part role.Part) emit.Map {
 		{Key: "PGHA_DOMAIN", Value: c.Cloud.Domain},
 		{Key: "PGHA_NODES", Value: strings.Join(nodes, " ")},
 		{Key: "PGHA_REQUIRES", Value: strings.Join(s.Requires, " ")},
-		{Key: "PGHA_SECRET_ID", Value: c.Secrets.Lockbox[part.Name]},
-		{Key: "PGHA_SECRET_FILES", Value: strings.Join(secrets, " ")},
 		{Key: "PGHA_SERVICE", Value: s.Unit},
 		{Key: "PGHA_SERVICE_USER", Value: s.User},
+	}
+	if len(secrets) > 0 {
+		env = append(env,
+			emit.Pair{Key: "PGHA_SECRET_ID", Value: c.Secrets.Lockbox[part.Name]},
+			emit.Pair{Key: "PGHA_SECRET_FILES", Value: strings.Join(secrets, " ")})
 	}
 	if s.Data != "" {
 		env = append(env,

@@ -26,6 +26,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
 	"pgha-gen/generator/yc"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/machine"
@@ -80,6 +81,8 @@ const lockboxName = "payload.lockbox.api.cloud.yandex.net"
 // New makes the network, the cloud with its secrets, and the machines, all
 // powered off. What it made so far is taken down again if it fails.
 func New(ctx context.Context, config Config) (*Lab, error) {
+	cluster := *config.Cluster // gets the lab's own authority
+	config.Cluster = &cluster
 	l := &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader)}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
@@ -141,6 +144,7 @@ func (l *Lab) fillLockbox() error {
 	if l.Authority, err = secrets.NewAuthority(c.Name, l.config.Now(), rand.Reader); err != nil {
 		return err
 	}
+	c.Secrets.CA = spec.Text(l.Authority.Certificate())
 	if l.payloads, err = l.Authority.Payloads(c, l.config.Now()); err != nil {
 		return err
 	}
@@ -161,7 +165,7 @@ func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
 		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
 	}
 	return l.Cloud.PutSecret(c.Secrets.Lockbox[role],
-		cloud.Secret{Readers: []string{c.Cloud.ServiceAccount}, Versions: []cloud.Version{version}})
+		cloud.Secret{Readers: []string{c.Cloud.ServiceAccounts[role]}, Versions: []cloud.Version{version}})
 }
 
 // Payload is a copy of what the machines of a role should have.
@@ -258,7 +262,7 @@ func (l *Lab) createNodes(ctx context.Context) error {
 			if err := l.Cloud.Put(cloud.Instance{
 				ID: node.id, Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
 				CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
-				ServiceAccountID: c.Cloud.ServiceAccount, Address: n.Address, MAC: port.MAC.String(),
+				ServiceAccountID: c.Cloud.ServiceAccounts[part.Name], Address: n.Address, MAC: port.MAC.String(),
 				Attributes: attributes, Disks: disks(part, c),
 			}); err != nil {
 				return err

@@ -72,7 +72,7 @@ func generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, rando
 	if s := authority.warning(now); s != "" {
 		w.Warnings = append(w.Warnings, s)
 	}
-	for _, p := range c.Parts {
+	for _, p := range withSecrets(c) {
 		name, goneName := p.Name+payloadSuffix, p.Name+goneSuffix
 		data, err := all[p.Name].encode()
 		if err != nil {
@@ -102,6 +102,13 @@ func generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, rando
 	return w, nil
 }
 
+// withSecrets are the roles whose machines read secrets.
+func withSecrets(c *role.Cluster) []role.Part {
+	return slices.DeleteFunc(slices.Clone(c.Parts), func(p role.Part) bool {
+		return len(p.Settings.Service(c).Secrets) == 0
+	})
+}
+
 type file struct {
 	name string
 	data []byte // none: not to be there
@@ -128,7 +135,7 @@ func read(dir string, c *role.Cluster) (*content, error) {
 		return nil, fmt.Errorf("%q is open to others, mode %04o (if only secrets are in it, chmod 700; or -o names another)", dir, at.Mode().Perm())
 	}
 	names := []string{certificateFile, keyFile}
-	for _, p := range c.Parts {
+	for _, p := range withSecrets(c) {
 		names = append(names, p.Name+payloadSuffix, p.Name+goneSuffix)
 	}
 	for _, name := range names {
@@ -140,7 +147,7 @@ func read(dir string, c *role.Cluster) (*content, error) {
 			was.files[name] = data
 		}
 	}
-	for _, p := range c.Parts {
+	for _, p := range withSecrets(c) {
 		var err error
 		name, goneName := p.Name+payloadSuffix, p.Name+goneSuffix
 		if data := was.files[name]; data != nil {

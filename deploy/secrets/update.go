@@ -43,7 +43,7 @@ func (c Change) String() string {
 func (a *Authority) Update(c *role.Cluster, old map[string]Payload, rotate Rotation, now time.Time) (map[string]Payload, []Change, error) {
 	all := map[string]Payload{}
 	var changes []Change
-	for _, part := range c.Parts {
+	for _, part := range withSecrets(c) {
 		u := &update{a, c, rotate, now, part.Name, old[part.Name], Payload{}, nil}
 		for _, s := range part.Settings.Service(c).Secrets {
 			if err := u.add(s, part.Settings.Nodes()); err != nil {

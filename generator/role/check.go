@@ -1,6 +1,7 @@
 package role
 
 import (
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,13 +43,14 @@ func (c *Cluster) Check(at spec.Place) {
 		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", c.Name)
 	}
 	c.checkCloud(at.Key("cloud"))
-	c.checkAccess(at.Key("access").Key("clients"))
+	c.checkAccess(at.Key("access"))
 	c.checkImages(at.Key("images"))
 	if len(c.Parts) == 0 {
 		at.Key("roles").Problem("no role (give at least one)")
 		return
 	}
-	c.checkSecrets(at.Key("secrets").Key("lockbox"))
+	c.checkSecrets(at.Key("secrets"))
+	c.checkAccounts(at.Key("cloud").Key("service_accounts"))
 	c.checkNodes(at.Key("roles"))
 	for _, p := range c.Parts {
 		here := at.Key("roles").Key(p.Name)
@@ -67,7 +69,6 @@ func (c *Cluster) checkCloud(at spec.Place) {
 		at.Key("domain").Problem("%q is no DNS domain (want one such as ru-central1.internal)", c.Cloud.Domain)
 	}
 	checkID(at.Key("folder_id"), c.Cloud.FolderID)
-	checkID(at.Key("service_account"), c.Cloud.ServiceAccount)
 	for i, id := range c.Cloud.SecurityGroups {
 		checkID(at.Key("security_groups").Index(i), id)
 	}
@@ -97,36 +98,80 @@ func checkID(at spec.Place, id string) {
 
 func (c *Cluster) checkAccess(at spec.Place) {
 	if len(c.Access.Clients) == 0 {
-		at.Problem("no network (give those that may reach PostgreSQL)")
+		at.Key("clients").Problem("no network (give those that may reach PostgreSQL)")
 	}
-	for i, p := range c.Access.Clients {
-		switch {
-		case !p.Addr().Is4():
-			at.Index(i).Problem("%q is not IPv4 (the cloud's networks are IPv4 only)", p)
-		case p.Masked() != p:
-			at.Index(i).Problem("%q has bits set behind the prefix (want %s)", p, p.Masked())
-		case p.Bits() == 0:
-			at.Index(i).Warn("everybody may reach PostgreSQL (name the networks of the clients)")
+	for _, list := range []struct {
+		key, what string
+		networks  []netip.Prefix
+	}{
+		{"clients", "reach PostgreSQL", c.Access.Clients},
+		{"operators", "administer the cluster", c.Access.Operators},
+		{"monitoring", "read metrics", c.Access.Monitoring},
+	} {
+		for i, p := range list.networks {
+			here := at.Key(list.key).Index(i)
+			switch {
+			case !p.Addr().Is4():
+				here.Problem("%q is not IPv4 (the cloud's networks are IPv4 only)", p)
+			case p.Masked() != p:
+				here.Problem("%q has bits set behind the prefix (want %s)", p, p.Masked())
+			case p.Bits() == 0:
+				here.Warn("everybody may %s (name the networks)", list.what)
+			}
 		}
 	}
 }
 
 func (c *Cluster) checkSecrets(at spec.Place) {
-	var known []string
+	c.checkIDs(at.Key("lockbox"), c.Secrets.Lockbox, "the id of the Lockbox secret for these machines", "reads no secret")
+	c.checkCA(at.Key("ca"))
+}
+
+// checkAccounts wants an account of its own for each role that reads a secret:
+// with one for two roles, a machine of either could read both secrets.
+func (c *Cluster) checkAccounts(at spec.Place) {
+	c.checkIDs(at, c.Cloud.ServiceAccounts, "the id of the service account of these machines", "needs no service account")
+	of := map[string]string{}
 	for _, p := range c.Parts {
+		id := c.Cloud.ServiceAccounts[p.Name]
+		if other, taken := of[id]; taken && id != "" {
+			at.Key(p.Name).Problem("%q is the account of role %s already (want one for each role: a machine must read the secret of its own role alone)", id, other)
+		}
+		of[id] = p.Name
+	}
+}
+
+// checkIDs looks at an id for each role that reads secrets.
+func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none string) {
+	var known, without []string
+	for _, p := range c.Parts {
+		if len(p.Settings.Service(c).Secrets) == 0 {
+			without = append(without, p.Name)
+			continue
+		}
 		known = append(known, p.Name)
-		id, ok := c.Secrets.Lockbox[p.Name]
-		switch {
-		case !ok:
-			at.Key(p.Name).Problem("missing (the id of the Lockbox secret for these machines)")
-		default:
+		if id, ok := ids[p.Name]; ok {
 			checkID(at.Key(p.Name), id)
+		} else {
+			at.Key(p.Name).Problem("missing (%s)", what)
 		}
 	}
-	for _, role := range sortedKeys(c.Secrets.Lockbox) {
-		if !slices.Contains(known, role) {
+	for _, role := range sortedKeys(ids) {
+		switch {
+		case slices.Contains(without, role):
+			at.Key(role).KeyProblem("role %s %s (leave it out)", role, none)
+		case !slices.Contains(known, role):
 			at.Key(role).Unknown("role of this cluster", known)
 		}
+	}
+}
+
+func (c *Cluster) checkCA(at spec.Place) {
+	if c.Secrets.CA == "" {
+		return
+	}
+	if _, err := ParseCA(string(c.Secrets.CA)); err != nil {
+		at.Problem("%v", err)
 	}
 }
 

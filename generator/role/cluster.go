@@ -35,22 +35,29 @@ type Part struct {
 
 // Cloud is where the cluster lives.
 type Cloud struct {
-	Region         string            `yaml:"region"`
-	Domain         string            `yaml:"domain"`
-	FolderID       string            `yaml:"folder_id,required"`
-	Subnets        map[string]string `yaml:"subnets,required"`
-	ServiceAccount string            `yaml:"service_account,required"`
-	SecurityGroups []string          `yaml:"security_groups"`
+	Region   string            `yaml:"region"`
+	Domain   string            `yaml:"domain"`
+	FolderID string            `yaml:"folder_id,required"`
+	Subnets  map[string]string `yaml:"subnets,required"`
+	// Role to the id of the account of its machines. Only roles that read
+	// secrets have one.
+	ServiceAccounts map[string]string `yaml:"service_accounts,required"`
+	SecurityGroups  []string          `yaml:"security_groups"`
 }
 
-// Access is who may use the databases.
+// Access is who may reach the machines from outside of the cluster.
 type Access struct {
-	Clients []netip.Prefix `yaml:"clients,required"`
+	Clients    []netip.Prefix `yaml:"clients,required"` // of the databases
+	Operators  []netip.Prefix `yaml:"operators"`        // who administer the cluster
+	Monitoring []netip.Prefix `yaml:"monitoring"`       // who read metrics
 }
 
 // Secrets says where the secrets are; none is ever in the spec.
 type Secrets struct {
 	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
+	// The certificates of the authorities that the cluster trusts, in PEM. They
+	// are no secret. Empty until they are made.
+	CA spec.Text `yaml:"ca"`
 }
 
 // Images is how the images are baked.
@@ -86,6 +93,7 @@ func Defaults() *Cluster {
 			Region:         "ru-central1",
 			SecurityGroups: []string{},
 		},
+		Access:     Access{Operators: []netip.Prefix{}, Monitoring: []netip.Prefix{}},
 		Failover:   Balanced,
 		Durability: Quorum,
 		Images: Images{

@@ -119,10 +119,17 @@ func arguments(c *role.Cluster, p role.Part, n role.Node, data bool) []string {
 	}
 	args = append(args,
 		"--network-interface", list(nic...),
-		"--service-account-id", c.Cloud.ServiceAccount,
 		"--metadata-from-file", "user-data=../user-data/"+p.Name+".yaml",
-		// cloud-init reads the EC2 tree, the boot steps the GCE one and its token.
-		"--metadata-options", list("gce-http-endpoint", "enabled", "gce-http-token", "enabled",
+	)
+	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its token
+	// where there are secrets to read.
+	token := "disabled"
+	if account := c.Cloud.ServiceAccounts[p.Name]; account != "" {
+		args = append(args, "--service-account-id", account)
+		token = "enabled"
+	}
+	args = append(args,
+		"--metadata-options", list("gce-http-endpoint", "enabled", "gce-http-token", token,
 			"aws-v1-http-endpoint", "enabled", "aws-v1-http-token", "disabled"),
 		"--labels", labels(c, p),
 		"--maintenance-policy", "migrate",

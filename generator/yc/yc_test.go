@@ -90,7 +90,7 @@ func TestCreateRefuses(t *testing.T) {
 		change       func(*role.Cluster)
 	}{
 		{"folder", "a line break ends a command", func(c *role.Cluster) { c.Cloud.FolderID = "b1g\nreboot" }},
-		{"service account", "an escape sequence changes what a terminal shows", func(c *role.Cluster) { c.Cloud.ServiceAccount = "aje\x1b[2J" }},
+		{"service account", "an escape sequence changes what a terminal shows", func(c *role.Cluster) { c.Cloud.ServiceAccounts = map[string]string{"etcd": "aje\x1b[2J"} }},
 		{"node", "an option's own words are looked at, too", func(c *role.Cluster) { c.Parts[0].Settings.Nodes()[0].Name = "a\x00" }},
 	}
 	for _, test := range tests {
@@ -257,7 +257,7 @@ func TestFirstRun(t *testing.T) {
 				"--zone":               n.Zone,
 				"--network-interface":  "subnet-id=e9bexample,ipv4-address=" + n.Address.String(),
 				"--metadata-from-file": "user-data=../user-data/" + p.Name + ".yaml",
-				"--service-account-id": "ajeexample",
+				"--service-account-id": spec.Cloud.ServiceAccounts[p.Name],
 				"--attach-disk":        "disk-name=" + n.Name + "-data,device-name=data,mode=rw,auto-delete=false",
 			}
 			if p.Settings.Service(spec).Data == "" {
@@ -428,15 +428,22 @@ func TestOddCharacters(t *testing.T) {
 	odd := `a'b"c$(touch hurt)` + "`touch hurt`" + `;touch hurt #\ *~é`
 	spec := read(t, example)
 	spec.Cloud.FolderID = odd
-	spec.Cloud.ServiceAccount = odd
+	spec.Cloud.ServiceAccounts = map[string]string{"etcd": odd, "patroni": odd}
 	c := newCloud(t, spec)
 	_, calls := c.succeed()
 	for _, call := range calls {
 		if got := option(call, "--folder-id"); got != odd {
 			t.Fatalf("folder %q, want %q", got, odd)
 		}
-		if call[1] == "instance" && call[2] == "create" && option(call, "--service-account-id") != odd {
-			t.Fatalf("service account %q, want %q", option(call, "--service-account-id"), odd)
+		if call[1] != "instance" || call[2] != "create" {
+			continue
+		}
+		want := odd
+		if strings.Contains(option(call, "--name"), "haproxy") {
+			want = "" // reads no secret
+		}
+		if got := option(call, "--service-account-id"); got != want {
+			t.Fatalf("service account %q of %s, want %q", got, option(call, "--name"), want)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(c.folder, "deploy", "hurt")); err == nil {

@@ -40,6 +40,9 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 		at.Key("idle_timeout").Problem("%s (want 1m to 576h; sessions that only wait for work should outlive it)", s.IdleTimeout)
 	}
 	s.checkChecks(at.Key("check"))
+	if c.Secrets.CA == "" {
+		at.Warn("secrets.ca is missing, by which HAProxy verifies the nodes (run pgha-gen secrets generate, and what it says next, before you render)")
+	}
 	checkKeywords(at.Key("global"), s.Global, reservedGlobal)
 	checkKeywords(at.Key("defaults"), s.DefaultsSection, reservedDefaults)
 	if len(s.Members) == 1 {

@@ -13,7 +13,8 @@ import (
 	"pgha-gen/roles/patroni"
 )
 
-const authority = "/run/pgha/secrets/ca.crt"
+// authority is where user-data puts the cluster's CA certificates.
+const authority = "/etc/haproxy/ca.crt"
 
 // inside are the networks that may see statistics: private ones, the machine
 // itself, and the probes of the cloud's load balancer.

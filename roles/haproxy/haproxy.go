@@ -4,6 +4,7 @@ package haproxy
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 
 	"pgha-gen/generator/cloudinit"
@@ -128,8 +129,9 @@ func (s *Settings) Bake(*role.Cluster) emit.Map {
 	return emit.Map{{Key: "HAPROXY_VERSION", Value: s.Version}}
 }
 
-// Service implements role.Settings. HAProxy shows no certificate to anybody, so
-// all that it needs is the cluster's authority.
+// Service implements role.Settings. HAProxy shows no certificate to anybody: all
+// that it needs is the cluster's authority, which is no secret and comes in its
+// user-data.
 func (s *Settings) Service(*role.Cluster) role.Service {
 	var exact []string
 	if s.Version != "" {
@@ -140,7 +142,6 @@ func (s *Settings) Service(*role.Cluster) role.Service {
 		User:     "haproxy",
 		Requires: []string{"haproxy>=2.4"},
 		Exact:    exact,
-		Secrets:  []role.Secret{{File: "ca.crt", Kind: role.Authority}},
 		Env:      emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 	}
 }
@@ -150,11 +151,17 @@ func (s *Settings) Advisories(_, _ string) []string { return nil }
 
 // Boot implements role.Settings.
 func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
+	if c.Secrets.CA == "" {
+		return nil, errors.New("secrets.ca is missing from the spec, and HAProxy verifies the nodes by it (run pgha-gen secrets generate, and what it says next)")
+	}
 	data, err := s.config(c)
 	if err != nil {
 		return nil, err
 	}
-	return &cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Data: data}}}, nil
+	return &cloudinit.Config{Files: []cloudinit.File{
+		{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Data: data},
+		{Path: authority, Mode: 0o644, Data: []byte(c.Secrets.CA)},
+	}}, nil
 }
 
 // Guide implements role.Settings.

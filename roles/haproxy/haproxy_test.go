@@ -34,8 +34,8 @@ func TestConfig(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Log(test.reason)
 			files := roletest.Files(t, roletest.Cluster(t, test.edits...), haproxy.Name)
-			if len(files) != 1 {
-				t.Errorf("got %d files, want /etc/haproxy/haproxy.cfg alone", len(files))
+			if len(files) != 2 || files["/etc/haproxy/ca.crt"] == "" {
+				t.Errorf("got %d files, want /etc/haproxy/haproxy.cfg and ca.crt", len(files))
 			}
 			roletest.Golden(t, test.name+".golden.cfg", files["/etc/haproxy/haproxy.cfg"])
 		})

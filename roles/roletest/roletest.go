@@ -23,10 +23,10 @@ const spec = `format: pgha/v1
 name: demo
 cloud:
   folder_id: b1gexample
-  service_account: ajeexample
+  service_accounts: {etcd: ajea, patroni: ajeb}
   subnets: {ru-central1-a: e9bexample, ru-central1-b: e2lexample}
 access: {clients: [10.128.0.0/24, 192.168.7.0/24]}
-secrets: {lockbox: {etcd: e6qa, patroni: e6qb, haproxy: e6qc}}
+secrets: {lockbox: {etcd: e6qa, patroni: e6qb}, ca: "-----BEGIN CERTIFICATE-----\nMIIBdTCCARugAwIBAgIQJUWQa6XTYhz91TCDlpmo+zAKBggqhkjOPQQDAjAZMRcw\nFQYDVQQDEw5kZW1vIGF1dGhvcml0eTAeFw0yNTEyMzEyMzAwMDBaFw0zNTEyMzAw\nMDAwMDBaMBkxFzAVBgNVBAMTDmRlbW8gYXV0aG9yaXR5MFkwEwYHKoZIzj0CAQYI\nKoZIzj0DAQcDQgAE06+qFntibiQxuLZdrLoeaV8n3rq5+eFztnjGO2ES+YvC0A8P\nlQg+gQK719H8xfc3yd63baWl5o83r5uYuVUScaNFMEMwDgYDVR0PAQH/BAQDAgEG\nMBIGA1UdEwEB/wQIMAYBAf8CAQAwHQYDVR0OBBYEFJVbpgbJy0e7ogEYvPs21TtO\nkY03MAoGCCqGSM49BAMCA0gAMEUCIQDfdOXnYqJsxr8abJv7ZQuy/adlMS9AZfEz\nei0BtCrfrwIgbTZckxyikrfwByBcdjkAKpqAELx8eqqVVVm6uMxh/sA=\n-----END CERTIFICATE-----\n"}
 roles:
   etcd:
     nodes:

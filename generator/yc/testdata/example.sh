@@ -111,8 +111,8 @@ machine demo-etcd-1 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-etcd,type=network-ssd,size=10GB,auto-delete=true' \
 	--attach-disk 'disk-name=demo-etcd-1-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.26' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-id ajeexampleetcd \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=etcd' \
 	--maintenance-policy migrate \
@@ -132,8 +132,8 @@ machine demo-etcd-2 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-etcd,type=network-ssd,size=10GB,auto-delete=true' \
 	--attach-disk 'disk-name=demo-etcd-2-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.11' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-id ajeexampleetcd \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=etcd' \
 	--maintenance-policy migrate \
@@ -153,8 +153,8 @@ machine demo-etcd-3 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-etcd,type=network-ssd,size=10GB,auto-delete=true' \
 	--attach-disk 'disk-name=demo-etcd-3-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.31' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-id ajeexampleetcd \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=etcd' \
 	--maintenance-policy migrate \
@@ -174,8 +174,8 @@ machine demo-pg-1 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-patroni,type=network-ssd,size=15GB,auto-delete=true' \
 	--attach-disk 'disk-name=demo-pg-1-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.21' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-id ajeexamplepatroni \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=patroni' \
 	--maintenance-policy migrate \
@@ -195,8 +195,8 @@ machine demo-pg-2 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-patroni,type=network-ssd,size=15GB,auto-delete=true' \
 	--attach-disk 'disk-name=demo-pg-2-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.22' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-id ajeexamplepatroni \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=patroni' \
 	--maintenance-policy migrate \
@@ -216,8 +216,8 @@ machine demo-pg-3 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-patroni,type=network-ssd,size=15GB,auto-delete=true' \
 	--attach-disk 'disk-name=demo-pg-3-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.23' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-id ajeexamplepatroni \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=patroni' \
 	--maintenance-policy migrate \
@@ -231,9 +231,8 @@ machine demo-haproxy-1 \
 	--memory 2GB \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=demo-haproxy,type=network-ssd,size=10GB,auto-delete=true' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=10.128.0.40' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/haproxy.yaml' \
-	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=disabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=demo,pgha-role=haproxy' \
 	--maintenance-policy migrate \
 	--maintenance-grace-period 60s

@@ -111,8 +111,8 @@ machine shop-etcd-1 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=shop-etcd,type=network-ssd,size=10GB,auto-delete=true' \
 	--attach-disk 'disk-name=shop-etcd-1-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=auto,security-group-ids=[enpone,enptwo]' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-id ajea \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=shop,pgha-role=etcd' \
 	--maintenance-policy migrate \
@@ -132,8 +132,8 @@ machine shop-etcd-2 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=shop-etcd,type=network-ssd,size=10GB,auto-delete=true' \
 	--attach-disk 'disk-name=shop-etcd-2-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e2lexample,ipv4-address=auto,security-group-ids=[enpone,enptwo]' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-id ajea \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=shop,pgha-role=etcd' \
 	--maintenance-policy migrate \
@@ -153,8 +153,8 @@ machine shop-etcd-3 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=shop-etcd,type=network-ssd,size=10GB,auto-delete=true' \
 	--attach-disk 'disk-name=shop-etcd-3-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=fl8example,ipv4-address=auto,security-group-ids=[enpone,enptwo]' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-id ajea \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=shop,pgha-role=etcd' \
 	--maintenance-policy migrate \
@@ -174,8 +174,8 @@ machine shop-pg-1 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=shop-patroni,type=network-ssd,size=15GB,auto-delete=true' \
 	--attach-disk 'disk-name=shop-pg-1-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=auto,security-group-ids=[enpone,enptwo]' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-id ajeb \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=shop,pgha-role=patroni' \
 	--maintenance-policy migrate \
@@ -195,8 +195,8 @@ machine shop-pg-2 \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=shop-patroni,type=network-ssd,size=15GB,auto-delete=true' \
 	--attach-disk 'disk-name=shop-pg-2-data,device-name=data,mode=rw,auto-delete=false' \
 	--network-interface 'subnet-id=e2lexample,ipv4-address=auto,security-group-ids=[enpone,enptwo]' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-id ajeb \
 	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=shop,pgha-role=patroni' \
 	--maintenance-policy migrate \
@@ -210,9 +210,8 @@ machine shop-haproxy-1 \
 	--memory 2GB \
 	--create-boot-disk 'image-folder-id=b1gexample,image-family=shop-haproxy,type=network-ssd,size=10GB,auto-delete=true' \
 	--network-interface 'subnet-id=e9bexample,ipv4-address=auto,security-group-ids=[enpone,enptwo]' \
-	--service-account-id ajeexample \
 	--metadata-from-file 'user-data=../user-data/haproxy.yaml' \
-	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=disabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
 	--labels 'pgha-cluster=shop,pgha-role=haproxy' \
 	--maintenance-policy migrate \
 	--maintenance-grace-period 60s \
