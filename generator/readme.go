@@ -32,7 +32,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	say("## Ports\n")
 	table(&b, []string{"role", "port", "who connects, for what"}, func(row func(...string)) {
 		for _, p := range c.Parts {
-			for _, port := range p.Settings.Guide(c).Ports {
+			for _, port := range p.Settings.Service(c).Ports {
 				row(p.Name, fmt.Sprint(port.Number), port.For)
 			}
 		}

@@ -2,6 +2,7 @@ package generator
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"pgha-gen/generator/cloudinit"
@@ -21,8 +22,13 @@ func UserData(c *role.Cluster, part role.Part) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
 	}
+	firewall, err := emit.Words(access(part.Settings.Service(c).Ports))
+	if err != nil {
+		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
+	}
 	whole := &cloudinit.Config{Files: append([]cloudinit.File{
 		{Path: "/etc/pgha/cluster.env", Mode: 0o644, Data: env},
+		{Path: "/etc/pgha/access", Mode: 0o644, Data: firewall},
 	}, config.Files...)}
 	data, err := whole.UserData()
 	if err != nil {
@@ -31,13 +37,33 @@ func UserData(c *role.Cluster, part role.Part) ([]byte, error) {
 	return data, nil
 }
 
+// access is what firewall.sh of packer/rootfs reads: who is admitted to which
+// port, and how many connections one address may hold.
+func access(ports []role.Port) [][]string {
+	var lines [][]string
+	for _, p := range ports {
+		number := strconv.Itoa(p.Number)
+		for _, from := range p.From {
+			lines = append(lines, []string{"admit", number, from})
+		}
+		if p.Limit > 0 && len(p.From) > 0 {
+			lines = append(lines, []string{"limit", number, strconv.Itoa(p.Limit)})
+		}
+	}
+	return lines
+}
+
 // clusterEnv is what the boot steps of packer/rootfs read, and the mark without
 // which they do nothing.
 func clusterEnv(c *role.Cluster, part role.Part) emit.Map {
 	s := part.Settings.Service(c)
 	var nodes, secrets []string
 	for _, n := range part.Settings.Nodes() {
-		nodes = append(nodes, n.Name)
+		if n.Address.IsValid() {
+			nodes = append(nodes, n.Name+"="+n.Address.String())
+		} else {
+			nodes = append(nodes, n.Name)
+		}
 	}
 	for _, secret := range s.Secrets {
 		secrets = append(secrets, secret.File)

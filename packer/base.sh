@@ -10,6 +10,7 @@ manifest=/usr/lib/pgha/manifest.json
 sbom=/usr/lib/pgha/sbom.cdx.json
 user_data=/etc/pgha/cluster.env
 os_release=/etc/os-release
+units='pgha-boot pgha-firewall pgha-contract pgha-identity pgha-access pgha-names pgha-disk pgha-secrets pgha-ready'
 components=
 held=
 owned=
@@ -70,6 +71,28 @@ begin() {
 	work=$(mktemp -d /var/tmp/pgha-bake.XXXXXX)
 	step 'refresh the package lists'
 	refresh all
+	step 'take the updates of the base image'
+	apt_get upgrade
+}
+
+# account NAME NUMBER HOME: the user and group of a service, always with the
+# same number, because its data disk outlives the image. Before the packages,
+# which would give it the first number that is free.
+account() {
+	doing="make the user $1"
+	for kind in passwd group; do
+		has=$(getent "$kind" "$1" | cut -d : -f 3)
+		taken=$(getent "$kind" "$2" | cut -d : -f 1)
+		if [ "${has:-$2}" != "$2" ] || [ "${taken:-$1}" != "$1" ]; then
+			stop "the base image has another user or group $1, or another with the number $2: choose a plain base image"
+		fi
+	done
+	if [ -z "$has" ]; then
+		groupadd --system --gid "$2" "$1"
+	fi
+	if ! getent passwd "$1" >/dev/null; then
+		useradd --system --uid "$2" --gid "$2" --home-dir "$3" --no-create-home --shell /usr/sbin/nologin "$1"
+	fi
 }
 
 refuse_misfits() {
@@ -168,7 +191,7 @@ refresh() {
 # distribution appends its own to it. An empty one is the newest. What every
 # image needs comes with them: each run of apt takes a second by itself.
 install_packages() {
-	set -- curl jq e2fsprogs openssl ca-certificates util-linux "$@"
+	set -- curl jq e2fsprogs openssl ca-certificates util-linux nftables "$@"
 	for package in "$@"; do
 		shift
 		case $package in
@@ -253,12 +276,12 @@ deliver() {
 	done
 	step 'copy the files of the image'
 	copy_rootfs
-	systemd-sysusers
 	step 'enable the units'
 	systemctl disable --quiet "$service" 2>/dev/null || :
 	systemctl add-wants --quiet pgha.target "$service"
-	systemctl enable --quiet pgha-boot.service pgha-contract.service pgha-identity.service \
-		pgha-disk.service pgha-secrets.service pgha-ready.service
+	for unit in $units; do
+		systemctl enable --quiet "$unit.service"
+	done
 	# Nobody logs in. Not stopped: this bake may be running through it.
 	for unit in ssh.service ssh.socket; do
 		systemctl disable --quiet "$unit" 2>/dev/null || :
@@ -285,10 +308,10 @@ write_manifest() {
 	dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\n' | sed -n 's/^[ih]i *\t//p' >"$work/packages"
 	printf '%s' "$components" >"$work/components"
 	jq -n --arg role "$PGHA_ROLE" --argjson contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
-		--arg id "$ID" --arg version "$base_version" \
+		--arg id "$ID" --arg version "$base_version" --arg baked "$(date -u +%F)" \
 		--rawfile components "$work/components" --rawfile packages "$work/packages" '
 		def rows: split("\n") | map(select(. != "") | split("\t"));
-		{format: "pgha-image/v1", role: $role, contract: $contract, recipe: $recipe,
+		{format: "pgha-image/v1", role: $role, contract: $contract, recipe: $recipe, baked: $baked,
 		 base: {id: $id, version: $version},
 		 components: [$components | rows[] | {name: .[0], version: .[1]} + if .[2] != "" then {sha256: .[2]} else {} end],
 		 packages: [$packages | rows[] | {name: .[0], version: .[1]}]}' >"$work/manifest"
@@ -403,7 +426,7 @@ verify() {
 		and (.components | length > 0) and (.packages | length > 0)' "$manifest" >/dev/null || unsound 'its manifest is not complete'
 	jq -e '[.components[] | .hashes // [] | .[].content] | length > 0 and all(test("^[0-9a-f]{64}$"))' "$sbom" >/dev/null ||
 		unsound 'its bill of materials is not complete'
-	for unit in pgha-boot pgha-contract pgha-identity pgha-disk pgha-secrets pgha-ready; do
+	for unit in $units; do
 		systemctl is-enabled --quiet "$unit.service" || unsound "$unit.service is not enabled"
 	done
 	[ -L "/etc/systemd/system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"

@@ -74,7 +74,7 @@ func TestCheck(t *testing.T) {
 		{"role", "an image of something else has nothing else to be compared with", store{}, func(m *Manifest) { m.Role = "shop\n" },
 			[]string{`it is an image of role "shop\n", and the spec has no such role (want store)`}},
 		{"contract", "of another generator", store{}, func(m *Manifest) { m.Contract = 7 },
-			[]string{`it speaks contract 7, this pgha-gen speaks 1 (bake it again, or use the pgha-gen that baked it)`}},
+			[]string{`it speaks contract 7, this pgha-gen speaks 2 (bake it again, or use the pgha-gen that baked it)`}},
 		{"recipe", "an older recipe may well do", store{}, func(m *Manifest) { m.Recipe = "abc" },
 			[]string{`warning: it was baked from recipe "abc", and the spec renders "RECIPE" now (bake it again to have what has changed since)`}},
 		{"too old", "the lower end", store{requires: requires}, func(m *Manifest) { m.Components[0].Version = "1.2~rc1" },
@@ -99,7 +99,7 @@ func TestCheck(t *testing.T) {
 				`its manifest does not say from which base it was baked (no bake leaves that out: bake it again)`,
 				`its manifest lists no components (no bake leaves that out: bake it again)`,
 				`its manifest lists no packages (no bake leaves that out: bake it again)`,
-				`it speaks contract 0, this pgha-gen speaks 1 (bake it again, or use the pgha-gen that baked it)`,
+				`it speaks contract 0, this pgha-gen speaks 2 (bake it again, or use the pgha-gen that baked it)`,
 				`warning: it was baked from recipe "", and the spec renders "RECIPE" now (bake it again to have what has changed since)`}},
 		{"half a list", "each row has a name and a version, once", store{}, func(m *Manifest) {
 			m.Components = append(m.Components, m.Components[1])

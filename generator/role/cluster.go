@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
+	"slices"
 
 	"pgha-gen/generator/spec"
 )
@@ -94,7 +95,7 @@ func Defaults() *Cluster {
 			SecurityGroups: []string{},
 		},
 		Access:     Access{Operators: []netip.Prefix{}, Monitoring: []netip.Prefix{}},
-		Failover:   Balanced,
+		Failover:   Fast,
 		Durability: Quorum,
 		Images: Images{
 			Builder:      Yandex,
@@ -128,6 +129,29 @@ func (c *Cluster) Nodes(role string) []Node {
 		return s.Nodes()
 	}
 	return nil
+}
+
+// Sources are nodes as a firewall names them: their addresses, or their names in
+// the network's DNS.
+func (c *Cluster) Sources(nodes ...[]Node) []string {
+	var all []string
+	for _, n := range slices.Concat(nodes...) {
+		if n.Address.IsValid() {
+			all = append(all, n.Address.String()+"/32")
+		} else {
+			all = append(all, c.FQDN(n.Name))
+		}
+	}
+	return all
+}
+
+// Networks are networks as a firewall names them.
+func Networks(lists ...[]netip.Prefix) []string {
+	var all []string
+	for _, p := range slices.Concat(lists...) {
+		all = append(all, p.String())
+	}
+	return all
 }
 
 // FQDN is the name of a node in the DNS of the cloud's network.

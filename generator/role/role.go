@@ -13,7 +13,7 @@ import (
 
 // Contract is the number that an image and user-data must share. It rises when
 // one of them starts to need something of the other.
-const Contract = 1
+const Contract = 2
 
 // Role is a kind of machine. It is added by adding its folder under roles/ and
 // one line to the command's list.
@@ -55,6 +55,7 @@ type Service struct {
 	Exact    []string // what the spec asks for exactly, such as name=1.2; a distribution may append to it
 	Secrets  []Secret // what the machine needs of Lockbox
 	Founds   bool     // its machines found the cluster, if they are told that they may
+	Ports    []Port   // where its machines listen
 	Env      emit.Map // what the role's own scripts need beside that, as PGHA_* variables
 }
 
@@ -122,14 +123,15 @@ type Disk struct {
 
 // Guide is a role's part of the cluster's README.
 type Guide struct {
-	Ports []Port
 	Facts []Fact
 }
 
-// Port is a TCP port that a machine listens on.
+// Port is a TCP port that a machine listens on, and the machine's firewall opens.
 type Port struct {
 	Number int
-	For    string // who connects to it, for what
+	For    string   // who connects to it, for what
+	From   []string // networks, and names of machines that have no address; nobody else is let in
+	Limit  int      // how many connections one address may hold; 0: any number
 }
 
 // Fact is something computed that a person wants to know before an outage.

@@ -38,8 +38,16 @@ func Create(c *role.Cluster) ([]byte, error) {
 		}
 		b.WriteString(s + "\n")
 	}
-	b.WriteString("\nFOLDER=" + folder + "\nlook\n")
-	line(append([]string{"founders", c.Token()}, founders(c)...)...)
+	token, err := emit.Shell(c.Token())
+	if err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
+	b.WriteString("\nFOLDER=" + folder + "\nTOKEN=" + token + "\nlook\n")
+	for _, p := range c.Parts {
+		if names := founders(c, p); len(names) > 0 {
+			line(append([]string{"founders"}, names...)...)
+		}
+	}
 	b.WriteString("if [ \"${1-}\" = formed ]; then formed; fi\n")
 	for _, p := range c.Parts {
 		hardware := p.Settings.Hardware()
@@ -60,15 +68,14 @@ func Create(c *role.Cluster) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// founders are the names of the machines that found the cluster.
-func founders(c *role.Cluster) (names []string) {
-	for _, p := range c.Parts {
-		if !p.Settings.Service(c).Founds {
-			continue
-		}
-		for _, n := range p.Settings.Nodes() {
-			names = append(names, n.Name)
-		}
+// founders are the names of the machines of a role that founds its part of the
+// cluster.
+func founders(c *role.Cluster, p role.Part) (names []string) {
+	if !p.Settings.Service(c).Founds {
+		return nil
+	}
+	for _, n := range p.Settings.Nodes() {
+		names = append(names, n.Name)
 	}
 	return names
 }

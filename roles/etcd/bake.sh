@@ -31,6 +31,7 @@ fetch() {
 }
 
 begin "$here"
+account etcd 541 /var/lib/etcd
 
 step 'install the base packages'
 install_packages

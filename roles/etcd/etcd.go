@@ -20,6 +20,10 @@ import (
 // Name is the role's key in the spec.
 const Name = "etcd"
 
+// patroni is the role whose machines use etcd. Its package imports this one, so
+// the name is said again here.
+const patroni = "patroni"
+
 // The ports of an etcd member; the field's standard ones.
 const (
 	ClientPort  = 2379
@@ -128,6 +132,12 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 		Requires: []string{"etcd>=3.5.0", "etcd<3.6"},
 		Exact:    []string{"etcd=" + s.Version},
 		Founds:   true,
+		Ports: []role.Port{
+			{Number: ClientPort, For: "Patroni, the other members, operators, with a client certificate",
+				From: append(c.Sources(c.Nodes(patroni), s.Members), role.Networks(c.Access.Operators)...)},
+			{Number: PeerPort, For: "the other etcd members, with a peer certificate", From: c.Sources(s.Members)},
+			{Number: MetricsPort, For: "monitoring: /metrics, /health (plain HTTP, no data)", From: role.Networks(c.Access.Monitoring)},
+		},
 		Secrets: []role.Secret{
 			{File: "ca.crt", Kind: role.Authority},
 			{File: "server.crt", Own: true, Kind: role.Certificate},
@@ -217,11 +227,6 @@ func (s *Settings) Advisories(component, version string) []string {
 func (s *Settings) Guide(c *role.Cluster) role.Guide {
 	n := len(s.Members)
 	return role.Guide{
-		Ports: []role.Port{
-			{Number: ClientPort, For: "Patroni, with a client certificate"},
-			{Number: PeerPort, For: "the other etcd members, with a peer certificate"},
-			{Number: MetricsPort, For: "Prometheus: /metrics, /health (plain HTTP, no data)"},
-		},
 		Facts: []role.Fact{
 			{Name: "etcd members that may be lost", Value: fmt.Sprintf("%d of %d", (n-1)/2, n)},
 			{Name: "etcd leader lost", Value: fmt.Sprintf("elected again in about %s to %s (election timeout %s)",

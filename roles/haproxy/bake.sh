@@ -6,6 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/base.sh"
 
 begin "$here"
+account haproxy 542 /var/lib/haproxy
 
 step 'install HAProxy'
 install_packages "haproxy=${HAPROXY_VERSION:-}"

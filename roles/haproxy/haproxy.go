@@ -118,6 +118,10 @@ var presets = map[role.Failover]Check{
 		Timeout: 5 * spec.Second, Rise: 3, Fall: 3},
 }
 
+// loadBalancers are the networks of the cloud's health checks (Network Load
+// Balancer, health checks).
+var loadBalancers = []string{"198.18.235.0/24", "198.18.248.0/24"}
+
 // Nodes implements role.Settings.
 func (s *Settings) Nodes() []role.Node { return s.Members }
 
@@ -132,7 +136,12 @@ func (s *Settings) Bake(*role.Cluster) emit.Map {
 // Service implements role.Settings. HAProxy shows no certificate to anybody: all
 // that it needs is the cluster's authority, which is no secret and comes in its
 // user-data.
-func (s *Settings) Service(*role.Cluster) role.Service {
+func (s *Settings) Service(c *role.Cluster) role.Service {
+	readers := "replicas; the leader while no replica is fit"
+	if s.ReplicasFallback == ToNobody {
+		readers = "replicas only"
+	}
+	clients := role.Networks(c.Access.Clients)
 	var exact []string
 	if s.Version != "" {
 		exact = []string{"haproxy=" + s.Version}
@@ -142,7 +151,13 @@ func (s *Settings) Service(*role.Cluster) role.Service {
 		User:     "haproxy",
 		Requires: []string{"haproxy>=2.4"},
 		Exact:    exact,
-		Env:      emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
+		Ports: []role.Port{
+			{Number: s.Ports.Primary, For: "clients that write: the node that leads", From: clients},
+			{Number: s.Ports.Replicas, For: fmt.Sprintf("clients that read: %s (lag at most %s)", readers, s.MaxReplicaLag), From: clients},
+			{Number: s.Ports.Stats, For: "monitoring, and the health checks of a network load balancer: /metrics for Prometheus, /stats, /health",
+				From: append(role.Networks(c.Access.Monitoring), loadBalancers...)},
+		},
+		Env: emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 	}
 }
 
@@ -166,18 +181,9 @@ func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
 
 // Guide implements role.Settings.
 func (s *Settings) Guide(*role.Cluster) role.Guide {
-	readers := "replicas; the leader while no replica is fit"
-	if s.ReplicasFallback == ToNobody {
-		readers = "replicas only"
-	}
 	fast := s.Checks.FastInter
 	seen := s.Checks.Inter + spec.Duration(s.Checks.Fall-1)*fast
 	return role.Guide{
-		Ports: []role.Port{
-			{Number: s.Ports.Primary, For: "clients that write: the node that leads"},
-			{Number: s.Ports.Replicas, For: fmt.Sprintf("clients that read: %s (lag at most %s)", readers, s.MaxReplicaLag)},
-			{Number: s.Ports.Stats, For: "the private network: /metrics for Prometheus, /stats, /health"},
-		},
 		Facts: []role.Fact{
 			{Name: "HAProxy follows a new leader", Value: fmt.Sprintf("within %s of the change (check every %s, then every %s, fall %d, rise %d)",
 				max(seen, s.Checks.DownInter+spec.Duration(s.Checks.Rise-1)*fast), s.Checks.Inter, fast, s.Checks.Fall, s.Checks.Rise)},

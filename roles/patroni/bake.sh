@@ -43,6 +43,7 @@ END
 }
 
 begin "$here"
+account postgres 540 /var/lib/postgresql
 
 case $APT_REPOSITORY in
 pgdg | distribution) ;;

@@ -18,15 +18,17 @@ const haproxy = "haproxy"
 
 const secrets = "/run/pgha/secrets/"
 
-// config is /etc/patroni/config.yml. Who the node is, and every password, come
-// as environment at boot, which wins over the file (Patroni's docs,
-// ENVIRONMENT.rst).
-func (s *Settings) config(c *role.Cluster) (emit.Map, error) {
+// config is /etc/patroni/config.yml, and bootstrap what the node has beside it
+// while it may found the cluster. Who the node is, and every password, come as
+// environment at boot, which wins over the file (Patroni's docs,
+// ENVIRONMENT.rst). What is here wins over etcd (dynamic_configuration.rst), but
+// for what all nodes must have alike: that is in bootstrap, and frozen there.
+func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err error) {
 	hba, err := s.hba(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	config := emit.Map{
+	config = emit.Map{
 		{Key: "scope", Value: c.Name},
 		{Key: "namespace", Value: "/service/"},
 		{Key: "log", Value: emit.Map{{Key: "level", Value: "INFO"}}},
@@ -42,12 +44,17 @@ func (s *Settings) config(c *role.Cluster) (emit.Map, error) {
 			{Key: "keyfile", Value: secrets + "node.key"},
 			{Key: "cafile", Value: secrets + "ca.crt"},
 			// Reading needs no client certificate, so HAProxy needs none; what
-			// changes something needs one, a password, and to be a member.
+			// changes something needs one, a password, and to be a member. No
+			// allowlist beside that: /failsafe is for members, and would be
+			// refused to all who are not in it (Patroni 4.0.0 and later).
 			{Key: "verify_client", Value: "optional"},
 			{Key: "allowlist_include_members", Value: true},
-			{Key: "allowlist", Value: []any{"127.0.0.1"}},
 			{Key: "authentication", Value: emit.Map{{Key: "username", Value: RESTUser}}},
 			{Key: "server_tokens", Value: "ProductOnly"},
+			// A connection that says nothing holds a thread. The firewall lets
+			// one source hold restConnections of them.
+			{Key: "thread_pool_size", Value: 8 * restConnections},
+			{Key: "request_queue_size", Value: 128},
 		}},
 		{Key: "ctl", Value: emit.Map{
 			{Key: "cacert", Value: secrets + "ca.crt"},
@@ -61,9 +68,17 @@ func (s *Settings) config(c *role.Cluster) (emit.Map, error) {
 		}},
 		{Key: "postgresql", Value: emit.Map{
 			{Key: "bin_dir", Value: fmt.Sprintf("/usr/lib/postgresql/%d/bin", s.PostgreSQL)},
+			{Key: "bin_name", Value: emit.Map{
+				{Key: "postgres", Value: "/usr/lib/pgha/postgres.sh"},
+				{Key: "pg_basebackup", Value: "/usr/lib/pgha/pg_basebackup.sh"},
+				{Key: "pg_rewind", Value: "/usr/lib/pgha/pg_rewind.sh"},
+			}},
 			{Key: "data_dir", Value: s.dataDir()},
 			{Key: "pgpass", Value: "/run/patroni/pgpass"},
+			// Both over the socket: a node's own address need not be in its
+			// certificate.
 			{Key: "use_unix_socket", Value: true},
+			{Key: "use_unix_socket_repl", Value: true},
 			{Key: "authentication", Value: emit.Map{
 				{Key: "superuser", Value: login(Superuser)},
 				{Key: "replication", Value: login(ReplicationUser)},
@@ -71,17 +86,19 @@ func (s *Settings) config(c *role.Cluster) (emit.Map, error) {
 			}},
 			{Key: "create_replica_methods", Value: []any{"basebackup"}},
 			{Key: "basebackup", Value: []any{emit.Map{{Key: "checkpoint", Value: "fast"}}}},
+			{Key: "use_pg_rewind", Value: true},
 			{Key: "remove_data_directory_on_rewind_failure", Value: s.RecloneOnRewindFailure},
 			{Key: "remove_data_directory_on_diverged_timelines", Value: s.RecloneOnRewindFailure},
-			{Key: "parameters", Value: emit.Map{
-				{Key: "ssl", Value: true},
-				{Key: "ssl_ca_file", Value: secrets + "ca.crt"},
-				{Key: "ssl_cert_file", Value: secrets + "node.crt"},
-				{Key: "ssl_key_file", Value: secrets + "node.key"},
-				{Key: "ssl_min_protocol_version", Value: "TLSv1.2"},
-				{Key: "password_encryption", Value: "scram-sha-256"},
-			}},
+			// What runs programs shall not come from etcd: here and empty, so
+			// that it cannot.
+			{Key: "callbacks", Value: emit.Map{}},
+			{Key: "pre_promote", Value: ""},
+			{Key: "before_stop", Value: ""},
+			{Key: "recovery_conf", Value: emit.Map{}},
+			{Key: "rewind", Value: []any{}},
+			{Key: "parameters", Value: s.local()},
 			{Key: "pg_hba", Value: texts(hba)},
+			{Key: "pg_ident", Value: []any{}},
 		}},
 		{Key: "watchdog", Value: emit.Map{
 			{Key: "mode", Value: string(s.Watchdog)},
@@ -89,7 +106,67 @@ func (s *Settings) config(c *role.Cluster) (emit.Map, error) {
 			{Key: "safety_margin", Value: 5},
 		}},
 	}
-	return merge(config, s.Config), nil
+	config = merge(config, s.Config)
+	i := slices.IndexFunc(config, func(p emit.Pair) bool { return p.Key == "bootstrap" })
+	bootstrap = emit.Map{config[i]}
+	return slices.Delete(config, i, i+1), bootstrap, nil
+}
+
+// restConnections is how many connections to the REST API one address may hold:
+// HAProxy and each Patroni node need a few at a time.
+const restConnections = 16
+
+// shared are the parameters that all nodes must have alike, so that Patroni takes
+// them from etcd alone (ConfigHandler.CMDLINE_OPTIONS in Patroni 4.1).
+var shared = []string{
+	"max_connections", "max_locks_per_transaction", "max_prepared_transactions", "max_replication_slots",
+	"max_wal_senders", "max_worker_processes", "track_commit_timestamp", "wal_keep_size", "wal_level", "wal_log_hints",
+}
+
+// parameters are PostgreSQL's: sized, and as the spec says.
+func (s *Settings) parameters() emit.Map {
+	p := s.tuned()
+	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
+		p = p.Set(key, scalar(s.Parameters[key]))
+	}
+	return p
+}
+
+// local are the parameters of this node: all that need not be alike, and those
+// that run programs or open the server, which are said even where they are
+// PostgreSQL's own defaults, so that etcd cannot change them.
+func (s *Settings) local() emit.Map {
+	p := emit.Map{
+		{Key: "archive_mode", Value: false},
+		{Key: "archive_command", Value: ""},
+		{Key: "shared_preload_libraries", Value: ""},
+		{Key: "session_preload_libraries", Value: ""},
+		{Key: "local_preload_libraries", Value: ""},
+		{Key: "ssl_passphrase_command", Value: ""},
+		{Key: "external_pid_file", Value: ""},
+		{Key: "logging_collector", Value: false},
+		{Key: "fsync", Value: true},
+		{Key: "full_page_writes", Value: true},
+	}
+	if s.PostgreSQL >= 15 {
+		p = append(p, emit.Pair{Key: "archive_library", Value: ""})
+	}
+	for _, pair := range s.parameters() {
+		if !slices.Contains(shared, pair.Key) {
+			p = p.Set(pair.Key, pair.Value)
+		}
+	}
+	return append(p, emit.Map{
+		{Key: "hba_file", Value: s.dataDir() + "/pg_hba.conf"},
+		{Key: "ident_file", Value: s.dataDir() + "/pg_ident.conf"},
+		{Key: "unix_socket_directories", Value: "/var/run/postgresql"},
+		{Key: "ssl", Value: true},
+		{Key: "ssl_ca_file", Value: secrets + "ca.crt"},
+		{Key: "ssl_cert_file", Value: secrets + "node.crt"},
+		{Key: "ssl_key_file", Value: secrets + "node.key"},
+		{Key: "ssl_min_protocol_version", Value: "TLSv1.2"},
+		{Key: "password_encryption", Value: "scram-sha-256"},
+	}...)
 }
 
 func (s *Settings) dataDir() string {
@@ -120,13 +197,15 @@ func (s *Settings) initdb() []any {
 	return append(options, "data-checksums")
 }
 
-// dcs is written once, at the bootstrap, and shared by all nodes.
+// dcs is written once, when the cluster is founded, and shared by all nodes.
 func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	m := emit.Map{
 		{Key: "ttl", Value: s.TTL},
 		{Key: "loop_wait", Value: s.LoopWait},
 		{Key: "retry_timeout", Value: s.RetryTimeout},
 		{Key: "primary_start_timeout", Value: s.PrimaryStartTimeout},
+		// The cloud cuts the power of a machine 30 s after it asked it to stop.
+		{Key: "primary_stop_timeout", Value: 12},
 		{Key: "maximum_lag_on_failover", Value: int(s.MaximumLagOnFailover)},
 		{Key: "check_timeline", Value: true},
 		// Without it, losing etcd's quorum stops writes on a healthy leader.
@@ -143,12 +222,8 @@ func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	case role.Quorum:
 		m = append(m, emit.Pair{Key: "synchronous_mode", Value: "quorum"}, emit.Pair{Key: "synchronous_node_count", Value: 1})
 	}
-	parameters := s.tuned()
-	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
-		parameters = parameters.Set(key, scalar(s.Parameters[key]))
-	}
+	parameters := slices.DeleteFunc(s.parameters(), func(p emit.Pair) bool { return !slices.Contains(shared, p.Key) })
 	return append(m, emit.Pair{Key: "postgresql", Value: emit.Map{
-		{Key: "use_pg_rewind", Value: true},
 		{Key: "use_slots", Value: true},
 		{Key: "parameters", Value: parameters},
 	}})
@@ -169,6 +244,7 @@ func (s *Settings) hba(c *role.Cluster) ([]string, error) {
 	var records [][]string
 	add := func(words ...string) { records = append(records, words) }
 	add("local", "all", emit.HBAName(Superuser), "peer")
+	add("local", "replication", emit.HBAName(ReplicationUser), "scram-sha-256")
 	add("local", "all", "all", "scram-sha-256")
 	for _, m := range s.Members {
 		add("hostssl", "replication", emit.HBAName(ReplicationUser), source(c, m.Node), "scram-sha-256")

@@ -176,12 +176,13 @@ func newSettings(c *role.Cluster) *Settings {
 }
 
 // presets keep loop_wait + 2*retry_timeout <= ttl, and ttl >= 20, Patroni's
-// minimum. primary_start_timeout is how long a crashed PostgreSQL may take to
+// minimum. With a short loop_wait Patroni soon sees that PostgreSQL died; it
+// costs etcd a renewal of one lease. primary_start_timeout is how long a crashed PostgreSQL may take to
 // start again before another node takes over; Patroni's own is 300.
 var presets = map[role.Failover]struct{ ttl, loopWait, retryTimeout, primaryStart int }{
-	role.Fast:     {20, 5, 5, 0},
-	role.Balanced: {30, 10, 10, 30},
-	role.Safe:     {60, 10, 20, 120},
+	role.Fast:     {20, 2, 5, 5},
+	role.Balanced: {30, 2, 10, 30},
+	role.Safe:     {60, 2, 20, 120},
 }
 
 // Nodes implements role.Settings.
@@ -221,6 +222,7 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 			"PATRONI_REWIND_PASSWORD", "PATRONI_RESTAPI_PASSWORD",
 		}},
 	}
+	machines := c.Sources(s.Nodes(), c.Nodes(haproxy))
 	for _, u := range s.applicationUsers() {
 		secrets = append(secrets, role.Secret{File: passwordFile(u.Name), Kind: role.Password})
 	}
@@ -232,13 +234,24 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
 			"patroni>=4.0.7", // the first that knows PostgreSQL 18
 		},
-		Exact:   s.exact(),
+		Exact:  s.exact(),
+		Founds: true,
+		Ports: []role.Port{
+			// More than PostgreSQL's own limit no client can use, and with silent
+			// ones it could lock out all others.
+			{Number: s.Port, For: "PostgreSQL: HAProxy, replicas, clients that connect directly, operators (TLS)", Limit: s.connections(),
+				From: slices.Concat(machines, role.Networks(c.Access.Clients, c.Access.Operators))},
+			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes, operators, monitoring (TLS)", Limit: restConnections,
+				From: slices.Concat(machines, role.Networks(c.Access.Operators, c.Access.Monitoring))},
+		},
 		Secrets: secrets,
 		Env: emit.Map{
 			{Key: "PGHA_PGDATA", Value: s.dataDir()},
 			{Key: "PGHA_POSTGRESQL_PORT", Value: s.Port},
 			{Key: "PGHA_REST_PORT", Value: s.RESTPort},
 			{Key: "PGHA_REACHED_BY", Value: s.reachedBy()},
+			{Key: "PGHA_WATCHDOG", Value: string(s.Watchdog)},
+			{Key: "PGHA_HUGE_PAGES", Value: s.hugePages()},
 		},
 	}
 }
@@ -286,15 +299,21 @@ func (s *Settings) applicationUsers() []User {
 
 // Boot implements role.Settings.
 func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
-	main, err := s.config(c)
+	main, bootstrap, err := s.config(c)
 	if err != nil {
 		return nil, err
 	}
-	data, err := emit.YAML(main)
-	if err != nil {
-		return nil, err
+	var files []cloudinit.File
+	for _, f := range []struct {
+		name string
+		data emit.Map
+	}{{"config", main}, {"bootstrap", bootstrap}} {
+		data, err := emit.YAML(f.data)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, cloudinit.File{Path: "/etc/patroni/" + f.name + ".yml", Mode: 0o644, Data: data})
 	}
-	files := []cloudinit.File{{Path: "/etc/patroni/config.yml", Mode: 0o644, Data: data}}
 	for _, m := range s.Members {
 		tags := m.Tags.patroni()
 		if len(tags) == 0 {
@@ -306,7 +325,7 @@ func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
 		}
 		files = append(files, cloudinit.File{Path: "/etc/patroni/nodes/" + m.Name + ".yml", Mode: 0o644, Data: data})
 	}
-	data, err = emit.JSON(s.databasesFile())
+	data, err := emit.JSON(s.databasesFile())
 	if err != nil {
 		return nil, err
 	}
@@ -390,10 +409,6 @@ func (s *Settings) Guide(c *role.Cluster) role.Guide {
 		crash = fmt.Sprintf("failover at once: a replica leads after up to %d s (primary_start_timeout 0)", s.LoopWait+2)
 	}
 	return role.Guide{
-		Ports: []role.Port{
-			{Number: s.Port, For: "PostgreSQL: HAProxy, replicas, clients that connect directly (TLS)"},
-			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes (TLS)"},
-		},
 		Facts: []role.Fact{
 			{Name: "leader's machine lost", Value: lost},
 			{Name: "leader's PostgreSQL crashed", Value: crash},

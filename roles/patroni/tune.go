@@ -53,6 +53,10 @@ func (s *Settings) tuned() emit.Map {
 
 	p := emit.Map{
 		{Key: "max_connections", Value: connections},
+		// Whoever may reach the server can open connections and say nothing; the
+		// superuser gets in all the same.
+		{Key: "superuser_reserved_connections", Value: 5},
+		{Key: "authentication_timeout", Value: "10s"},
 		{Key: "shared_buffers", Value: megabytes(shared)},
 		{Key: "effective_cache_size", Value: megabytes(memory * 3 / 4)},
 		{Key: "maintenance_work_mem", Value: megabytes(maintenance)},
@@ -83,6 +87,7 @@ func (s *Settings) tuned() emit.Map {
 		{Key: "tcp_keepalives_interval", Value: 10},
 		{Key: "tcp_keepalives_count", Value: 6},
 		{Key: "log_line_prefix", Value: "%m [%p] %q%u@%d %h "},
+		{Key: "log_connections", Value: true},
 		{Key: "log_lock_waits", Value: true},
 		{Key: "log_autovacuum_min_duration", Value: "1min"},
 		{Key: "log_temp_files", Value: "64MB"},
@@ -107,5 +112,35 @@ func (s *Settings) maxConnections(tuned int) int {
 	return tuned
 }
 
+// connections is PostgreSQL's max_connections.
+func (s *Settings) connections() int {
+	for _, p := range s.parameters() {
+		if n, ok := p.Value.(int); ok && p.Key == "max_connections" {
+			return n
+		}
+	}
+	return 100 // PostgreSQL's own
+}
+
 func megabytes(s spec.Size) string { return fmt.Sprintf("%dMB", max(s/spec.MiB, 1)) }
 func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 1)) }
+
+// hugePages is how many of 2 MiB PostgreSQL needs for its shared memory: the
+// buffers, and for what it keeps about them and its connections a twentieth of
+// them and 200 MB. 0 if the spec wants none, or says it in another unit.
+func (s *Settings) hugePages() int {
+	var shared spec.Size
+	for _, p := range s.parameters() {
+		switch p.Key {
+		case "shared_buffers":
+			if text, ok := p.Value.(string); !ok || shared.UnmarshalText([]byte(text)) != nil {
+				return 0
+			}
+		case "huge_pages":
+			if p.Value != "try" && p.Value != "on" {
+				return 0
+			}
+		}
+	}
+	return int((shared + shared/20 + 200*spec.MiB) / (2 * spec.MiB))
+}

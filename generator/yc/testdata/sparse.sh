@@ -44,15 +44,16 @@ has() { # has LIST NAME
 	esac
 }
 
-# founders TOKEN NODE...: the machines that found the cluster. They may do so
-# only if none of them is there yet: beside an existing one, the others join.
+# founders NODE...: the machines of a role that founds its part of the cluster.
+# They may do so only if none of them is there yet: beside an existing one, the
+# others join.
+FOUNDERS='' PERMITTED=''
 founders() {
-	TOKEN=$1 FOUNDING=yes
-	shift
-	FOUNDERS=$*
+	FOUNDERS="$FOUNDERS $*"
 	for node; do
-		if has "$INSTANCES" "$node"; then FOUNDING=no; fi
+		if has "$INSTANCES" "$node"; then return; fi
 	done
+	PERMITTED="$PERMITTED $*"
 }
 
 disk() { # disk NAME ARGUMENT...
@@ -73,8 +74,8 @@ machine() { # machine NAME ARGUMENT...
 		echo "machine $name: there already"
 		return
 	fi
-	case "$FOUNDING $FOUNDERS " in
-	"yes "*" $name "* | "yes $name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
+	case "$PERMITTED " in
+	*" $name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
 	esac
 	echo "machine $name: creating"
 	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null
@@ -93,8 +94,10 @@ formed() {
 }
 
 FOLDER=b1gexample
+TOKEN=shop-1602b0ac
 look
-founders shop-1602b0ac shop-etcd-1 shop-etcd-2 shop-etcd-3
+founders shop-etcd-1 shop-etcd-2 shop-etcd-3
+founders shop-pg-1 shop-pg-2
 if [ "${1-}" = formed ]; then formed; fi
 
 disk shop-etcd-1-data \

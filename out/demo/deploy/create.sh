@@ -44,15 +44,16 @@ has() { # has LIST NAME
 	esac
 }
 
-# founders TOKEN NODE...: the machines that found the cluster. They may do so
-# only if none of them is there yet: beside an existing one, the others join.
+# founders NODE...: the machines of a role that founds its part of the cluster.
+# They may do so only if none of them is there yet: beside an existing one, the
+# others join.
+FOUNDERS='' PERMITTED=''
 founders() {
-	TOKEN=$1 FOUNDING=yes
-	shift
-	FOUNDERS=$*
+	FOUNDERS="$FOUNDERS $*"
 	for node; do
-		if has "$INSTANCES" "$node"; then FOUNDING=no; fi
+		if has "$INSTANCES" "$node"; then return; fi
 	done
+	PERMITTED="$PERMITTED $*"
 }
 
 disk() { # disk NAME ARGUMENT...
@@ -73,8 +74,8 @@ machine() { # machine NAME ARGUMENT...
 		echo "machine $name: there already"
 		return
 	fi
-	case "$FOUNDING $FOUNDERS " in
-	"yes "*" $name "* | "yes $name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
+	case "$PERMITTED " in
+	*" $name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
 	esac
 	echo "machine $name: creating"
 	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null
@@ -93,8 +94,10 @@ formed() {
 }
 
 FOLDER=b1gexample
+TOKEN=demo-a6125ab9
 look
-founders demo-a6125ab9 demo-etcd-1 demo-etcd-2 demo-etcd-3
+founders demo-etcd-1 demo-etcd-2 demo-etcd-3
+founders demo-pg-1 demo-pg-2 demo-pg-3
 if [ "${1-}" = formed ]; then formed; fi
 
 disk demo-etcd-1-data \

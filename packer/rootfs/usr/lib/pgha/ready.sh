@@ -21,4 +21,5 @@ rm -f "$PGHA_RUN/ready"
 longest=1
 until_done ready check
 : >"$PGHA_RUN/ready"
+remember_service
 say ready ok "${reason:-$PGHA_SERVICE answers}"

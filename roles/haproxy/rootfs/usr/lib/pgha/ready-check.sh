@@ -2,8 +2,9 @@
 # Ready: HAProxy answers, and knows a node that leads. The last line says so, or
 # what is missing.
 set -eu
-# shellcheck source=/dev/null
-. "${PGHA_ETC:-/etc/pgha}/cluster.env"
+# shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+read_cluster ready
 
 code=$(curl -q -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' \
 	"http://127.0.0.1:$PGHA_STATS_PORT/health") || :

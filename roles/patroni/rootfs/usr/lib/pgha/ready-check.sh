@@ -2,13 +2,12 @@
 # Ready: PostgreSQL runs on this node, as leader or as replica. The last line
 # says what it is, or what is missing.
 set -eu
-run=${PGHA_RUN:-/run/pgha}
-# shellcheck source=/dev/null
-. "${PGHA_ETC:-/etc/pgha}/cluster.env"
-# shellcheck source=/dev/null
-. "$run/identity.env"
+# shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+read_cluster ready
+read_identity ready
 
-if ! answer=$(curl -q -s --noproxy '*' --max-time 5 --cacert "$run/secrets/ca.crt" \
+if ! answer=$(curl -q -s --noproxy '*' --max-time 5 --cacert "$PGHA_RUN/secrets/ca.crt" \
 	"https://$NODE_ADDRESS:$PGHA_REST_PORT/patroni"); then
 	echo "Patroni does not answer on $NODE_ADDRESS:$PGHA_REST_PORT"
 	exit 1

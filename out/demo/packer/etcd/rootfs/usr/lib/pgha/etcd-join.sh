@@ -6,16 +6,17 @@ set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
 PGHA_ETCD_ENV=${PGHA_ETCD_ENV:-/etc/etcd/etcd.env}
-PGHA_ETCD_RUN=${PGHA_ETCD_RUN:-/run/etcd}
 read_cluster etcd-join
 read_identity etcd-join
 # Read here and not inherited: systemd would mix in what an earlier start wrote.
-# shellcheck source=/dev/null
-. "$PGHA_ETCD_ENV"
+if ! read_values "$PGHA_ETCD_ENV" ETCD_INITIAL_CLUSTER ETCD_DATA_DIR; then
+	fail etcd-join "$PGHA_ETCD_ENV has the line \"$values_line\", which is no plain NAME=value: render user-data again"
+fi
 
 secrets=$PGHA_RUN/secrets
-answers=$PGHA_ETCD_RUN/answers
-wal=${ETCD_WAL_DIR:-$ETCD_DATA_DIR/member/wal}
+run=$PGHA_RUN/etcd
+answers=$run/answers
+wal=$ETCD_DATA_DIR/member/wal
 
 # members: NAME=URL, one a line.
 members() {
@@ -100,6 +101,14 @@ join() {
 		begin 'listed and never started'
 		;;
 	existing)
+		# It ends up in a file that systemd reads, and etcd compares it with the list.
+		strange=$(printf '%s\n' "$list" | awk -F ', ' '
+			$3 !~ /^[A-Za-z0-9.-]*$/ || $4 !~ /^https:\/\/[A-Za-z0-9.-]+:[0-9]+(,https:\/\/[A-Za-z0-9.-]+:[0-9]+)*$/ {
+				printf "%s (%s at %s)", $1, $3, $4; exit }')
+		if [ -n "$strange" ]; then
+			reason="the list of members has one that no machine of this cluster can be: $strange; remove it with etcdctl member remove"
+			return 1
+		fi
 		state=existing
 		cluster=$(printf '%s\n' "$list" | awk -F ', ' -v name="$NODE_NAME" -v url="$own_url" -v spec="$ETCD_INITIAL_CLUSTER" '
 			BEGIN {
@@ -147,21 +156,10 @@ begin() {
 	why=$1
 }
 
-# alone: nobody answers. Only the one who created the machine knows whether
-# there ever was a cluster.
+# alone: nobody answers.
 alone() {
-	status=0
-	permission=$(metadata instance/attributes/pgha-bootstrap) || status=$?
-	if [ "$status" != 0 ] && [ "$status" != 4 ]; then
-		reason="no other member answers, and neither does metadata at $PGHA_METADATA"
-		return 1
-	fi
-	if [ -z "$permission" ]; then
-		reason='no other member answers, and metadata has no pgha-bootstrap that would permit a new cluster: start the other members'
-		return 1
-	fi
-	if [ "$permission" != "$PGHA_TOKEN" ]; then
-		reason="no other member answers, and pgha-bootstrap permits cluster $permission, not $PGHA_TOKEN"
+	if ! may_found; then
+		reason="no other member answers, and $reason: start the other members"
 		return 1
 	fi
 	begin 'no other member answers, and pgha-bootstrap permits a new cluster'
@@ -202,15 +200,15 @@ decide() {
 
 # set_aside: etcd died before it had a log. Such a directory holds no vote, and
 # etcd would trip over it. Only the first is kept: the next are etcd's own tries.
+# As etcd's user: the folder is that user's, and may hold links to anywhere.
 set_aside() {
-	if ! [ -e "$ETCD_DATA_DIR/member" ]; then
+	if ! [ -e "$ETCD_DATA_DIR" ]; then
 		return
 	fi
-	if [ -e "$ETCD_DATA_DIR/member.aside" ]; then
-		rm -rf "$ETCD_DATA_DIR/member"
-	else
-		mv "$ETCD_DATA_DIR/member" "$ETCD_DATA_DIR/member.aside"
-	fi
+	# shellcheck disable=SC2016 # for the inner shell
+	as_service sh -c 'cd "$1" || exit 1
+		if ! [ -e member ] && ! [ -L member ]; then exit; fi
+		if [ -e member.aside ] || [ -L member.aside ]; then rm -rf member; else mv -T member member.aside; fi' sh "$ETCD_DATA_DIR"
 }
 
 # start: the machine's own settings, for systemd to read just before etcd.
@@ -219,17 +217,15 @@ start() {
 		printf 'ETCD_NAME=%s\n' "$NODE_NAME"
 		printf 'ETCD_LISTEN_PEER_URLS=https://%s:2380\n' "$NODE_ADDRESS"
 		printf 'ETCD_LISTEN_CLIENT_URLS=https://%s:2379,https://127.0.0.1:2379\n' "$NODE_ADDRESS"
-		if [ -z "${ETCD_LISTEN_METRICS_URLS:-}" ]; then
-			printf 'ETCD_LISTEN_METRICS_URLS=http://%s:2381\n' "$NODE_ADDRESS"
-		fi
+		printf 'ETCD_LISTEN_METRICS_URLS=http://%s:2381\n' "$NODE_ADDRESS"
 		printf 'ETCD_INITIAL_ADVERTISE_PEER_URLS=%s\n' "$own_url"
 		printf 'ETCD_ADVERTISE_CLIENT_URLS=%s\n' "$(client_url "$own_url")"
 		if [ -n "$state" ]; then
 			printf 'ETCD_INITIAL_CLUSTER_STATE=%s\n' "$state"
 			printf 'ETCD_INITIAL_CLUSTER=%s\n' "$cluster"
 		fi
-	} >"$PGHA_ETCD_RUN/node.env.new"
-	mv "$PGHA_ETCD_RUN/node.env.new" "$PGHA_ETCD_RUN/node.env"
+	} >"$run/node.env.new"
+	mv "$run/node.env.new" "$run/node.env"
 	say etcd-join ok "${state:-own log}: $why"
 }
 
@@ -241,11 +237,13 @@ if [ -n "${PGHA_DATA_DEVICE:-}" ] && ! mountpoint -q "$PGHA_DATA_MOUNT"; then
 	fail etcd-join "the data disk is not mounted on $PGHA_DATA_MOUNT: see what pgha-disk said"
 fi
 
-mkdir -p "$PGHA_ETCD_RUN"
+mkdir -p "$run"
 state=
 why='this member has started before'
 if [ -z "$(find "$wal" -maxdepth 1 -name '*.wal' 2>/dev/null)" ]; then
 	until_done etcd-join decide
 	set_aside
+else
+	remember_service
 fi
 start

@@ -46,10 +46,20 @@ demand address "$address" "$octet\\.$octet\\.$octet\\.$octet"
 demand zone "$zone" "$label"
 name=${fqdn%%.*}
 
-case " $PGHA_NODES " in
-*" $name "*) ;;
-*) fail identity "this machine is called $name, but the nodes of role $PGHA_ROLE are $PGHA_NODES: give the machine one of these host names, or add it to the spec" ;;
-esac
+expected=none
+for node in $PGHA_NODES; do
+	if [ "${node%%=*}" = "$name" ]; then
+		expected=${node#"$name"}
+		expected=${expected#=}
+	fi
+done
+if [ "$expected" = none ]; then
+	fail identity "this machine is called $name, but the nodes of role $PGHA_ROLE are $(printf '%s' "$PGHA_NODES" | sed 's/=[^ ]*//g'): give the machine one of these host names, or add it to the spec"
+fi
+# Certificates, firewalls and pg_hba.conf of the others are for that address.
+if [ -n "$expected" ] && [ "$expected" != "$address" ]; then
+	fail identity "this machine has the address $address, but the spec says $expected for $name: create it with that address, or change the spec"
+fi
 
 mkdir -p "$PGHA_RUN"
 cat >"$PGHA_RUN/identity.env.new" <<END

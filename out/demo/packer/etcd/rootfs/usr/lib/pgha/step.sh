@@ -4,6 +4,7 @@
 PGHA_ETC=${PGHA_ETC:-/etc/pgha}
 PGHA_RUN=${PGHA_RUN:-/run/pgha}
 PGHA_LIB=${PGHA_LIB:-/usr/lib/pgha}
+PGHA_STATE=${PGHA_STATE:-/var/lib/pgha}
 PGHA_CONSOLE=${PGHA_CONSOLE:-/dev/console}
 PGHA_METADATA=${PGHA_METADATA:-http://169.254.169.254}
 PGHA_LOCKBOX=${PGHA_LOCKBOX:-https://payload.lockbox.api.cloud.yandex.net}
@@ -16,13 +17,59 @@ said=
 said_at=0
 failed=
 
+# read_values FILE PATTERN...: sets the variables of FILE, lines NAME=value,
+# whose names match one of the patterns. Nothing in FILE is ever run: a value is
+# plain characters, in single quotes if there are blanks. Any other form, and
+# the variables that say where this program's own files are, end with status 1
+# and the line in $values_line.
+read_values() {
+	values_file=$1
+	shift
+	while IFS= read -r values_line || [ -n "$values_line" ]; do
+		values_name=${values_line%%=*}
+		values_wanted=
+		for values_pattern; do
+			# shellcheck disable=SC2254 # a pattern it shall be
+			case $values_name in
+			$values_pattern) values_wanted=yes ;;
+			esac
+		done
+		if [ -z "$values_wanted" ]; then
+			continue
+		fi
+		case $values_line in
+		*=*) ;;
+		*) return 1 ;;
+		esac
+		case $values_name in
+		'' | [0-9]* | *[!A-Z0-9_]* | PGHA_ETC | PGHA_RUN | PGHA_LIB | PGHA_STATE | PGHA_CONSOLE) return 1 ;;
+		esac
+		values_value=${values_line#*=}
+		case $values_value in
+		"'"*"'")
+			values_value=${values_value#"'"}
+			values_value=${values_value%"'"}
+			;;
+		*[[:space:]]*) return 1 ;;
+		esac
+		case $values_value in
+		*[!A-Za-z0-9_./:,@%+=\<\>~\ -]*) return 1 ;;
+		esac
+		# shellcheck disable=SC2229 # the variable whose name this is
+		IFS= read -r "$values_name" <<-END
+			$values_value
+		END
+	done <"$values_file"
+}
+
 # read_cluster: what user-data says about this cluster and this role.
 read_cluster() {
 	if ! [ -r "$PGHA_ETC/cluster.env" ]; then
 		fail "$1" "there is no $PGHA_ETC/cluster.env: user-data did not reach this machine"
 	fi
-	# shellcheck source=/dev/null
-	. "$PGHA_ETC/cluster.env"
+	if ! read_values "$PGHA_ETC/cluster.env" 'PGHA_*'; then
+		fail "$1" "$PGHA_ETC/cluster.env has the line \"$values_line\", which is no plain NAME=value: render user-data again"
+	fi
 }
 
 # read_identity: who this machine is, as pgha-identity found it.
@@ -30,8 +77,9 @@ read_identity() {
 	if ! [ -r "$PGHA_RUN/identity.env" ]; then
 		fail "$1" "there is no $PGHA_RUN/identity.env: pgha-identity has not run"
 	fi
-	# shellcheck source=/dev/null
-	. "$PGHA_RUN/identity.env"
+	if ! read_values "$PGHA_RUN/identity.env" 'NODE_*'; then
+		fail "$1" "$PGHA_RUN/identity.env has the line \"$values_line\", which pgha-identity did not write"
+	fi
 }
 
 # say STEP ok|wait|fail DETAIL: one line of the boot protocol. The same reason
@@ -102,4 +150,41 @@ metadata() {
 	404) return 4 ;;
 	*) return 5 ;;
 	esac
+}
+
+# may_found: may this machine found its cluster? Only who creates machines knows
+# whether there ever was a cluster, and says so by the attribute pgha-bootstrap.
+# A machine that has served in the cluster never may, whatever metadata still
+# says: with an empty disk it would be a member that has forgotten everything.
+# Status 1, with $reason.
+may_found() {
+	if [ -e "$PGHA_STATE/served" ]; then
+		reason='this machine has served in the cluster before, so it never founds one'
+		return 1
+	fi
+	found_status=0
+	permission=$(metadata instance/attributes/pgha-bootstrap) || found_status=$?
+	if [ "$found_status" != 0 ] && [ "$found_status" != 4 ]; then
+		reason="metadata at $PGHA_METADATA does not answer"
+		return 1
+	fi
+	if [ -z "$permission" ]; then
+		reason='metadata has no pgha-bootstrap that would permit a new cluster'
+		return 1
+	fi
+	if [ "$permission" != "$PGHA_TOKEN" ]; then
+		reason="pgha-bootstrap permits cluster $permission, not $PGHA_TOKEN"
+		return 1
+	fi
+}
+
+# remember_service: from now on this machine founds nothing.
+remember_service() {
+	mkdir -p "$PGHA_STATE"
+	: >"$PGHA_STATE/served"
+}
+
+# as_service COMMAND...: runs it as the user of this machine's service.
+as_service() {
+	setpriv --reuid="$PGHA_SERVICE_USER" --regid="$(id -g "$PGHA_SERVICE_USER")" --init-groups -- "$@"
 }

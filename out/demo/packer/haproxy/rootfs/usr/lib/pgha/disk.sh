@@ -15,16 +15,10 @@ device=$PGHA_DATA_DEVICE
 target=$PGHA_DATA_MOUNT
 marker=$target/.pgha
 
-wait_for_device() {
-	waited=0
-	until [ -e "$device" ]; do
-		if [ "$waited" -ge 60 ]; then
-			fail disk "there is no $device: attach the data disk to this machine under the device name ${device##*/virtio-} and start it again"
-		fi
-		say disk wait "there is no $device yet"
-		sleep 1
-		waited=$((waited + 1))
-	done
+# It may be attached later, at any time.
+device_is_there() {
+	reason="there is no $device: attach the data disk to this machine under the device name ${device##*/virtio-}"
+	[ -e "$device" ]
 }
 
 # blkid answers 2 both for an empty disk and for one that it cannot read.
@@ -73,6 +67,31 @@ refuse_foreign() {
 	fi
 }
 
+# grow: the file system takes all of a disk that has become larger. It does
+# nothing to one that has not, and a disk that cannot grow still works.
+grow() {
+	case $(findmnt -n -o FSTYPE --mountpoint "$target") in
+	ext4) grown=$(resize2fs "$device" 2>&1) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
+	xfs) grown=$(xfs_growfs "$target" 2>&1) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
+	esac
+}
+
+# take_over: a disk that another image wrote may have another number for the
+# service's user. What is below the mount point belongs to that user alone.
+take_over() {
+	wanted=$(id -u "$PGHA_SERVICE_USER"):$(id -g "$PGHA_SERVICE_USER")
+	for path in "$target"/*; do
+		case $path in
+		"$target/lost+found" | "$target/*") continue ;;
+		esac
+		owner=$(stat -c %u:%g "$path")
+		if [ "$owner" != "$wanted" ]; then
+			say disk wait "$path belongs to $owner: giving it to $PGHA_SERVICE_USER ($wanted)"
+			chown -hR "$wanted" "$path"
+		fi
+	done
+}
+
 # look: refuses a foreign disk before it is mounted to write, which alone would
 # change it. A journal that still has to be replayed may hold our mark: then
 # only the mount to write can tell.
@@ -86,7 +105,8 @@ look() {
 	fi
 }
 
-wait_for_device
+longest=2
+until_done disk device_is_there
 if mountpoint -q "$target"; then
 	source=$(findmnt -n -o SOURCE --mountpoint "$target")
 	if [ "$(readlink -f "$source")" != "$(readlink -f "$device")" ]; then
@@ -114,4 +134,6 @@ if ! [ -e "$marker" ]; then
 fi
 chown root:root "$target"
 chmod 0755 "$target"
+grow
+take_over
 say disk ok "$device on $target"

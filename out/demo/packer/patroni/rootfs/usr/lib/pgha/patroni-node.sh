@@ -1,29 +1,63 @@
 #!/bin/sh
 # Who this Patroni node is: its addresses as environment, its tags as a file
-# beside the cluster's. No YAML is made here; Patroni merges the files of a folder.
+# beside the cluster's. No YAML is made here; Patroni merges the files of a
+# folder. All of it is root's: Patroni runs as a user that must not write what
+# root reads at the next start.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
 PGHA_PATRONI_ETC=${PGHA_PATRONI_ETC:-/etc/patroni}
-PGHA_PATRONI_RUN=${PGHA_PATRONI_RUN:-/run/patroni}
+PGHA_WATCHDOG_DEVICE=${PGHA_WATCHDOG_DEVICE:-/dev/watchdog}
+PGHA_HUGE_PAGES_POOL=${PGHA_HUGE_PAGES_POOL:-/proc/sys/vm/nr_hugepages}
+run=$PGHA_RUN/patroni
 read_cluster patroni-node
 read_identity patroni-node
+
+# reserve_huge_pages: all that PostgreSQL needs, or none: it cannot use a part,
+# and nobody else could use them.
+reserve_huge_pages() {
+	if ! { printf '%s\n' "$PGHA_HUGE_PAGES" >"$PGHA_HUGE_PAGES_POOL"; } 2>/dev/null; then
+		notes="$notes, no huge pages on this machine"
+	elif [ "$(cat "$PGHA_HUGE_PAGES_POOL")" -lt "$PGHA_HUGE_PAGES" ]; then
+		printf '0\n' >"$PGHA_HUGE_PAGES_POOL"
+		notes="$notes, no huge pages: there are not $PGHA_HUGE_PAGES free ones"
+	fi
+}
 
 if [ -n "${PGHA_DATA_DEVICE:-}" ] && ! mountpoint -q "$PGHA_DATA_MOUNT"; then
 	fail patroni-node "the data disk is not mounted on $PGHA_DATA_MOUNT: see what pgha-disk said"
 fi
+notes=
+if [ "$PGHA_WATCHDOG" != off ] && ! [ -e "$PGHA_WATCHDOG_DEVICE" ]; then
+	if [ "$PGHA_WATCHDOG" = required ]; then
+		fail patroni-node "there is no $PGHA_WATCHDOG_DEVICE, and watchdog is required: bake an image whose kernel has softdog, or choose watchdog automatic"
+	fi
+	notes="$notes, no watchdog"
+fi
 # initdb wants to make its directory itself; the one above must be there.
 install -d -o "$PGHA_SERVICE_USER" -g "$PGHA_SERVICE_USER" -m 0700 "$(dirname "$PGHA_PGDATA")"
 
-config=$PGHA_PATRONI_RUN/config
+mkdir -p "$run"
+config=$run/config
 rm -rf "$config.new"
 mkdir "$config.new"
 ln -s "$PGHA_PATRONI_ETC/config.yml" "$config.new/10-cluster.yml"
 if [ -e "$PGHA_PATRONI_ETC/nodes/$NODE_NAME.yml" ]; then
 	ln -s "$PGHA_PATRONI_ETC/nodes/$NODE_NAME.yml" "$config.new/20-node.yml"
 fi
+# Without a bootstrap section Patroni never runs initdb: it waits for a leader.
+if [ -e "$PGHA_PGDATA/PG_VERSION" ]; then
+	remember_service
+elif may_found; then
+	ln -s "$PGHA_PATRONI_ETC/bootstrap.yml" "$config.new/30-bootstrap.yml"
+	notes="$notes, may found the cluster"
+else
+	notes="$notes, founds no cluster: $reason"
+fi
 rm -rf "$config"
 mv "$config.new" "$config"
+
+reserve_huge_pages
 
 host=$NODE_ADDRESS
 if [ "$PGHA_REACHED_BY" = name ]; then
@@ -35,6 +69,6 @@ fi
 	printf 'PATRONI_POSTGRESQL_CONNECT_ADDRESS=%s:%s\n' "$host" "$PGHA_POSTGRESQL_PORT"
 	printf 'PATRONI_RESTAPI_LISTEN=%s:%s\n' "$NODE_ADDRESS" "$PGHA_REST_PORT"
 	printf 'PATRONI_RESTAPI_CONNECT_ADDRESS=%s:%s\n' "$host" "$PGHA_REST_PORT"
-} >"$PGHA_PATRONI_RUN/node.env.new"
-mv "$PGHA_PATRONI_RUN/node.env.new" "$PGHA_PATRONI_RUN/node.env"
-say patroni-node ok "$NODE_NAME at $host:$PGHA_POSTGRESQL_PORT"
+} >"$run/node.env.new"
+mv "$run/node.env.new" "$run/node.env"
+say patroni-node ok "$NODE_NAME at $host:$PGHA_POSTGRESQL_PORT$notes"

@@ -1,6 +1,8 @@
 #!/bin/sh
-# The role's secrets: from Lockbox to a tmpfs, and proved to fit together.
-# A value is never printed and never an argument of a program.
+# The role's secrets: from Lockbox to a tmpfs, and proved to fit together. They
+# are root's, and the service's group may read them: nothing that root reads
+# later may be written by a service. What only systemd reads, *.env, is root's
+# alone. A value is never printed and never an argument of a program.
 set -eu
 umask 077
 # shellcheck source-path=SCRIPTDIR source=step.sh
@@ -81,13 +83,11 @@ get_payload() {
 
 # write FILE: from the node's own entry, or from the one for all nodes.
 write() {
-	case $1 in
-	*[!A-Za-z0-9._-]* | .*) fail secrets "user-data asks for a secret file \"$1\", which cannot be a file's name" ;;
-	esac
 	entry=$(jq -r --arg own "$NODE_NAME.$1" --arg all "$1" \
 		'[.entries[].key] | if index($own) then $own elif index($all) then $all else "" end' "$payload")
 	if [ -z "$entry" ]; then
-		fail secrets "secret $PGHA_SECRET_ID has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
+		reason="secret $PGHA_SECRET_ID has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
+		return 1
 	fi
 	if jq -e --arg key "$entry" 'any(.entries[]; .key == $key and has("binaryValue"))' "$payload" >/dev/null; then
 		jq -r --arg key "$entry" '.entries[] | select(.key == $key) | .binaryValue' "$payload" | base64 -d >"$fresh/$1"
@@ -95,28 +95,56 @@ write() {
 		jq -j --arg key "$entry" '.entries[] | select(.key == $key) | .textValue // empty' "$payload" >"$fresh/$1"
 	fi
 	if ! [ -s "$fresh/$1" ]; then
-		fail secrets "entry $entry of secret $PGHA_SECRET_ID is empty: run pgha-gen secrets generate, and what it says next"
+		reason="entry $entry of secret $PGHA_SECRET_ID is empty: run pgha-gen secrets generate, and what it says next"
+		return 1
 	fi
 }
 
 # check CERTIFICATE: by this cluster's CA alone, today, with its own key.
 check() {
 	if ! [ -e "$fresh/ca.crt" ]; then
-		fail secrets "$1 cannot be verified without ca.crt: render user-data again"
+		reason="$1 cannot be verified without ca.crt: render user-data again"
+		return 1
 	fi
 	if ! errors=$(openssl verify -no-CApath -no-CAstore -CAfile "$fresh/ca.crt" "$fresh/$1" 2>&1); then
-		fail secrets "$1 is not valid under ca.crt: $(printf '%s\n' "$errors" | sed -n 's/^error [0-9]* at [0-9]* depth lookup: *//p' | head -n 1); run pgha-gen secrets generate, and what it says next"
+		reason="$1 is not valid under ca.crt: $(printf '%s\n' "$errors" | sed -n 's/^error [0-9]* at [0-9]* depth lookup: *//p' | head -n 1); run pgha-gen secrets generate, and what it says next"
+		return 1
 	fi
 	key=${1%.crt}.key
 	if [ -e "$fresh/$key" ]; then
 		of_certificate=$(openssl x509 -noout -pubkey -in "$fresh/$1")
 		of_key=$(openssl pkey -pubout -in "$fresh/$key" 2>/dev/null) || of_key=
 		if [ "$of_certificate" != "$of_key" ]; then
-			fail secrets "$key is not the key of $1: run pgha-gen secrets generate, and what it says next"
+			reason="$key is not the key of $1: run pgha-gen secrets generate, and what it says next"
+			return 1
 		fi
 	fi
 }
 
+# take: all files, from one answer of Lockbox. Whatever is wrong with it may be
+# mended there, so it is asked again.
+take() {
+	get_payload || return 1
+	for file in $PGHA_SECRET_FILES; do
+		write "$file" || return 1
+	done
+	for file in $PGHA_SECRET_FILES; do
+		case $file in
+		ca.crt) ;;
+		*.crt) check "$file" || return 1 ;;
+		esac
+	done
+}
+
+if [ -z "${PGHA_SECRET_FILES:-}" ]; then
+	say secrets ok "role $PGHA_ROLE reads no secret"
+	exit 0
+fi
+for file in $PGHA_SECRET_FILES; do
+	case $file in
+	*[!A-Za-z0-9._-]* | .*) fail secrets "user-data asks for a secret file \"$file\", which cannot be a file's name" ;;
+	esac
+done
 mkdir -p "$PGHA_RUN"
 if [ "$(stat -f -c %T "$PGHA_RUN")" != tmpfs ]; then
 	fail secrets "$PGHA_RUN is not on a tmpfs: secrets would reach a disk"
@@ -132,19 +160,18 @@ trap 'leave $?' EXIT
 rm -rf "$fresh"
 mkdir "$fresh"
 
-until_done secrets get_payload
-for file in $PGHA_SECRET_FILES; do
-	write "$file"
-done
-rm "$payload" "$fresh/.error"
+until_done secrets take
+rm -f "$payload" "$fresh/.error"
+
+group=$(id -g "$PGHA_SERVICE_USER")
+chgrp -R "$group" "$fresh"
+chmod 0750 "$fresh"
 for file in $PGHA_SECRET_FILES; do
 	case $file in
-	ca.crt) ;;
-	*.crt) check "$file" ;;
+	*.env) chmod 0600 "$fresh/$file" ;;
+	*) chmod 0640 "$fresh/$file" ;;
 	esac
 done
-
-chown -R "$PGHA_SERVICE_USER:" "$fresh"
 rm -rf "$secrets.old"
 if [ -e "$secrets" ]; then
 	mv "$secrets" "$secrets.old"

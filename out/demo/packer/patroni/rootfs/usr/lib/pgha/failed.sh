@@ -1,0 +1,30 @@
+#!/bin/sh
+# failed.sh UNIT: the last lines that a failed unit wrote, on the console, since
+# nobody can log in to read its journal. A unit that fails again and again with
+# the same lines is told once in five minutes.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+unit=$1
+if [ -r "$PGHA_RUN/identity.env" ]; then
+	read_identity "$unit"
+fi
+
+# What a boot step says is on the console already.
+lines=$(journalctl --unit "$unit" --invocation=0 --output cat --no-pager 2>/dev/null ||
+	journalctl --unit "$unit" --boot --output cat --no-pager) || lines=
+lines=$(printf '%s\n' "$lines" | grep -vE '^pgha: |^(Started|Starting|Stopped|Stopping) |: (Scheduled restart job|Consumed |Deactivated )' | grep . | tail -n 4) || lines=
+if [ -z "$lines" ]; then
+	exit 0
+fi
+
+# Numbers differ at every try: times, processes.
+told=$PGHA_RUN/failed.$unit
+sum=$(printf '%s' "$lines" | tr -d '0-9' | cksum)
+if [ "$(cat "$told" 2>/dev/null)" = "$sum" ] && [ -n "$(find "$told" -mmin -5)" ]; then
+	exit 0
+fi
+printf '%s\n' "$sum" >"$told"
+printf '%s\n' "$lines" | while IFS= read -r line; do
+	say "$unit" fail "$line"
+done

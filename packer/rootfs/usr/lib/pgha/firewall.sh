@@ -1,0 +1,125 @@
+#!/bin/sh
+# firewall.sh close|open|follow: who may reach this machine.
+#   close    before the network comes up: whom user-data named at an earlier
+#            boot, by address; at the first boot, nobody
+#   open     those whom user-data names; names are looked up
+#   follow   looks the names up again and again: a machine that is replaced may
+#            have another address
+# user-data brings data only, lines "admit PORT SOURCE" and "limit PORT NUMBER";
+# the rules are firewall.nft's.
+set -eu
+# shellcheck source-path=SCRIPTDIR source=step.sh
+. "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+access=$PGHA_ETC/access
+octet='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
+address="$octet\\.$octet\\.$octet\\.$octet(/(3[0-2]|[12]?[0-9]))?"
+label='[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?'
+number='[1-9][0-9]{0,4}'
+
+# is WORD PATTERN
+is() {
+	printf '%s\n' "$1" | grep -qxE "$2"
+}
+
+# wanted: the access file as lines "admit PORT ADDRESS" and "limit PORT NUMBER",
+# every name replaced by its addresses. Names that are not known yet are left
+# out. Status 1: $line is not what it should be.
+wanted() {
+	while IFS= read -r line || [ -n "$line" ]; do
+		# shellcheck disable=SC2086 # its words
+		set -f && set -- $line && set +f
+		if [ $# != 3 ] || ! is "$2" "$number"; then
+			return 1
+		fi
+		case $1 in
+		admit)
+			if is "$3" "$address"; then
+				printf 'admit %s %s\n' "$2" "$3"
+			elif is "$3" "$label(\\.$label)*"; then
+				names=yes
+				for found in $(look_up "$3"); do
+					printf 'admit %s %s\n' "$2" "$found"
+				done
+			else
+				return 1
+			fi
+			;;
+		limit)
+			is "$3" "$number" || return 1
+			printf 'limit %s %s\n' "$2" "$3"
+			;;
+		*) return 1 ;;
+		esac
+	done <"$access"
+}
+
+# look_up NAME: its addresses, or those that it had when a resolver last
+# answered. Before the network is there, nobody could.
+look_up() {
+	if [ "$mode" = close ]; then
+		return
+	fi
+	mkdir -p "$PGHA_RUN/names"
+	if now=$(timeout 5 getent ahostsv4 "$1"); then
+		printf '%s\n' "$now" | awk '{ print $1 }' | sort -u | grep -xE "$address" >"$PGHA_RUN/names/$1" || :
+	fi
+	cat "$PGHA_RUN/names/$1" 2>/dev/null || :
+}
+
+# rules: firewall.nft, and what is wanted, for nft.
+rules() {
+	printf 'include "%s"\n' "$PGHA_LIB/firewall.nft"
+	awk '
+		$1 == "admit" && !seen[$2, $3]++ { printf "add element inet pgha admitted { %s . %s }\n", $2, $3 }
+		$1 == "limit" { printf "add rule inet pgha limits tcp dport %s add @held { ip saddr . tcp dport ct count over %s } counter drop\n", $2, $3 }' "$1"
+}
+
+load() {
+	if ! errors=$(rules "$1" | nft -f - 2>&1); then
+		fail firewall "nft does not take the rules: $(printf '%s' "$errors" | head -n 1)"
+	fi
+}
+
+names=
+mode=${1-}
+case $mode in
+close | open | follow) ;;
+*) fail firewall "firewall.sh $mode: want close, open or follow" ;;
+esac
+mkdir -p "$PGHA_RUN"
+new=$PGHA_RUN/access.$mode
+loaded=$PGHA_RUN/access
+if ! [ -r "$access" ]; then
+	if [ "$mode" != close ]; then
+		fail firewall "there is no $access: user-data did not reach this machine"
+	fi
+	: >"$new"
+elif ! wanted >"$new"; then
+	if [ "$mode" != close ]; then
+		fail firewall "$access has the line \"$line\", which is neither admit PORT SOURCE nor limit PORT NUMBER: render user-data again"
+	fi
+	: >"$new"
+fi
+case $mode in
+close)
+	load "$new"
+	;;
+open)
+	read_cluster firewall
+	read_identity firewall
+	load "$new"
+	mv "$new" "$loaded"
+	if [ -n "$names" ]; then
+		: >"$PGHA_RUN/access.names"
+	fi
+	say firewall ok "$(grep -c '^admit' "$loaded") admitted, all others refused"
+	;;
+follow)
+	while sleep 3; do
+		if wanted >"$new" && ! cmp -s "$new" "$loaded"; then
+			load "$new"
+			mv "$new" "$loaded"
+		fi
+	done
+	;;
+esac
