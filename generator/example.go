@@ -24,10 +24,14 @@ var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
 // Example is the reference of the spec, for a cluster of the given name. Refused
-// is a name that no cluster can have.
-func Example(name string) ([]byte, error) {
-	if !role.IsClusterName(name) {
-		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", name)
+// is a name that no cluster with these roles can have.
+func Example(name string, roles []*role.Role) ([]byte, error) {
+	var names []string
+	for _, r := range roles {
+		names = append(names, r.Name)
+	}
+	if longest := role.LongestClusterName(names...); !role.IsClusterName(name, longest) {
+		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", name, longest)
 	}
 	mine := exampleCA.ReplaceAllString(example, `  ca: ""`+"\n")
 	return []byte(exampleWord.ReplaceAllString(mine, name)), nil

@@ -197,7 +197,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 }
 
 func TestExampleOfAnotherName(t *testing.T) {
-	text, err := generator.Example("other")
+	text, err := generator.Example("other", roles.All())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestExampleOfAnotherName(t *testing.T) {
 		t.Errorf("got a cluster with the name %q, want other", c.Name)
 	}
 	const want = `"Other!" cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)`
-	if _, err := generator.Example("Other!"); err == nil || err.Error() != want {
+	if _, err := generator.Example("Other!", roles.All()); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
 	}
 }

@@ -22,7 +22,7 @@ func TestImages(t *testing.T) {
 		{"Yandex Cloud", "Packer makes a machine for each role", role.Yandex, true,
 			[]string{"\n   sh packer/images.sh\n"}, []string{"seed_directory", "ADDRESS"}},
 		{"QEMU", "the machines let in whom the seed says", role.QEMU, true,
-			[]string{"sh packer/images.sh -var seed_directory=", "packer/<role>/image"}, []string{"packer init", "ADDRESS"}},
+			[]string{"sh packer/images.sh -var seed_directory=", "`../demo-etcd.image/demo-etcd.qcow2`"}, []string{"packer init", "ADDRESS"}},
 		{"SSH", "there is one machine, and it takes one role", role.SSH, false,
 			[]string{"(cd packer/etcd && packer build -var host=ADDRESS .)", "`192.0.2.7`"}, []string{"images.sh", "packer init"}},
 	}

@@ -91,7 +91,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	}
 	say("   ```\n")
 	if c.Images.Builder == role.QEMU {
-		say("   Each image is then in `packer/<role>/image`, which has to be moved away before the next `pgha-gen render`: it refuses a folder with files that are not its own.\n")
+		say("   Each image is then beside this folder: `../%s.image/%[1]s.qcow2`, and so on. A second bake wants it moved away.\n", c.ImageFamily(c.Parts[0].Name))
 	}
 	say("3. Create the machines; once the cluster answers, take back the permission to found it:\n")
 	say("   ```")

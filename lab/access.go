@@ -19,6 +19,7 @@ type Access struct {
 	Primary, Replicas client.Target
 	REST              []client.Host // Patroni's REST API on each node
 	RESTPort          int
+	RESTFrom          string // the machine as which it is asked: nodes answer those that balance, and no client
 }
 
 // NewAccess refuses a cluster that nobody could write to from inside the lab's
@@ -54,7 +55,7 @@ func NewAccess(c *role.Cluster) (Access, error) {
 	}
 	a.Primary, a.Replicas = target, target
 	a.Primary.Port, a.Replicas.Port = balancer.Ports.Primary, balancer.Ports.Replicas
-	a.REST, a.RESTPort = hosts(c, database.Nodes()), database.RESTPort
+	a.REST, a.RESTPort, a.RESTFrom = hosts(c, database.Nodes()), database.RESTPort, balancer.Nodes()[0].Name
 	return a, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ type cluster struct {
 }
 
 const (
+	balancer = "demo-haproxy-1"
 	proxy    = "10.128.0.40"
 	writers  = proxy + ":5431"
 	readers  = proxy + ":5433"
@@ -133,11 +135,11 @@ type member struct {
 	Timeline                int
 }
 
-// members asks Patroni on any node, over verified TLS, without a client
-// certificate: reading is open.
+// members asks Patroni on any node as HAProxy's machine does, over verified
+// TLS, without a client certificate: reading is open.
 func (c *cluster) members(ctx context.Context) ([]member, error) {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: c.Network.Dial, TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
+		DialContext: c.DialAs(balancer), TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
 	defer client.CloseIdleConnections()
 	var failure error
 	for _, address := range []string{"10.128.0.21", "10.128.0.22", "10.128.0.23"} {
@@ -428,22 +430,32 @@ func refusals(t *testing.T, ctx context.Context, c *cluster, leader string) {
 		wantState(t, err, "28000")
 	})
 	t.Run("etcd without TLS, and without a certificate", func(t *testing.T) {
-		for _, url := range []string{"http://10.128.0.26:2379/version", "https://10.128.0.26:2379/version", "https://10.128.0.26:2380/members"} {
-			if status, err := c.get(ctx, "GET", url); err == nil && status == http.StatusOK {
+		// As those whom a member's firewall lets through.
+		for _, from := range [][2]string{
+			{"demo-pg-1", "http://10.128.0.26:2379/version"}, {"demo-pg-1", "https://10.128.0.26:2379/version"},
+			{"demo-etcd-2", "https://10.128.0.26:2380/members"},
+		} {
+			name, url := from[0], from[1]
+			if status, err := c.get(ctx, name, "GET", url); err == nil && status == http.StatusOK {
 				t.Errorf("%s answers %d", url, status)
 			}
 		}
 	})
 	t.Run("Patroni's unsafe verbs", func(t *testing.T) {
 		for _, request := range [][2]string{{"POST", "/restart"}, {"PATCH", "/config"}, {"POST", "/switchover"}, {"DELETE", "/restart"}} {
-			status, err := c.get(ctx, request[0], "https://10.128.0.21:8008"+request[1])
+			status, err := c.get(ctx, balancer, request[0], "https://10.128.0.21:8008"+request[1])
 			if err != nil || status != http.StatusForbidden && status != http.StatusUnauthorized {
 				t.Errorf("%s %s: %d, %v; want 401 or 403", request[0], request[1], status, err)
 			}
 		}
 	})
 	t.Run("client outside access.clients", func(t *testing.T) {
-		conn, err := c.Network.DialFrom(ctx, "198.51.100.1", writers)
+		if err := c.AddStranger(ctx, "stranger", netip.MustParseAddr("10.99.0.9")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		conn, err := c.DialAs("stranger")(ctx, "tcp", writers)
 		if err == nil {
 			conn.SetDeadline(time.Now().Add(5 * time.Second))
 			// An SSLRequest; who is let in gets one byte in answer.
@@ -494,10 +506,10 @@ func needles(value string) []string {
 	return lines
 }
 
-// get asks as somebody without a certificate, and gives the status.
-func (c *cluster) get(ctx context.Context, method, url string) (int, error) {
+// get asks as a machine, without a certificate, and gives the status.
+func (c *cluster) get(ctx context.Context, from, method, url string) (int, error) {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: c.Network.Dial, TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
+		DialContext: c.DialAs(from), TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
 	defer client.CloseIdleConnections()
 	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader("{}"))
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 	"pgha-gen/generator/yc"
+	"pgha-gen/lab/client"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
@@ -52,10 +54,12 @@ type Lab struct {
 	Network   *netns.Network
 	Authority *secrets.Authority // the cluster's own
 
-	config   Config
-	payloads map[string]secrets.Payload
-	nodes    map[string]*node
-	closers  []func() error
+	config    Config
+	payloads  map[string]secrets.Payload
+	nodes     map[string]*node
+	subnets   []netip.Prefix // those with a gateway
+	strangers map[string]*netns.Port
+	closers   []func() error
 }
 
 // node is a machine as the lab knows it, on or off.
@@ -83,7 +87,7 @@ const lockboxName = "payload.lockbox.api.cloud.yandex.net"
 func New(ctx context.Context, config Config) (*Lab, error) {
 	cluster := *config.Cluster // gets the lab's own authority
 	config.Cluster = &cluster
-	l := &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader)}
+	l := &Lab{config: config, nodes: map[string]*node{}, strangers: map[string]*netns.Port{}, Cloud: cloud.New(config.Now, rand.Reader)}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -94,9 +98,9 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err := os.MkdirAll(filepath.Join(l.config.State, "disks"), 0o755); err != nil {
 		return err
 	}
-	subnets := subnetsOf(l.config.Cluster)
+	l.subnets = subnetsOf(l.config.Cluster)
 	addresses := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32), netip.PrefixFrom(lockboxAddress, 32)}
-	for _, s := range subnets {
+	for _, s := range l.subnets {
 		addresses = append(addresses, netip.PrefixFrom(gateway(s), 24), netip.PrefixFrom(resolver(s), 24))
 	}
 	if l.Network, err = netns.New(ctx, l.config.Name, addresses); err != nil {
@@ -106,7 +110,7 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err := l.fillLockbox(); err != nil {
 		return err
 	}
-	if err := l.serve(subnets); err != nil {
+	if err := l.serve(l.subnets); err != nil {
 		return err
 	}
 	return l.createNodes(ctx)
@@ -364,6 +368,43 @@ func (l *Lab) Replace(name string, keepDisk bool) error {
 		return nil
 	}
 	return os.Remove(l.disk(n.Node))
+}
+
+// DialAs gives what connects as a machine, on or off, or as a stranger: the
+// others see its address, and their firewalls let it go where that may go.
+func (l *Lab) DialAs(name string) client.Dial {
+	if port := l.strangers[name]; port != nil {
+		return port.Dial
+	}
+	n, err := l.node(name)
+	if err != nil {
+		return func(context.Context, string, string) (net.Conn, error) { return nil, err }
+	}
+	return n.port.Dial
+}
+
+// AddStranger gives somebody who is no machine of the cluster a place in the
+// network, to connect from (DialAs): at any address, whose subnet of 256 is
+// routed. Refused: an address and a name that are taken.
+func (l *Lab) AddStranger(ctx context.Context, name string, address netip.Addr) error {
+	for _, n := range l.nodes {
+		if n.Address == address {
+			return fmt.Errorf("stranger %q: %s has the address %s", name, n.Name, address)
+		}
+	}
+	s := netip.PrefixFrom(address, 24).Masked()
+	if !slices.Contains(l.subnets, s) {
+		if err := l.Network.AddAddress(ctx, netip.PrefixFrom(gateway(s), 24)); err != nil {
+			return err
+		}
+		l.subnets = append(l.subnets, s)
+	}
+	port, err := l.Network.Attach(ctx, name, netip.PrefixFrom(address, 24), gateway(s))
+	if err != nil {
+		return err
+	}
+	l.strangers[name] = port
+	return nil
 }
 
 // Secret is an entry of a role's payload in Lockbox: what a person would have

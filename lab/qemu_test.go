@@ -92,6 +92,10 @@ func TestQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	image := packByQEMU(t, ctx, dir, filepath.Join(out, "packer", "etcd"), c.ImageFamily("etcd"))
+	write(t, filepath.Join(out, "packer", "etcd", "plugins.pkr.hcl"), files["packer/etcd/plugins.pkr.hcl"].Data)
+	if err := files.Write(out); err != nil {
+		t.Errorf("the bake is in the way of the next render: %v", err)
+	}
 	clock.lap("packer build")
 
 	tool(t, ctx, dir, "qemu-img", "convert", "-O", "raw", image, "image.raw")
@@ -162,7 +166,7 @@ func packByQEMU(t *testing.T, ctx context.Context, dir, recipe, name string) str
 			"PACKER_CONFIG_DIR=" + scratch, "PACKER_CACHE_DIR=" + scratch},
 		Output: io.MultiWriter(&said, bakeLog(t)),
 	}, &said)
-	return filepath.Join(recipe, "image", name+".qcow2")
+	return filepath.Join(recipe, "../../..", name+".image", name+".qcow2")
 }
 
 // boot starts a virtual machine with a copy-on-write copy of the image in the

@@ -196,6 +196,9 @@ func provisionerKeys(kind string) keys {
 	return nil
 }
 
+// exactly is a version constraint that one version meets.
+var exactly = regexp.MustCompile(`^= \d+\.\d+\.\d+$`)
+
 // judge is everything that is wrong with the templates of a recipe.
 func judge(b role.Builder, files map[string]string) (troubles []string) {
 	trouble := func(format string, args ...any) { troubles = append(troubles, fmt.Sprintf(format, args...)) }
@@ -225,6 +228,17 @@ func judge(b role.Builder, files map[string]string) (troubles []string) {
 	for _, block := range plugins.Body.(*hclsyntax.Body).Blocks {
 		if block.Type != "packer" {
 			trouble("plugins.pkr.hcl: has a block %s", block.Type)
+		}
+		for _, required := range block.Body.Blocks {
+			for name, plugin := range required.Body.Attributes {
+				value, errs := plugin.Expr.Value(nil)
+				if errs.HasErrors() {
+					trouble("plugins.pkr.hcl: %s", all(errs))
+				} else if version := value.GetAttr("version").AsString(); !exactly.MatchString(version) {
+					// It gets the cloud's token: a later one is somebody's choice, not the registry's.
+					trouble("plugins.pkr.hcl: plugin %s is not pinned: version %q", name, version)
+				}
+			}
 		}
 	}
 	content, errs := image.Body.Content(&hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
@@ -257,7 +271,7 @@ func judge(b role.Builder, files map[string]string) (troubles []string) {
 	context := &hcl.EvalContext{
 		Variables: map[string]cty.Value{
 			"var":  cty.ObjectVal(vars),
-			"path": cty.ObjectVal(map[string]cty.Value{"root": cty.StringVal("/root")}),
+			"path": cty.ObjectVal(map[string]cty.Value{"root": cty.StringVal("/out/demo/packer/role")}),
 		},
 		Functions: map[string]function.Function{
 			"formatdate": stdlib.FormatDateFunc,
@@ -281,6 +295,12 @@ func judge(b role.Builder, files map[string]string) (troubles []string) {
 	get := func(name string) cty.Value { return source.GetAttr(name) }
 	if kind != "null" && !get("ssh_clear_authorized_keys").RawEquals(cty.True) {
 		trouble("the build's key stays in the image: ssh_clear_authorized_keys is not true")
+	}
+	if kind == "qemu" {
+		// The recipe's folder is packer/<role> in the rendered one.
+		if out := path.Clean(get("output_directory").AsString()); strings.HasPrefix(out, "/out/demo/") || !strings.HasPrefix(out, "/out/") {
+			trouble("the image goes to %s, and render would refuse to replace that folder", out)
+		}
 	}
 	if kind == "yandex" {
 		if !get("metadata").IsNull() || !get("metadata_from_file").IsNull() {
@@ -329,7 +349,7 @@ func judge(b role.Builder, files map[string]string) (troubles []string) {
 			trouble("execute_command goes past the shebang, which has -e: of several commands only the last one's status counts")
 		}
 		if p.Labels[0] == "file" {
-			local := strings.TrimPrefix(got.GetAttr("source").AsString(), "/root/")
+			local := strings.TrimPrefix(got.GetAttr("source").AsString(), "/out/demo/packer/role/")
 			if !slices.ContainsFunc(slices.Collect(maps.Keys(files)), func(f string) bool {
 				return f == local || strings.HasPrefix(f, local+"/")
 			}) {
@@ -433,6 +453,9 @@ func TestJudge(t *testing.T) {
 		{"another source", role.SSH, "image.pkr.hcl", `"source.null.image"`, `"source.null.other"`, "sources are not the one"},
 		{"unknown provisioner", role.SSH, "image.pkr.hcl", `provisioner "file"`, `provisioner "flie"`, "unknown provisioner flie"},
 		{"misspelt key of a provisioner", role.SSH, "image.pkr.hcl", "destination =", "destinaton =", `"destinaton" is not expected here`},
+		{"any later plugin", role.Yandex, "plugins.pkr.hcl", `"= 1.1.3"`, `">= 1.1.3"`, `plugin yandex is not pinned: version ">= 1.1.3"`},
+		{"any later plugin of QEMU", role.QEMU, "plugins.pkr.hcl", `"= 1.1.4"`, `"~> 1.1.4"`, `plugin qemu is not pinned: version "~> 1.1.4"`},
+		{"image in the rendered folder", role.QEMU, "image.pkr.hcl", "/../../../", "/", "and render would refuse to replace that folder"},
 		{"not HCL", role.SSH, "plugins.pkr.hcl", "packer {", "packer", "Argument or block definition required"},
 	}
 	for _, test := range tests {
@@ -466,13 +489,16 @@ func TestImageIDWins(t *testing.T) {
 
 func TestLongestName(t *testing.T) {
 	c := cluster(t, role.Yandex)
-	c.Name = strings.Repeat("n", 40)
-	if !role.IsClusterName(c.Name) || role.IsClusterName(c.Name+"n") {
-		t.Fatal("the longest name has another length")
-	}
-	for _, part := range c.Parts {
+	all := c.Parts
+	for _, part := range all {
+		c.Parts = []role.Part{part}
+		c.Name = strings.Repeat("n", role.LongestClusterName(part.Name))
 		for _, trouble := range judge(role.Yandex, recipe(t, c, part)) {
 			t.Errorf("%s: %s", part.Name, trouble)
+		}
+		c.Name += "n"
+		if troubles := judge(role.Yandex, recipe(t, c, part)); len(troubles) != 1 || !strings.Contains(troubles[0], "is refused by the cloud") {
+			t.Errorf("%s: a name of %d characters is as good: %q", part.Name, len(c.Name), troubles)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/generator"
+	"pgha-gen/roles"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -25,7 +26,7 @@ there already is left alone.`,
 			if len(args) == 1 {
 				name = args[0]
 			}
-			text, err := generator.Example(name)
+			text, err := generator.Example(name, roles.All())
 			if err != nil {
 				return usageError{err}
 			}

@@ -80,7 +80,7 @@ func (a *app) members(ctx context.Context, f session.Folder, r session.Record) (
 		return nil, err
 	}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		return netns.Dial(ctx, r.Network, network, address)
+		return netns.Dial(ctx, netns.Space(r.Network, r.Access.RESTFrom), network, address)
 	}
 	return client.Members(ctx, dial, ca, r.Access.REST, r.Access.RESTPort)
 }

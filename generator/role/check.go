@@ -17,13 +17,14 @@ const (
 	unitReplicated = 93 * spec.GiB // allocation unit of the two fast disk types
 	quotaMachines  = 12            // default; support raises it
 	longestName    = 58            // a disk's 63, less what the data disk's name adds to the node's
+	longestFamily  = 48            // an image's 63, less the time that the bake adds to its family
 )
 
 var (
 	// A host name, narrower than the cloud's own pattern: no underscore, which
 	// neither DNS names nor certificates can hold.
 	hostName    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,56}[a-z0-9])?$`)
-	clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$`)
+	clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 	zoneName    = regexp.MustCompile(`^[a-z]{2}[-a-z0-9]*-[a-z]$`)
 	regionName  = regexp.MustCompile(`^[a-z][-a-z0-9]{0,38}[a-z0-9]$`)
 	domainName  = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
@@ -39,8 +40,8 @@ func (c *Cluster) Check(at spec.Place) {
 	if c.Format != Format {
 		at.Key("format").Problem("unknown format %q (this program reads %s)", c.Format, Format)
 	}
-	if !IsClusterName(c.Name) {
-		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most 40 characters)", c.Name)
+	if longest := c.longestClusterName(); !IsClusterName(c.Name, longest) {
+		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most %d characters)", c.Name, longest)
 	}
 	c.checkCloud(at.Key("cloud"))
 	c.checkAccess(at.Key("access"))
@@ -189,7 +190,7 @@ func (c *Cluster) checkImages(at spec.Place) {
 			base.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", i.Base.Family)
 		}
 		if i.Architecture != AMD64 {
-			at.Key("architecture").Problem("the cloud's machines are amd64 (choose another builder for %q)", i.Architecture)
+			at.Key("architecture").Problem("the cloud's machines are amd64 (bake %s over SSH, on such a machine: builder ssh)", i.Architecture)
 		}
 	case QEMU:
 		if i.Base.URL == "" {
@@ -197,6 +198,9 @@ func (c *Cluster) checkImages(at spec.Place) {
 		}
 		if !sha256Form.MatchString(i.Base.Checksum) {
 			base.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", i.Base.Checksum)
+		}
+		if i.Architecture != AMD64 {
+			at.Key("architecture").Problem("the qemu builder's machine is amd64 (bake %s over SSH, on such a machine: builder ssh)", i.Architecture)
 		}
 	case SSH:
 		if i.Base.Host == "" {
@@ -332,5 +336,27 @@ func sortedKeys(m map[string]string) []string {
 	return keys
 }
 
-// IsClusterName says whether a cluster can have the name.
-func IsClusterName(name string) bool { return clusterName.MatchString(name) }
+// IsClusterName says whether a cluster can have the name, if it can have names
+// of at most this length.
+func IsClusterName(name string, longest int) bool {
+	return len(name) <= longest && clusterName.MatchString(name)
+}
+
+// longestClusterName follows from the roles that the cluster has: their names
+// end those of image families.
+func (c *Cluster) longestClusterName() int {
+	var names []string
+	for _, p := range c.Parts {
+		names = append(names, p.Name)
+	}
+	return LongestClusterName(names...)
+}
+
+// LongestClusterName is how long the name of a cluster with these roles can be.
+func LongestClusterName(roles ...string) int {
+	longest := longestFamily
+	for _, role := range roles {
+		longest = min(longest, longestFamily-len((&Cluster{}).ImageFamily(role)))
+	}
+	return longest
+}

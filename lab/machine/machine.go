@@ -164,6 +164,9 @@ func (m *Machine) start(cfg Config) error {
 			if err := enter(cfg.Namespace); err != nil {
 				return err
 			}
+			if err := forgetRules(); err != nil {
+				return err
+			}
 			if err := mountOverlay(cfg, root); err != nil {
 				return err
 			}

@@ -124,7 +124,7 @@ func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix,
 		return nil, fmt.Errorf("machine %q is attached already", machine)
 	}
 	n.made++
-	space := n.name + "-" + machine
+	space := Space(n.name, machine)
 	four := addr.Addr().As4()
 	p := &Port{
 		Machine:   machine,
@@ -210,20 +210,24 @@ func Dial(ctx context.Context, namespace, network, address string) (c net.Conn, 
 	return c, err
 }
 
-// reach refuses names: the net package may look them up, and dial what it found, on other threads, which are in the
-// host's namespace.
-// DialFrom is Dial over TCP with a source address of its own, which must be one
-// of the bridge's.
-func (n *Network) DialFrom(ctx context.Context, source, address string) (c net.Conn, err error) {
-	ip := net.ParseIP(source)
-	if ip == nil {
-		return nil, fmt.Errorf("source %q: want a literal IP address", source)
-	}
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
-	err = reach(n.name, address, func() (err error) { c, err = d.DialContext(ctx, "tcp", address); return err })
-	return c, err
+// Space is the name of a machine's namespace in a network of this name.
+func Space(network, machine string) string { return network + "-" + machine }
+
+// Dial connects as the machine, whose address is the source; it need not be on. The address must be literal.
+func (p *Port) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return Dial(ctx, p.Namespace, network, address)
 }
 
+// AddAddress gives the bridge one more address, such as the gateway of a subnet in which there is nobody yet.
+func (n *Network) AddAddress(ctx context.Context, a netip.Prefix) error {
+	if err := ip(ctx, "-n", n.name, "address", "add", a.String(), "dev", bridge); err != nil {
+		return fmt.Errorf("cannot add an address to network %q: %w", n.name, err)
+	}
+	return nil
+}
+
+// reach refuses names: the net package may look them up, and dial what it found, on other threads, which are in the
+// host's namespace.
 func reach(namespace, address string, f func() error) error {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return fmt.Errorf("address %q: want a literal IP address and a port", address)

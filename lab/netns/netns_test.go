@@ -120,6 +120,10 @@ func TestReach(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := n.AddAddress(t.Context(), prefix("10.99.0.1/24")); err != nil {
+		t.Fatal(err)
+	}
+	stranger := attach(t, n, "stranger", "10.99.0.9/24", "10.99.0.1")
 	bridge := func(f func() error) error { return n.inside(f) }
 	from := func(p *Port) func(func() error) error { return func(f func() error) error { return in(p.Path, f) } }
 
@@ -133,6 +137,7 @@ func TestReach(t *testing.T) {
 		{"resolver of another zone", "its address is in another subnet", from(b), "10.1.0.2:53", "10.2.0.6"},
 		{"another zone", "zones are routed, and not translated", from(a), "10.2.0.6:5432", "10.1.0.5"},
 		{"itself", "services talk to their own address", from(b), "10.2.0.6:5432", "10.2.0.6"},
+		{"stranger", "tests look what answers somebody of no known subnet", from(stranger), "10.2.0.6:5432", "10.99.0.9"},
 		{"from the cloud", "drills connect from there", bridge, "10.2.0.6:5432", "10.2.0.1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,11 +160,21 @@ func TestReach(t *testing.T) {
 		})
 	}
 
-	c, err := n.Dial(t.Context(), "tcp", "10.2.0.6:5432")
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct {
+		name string
+		dial func(context.Context, string, string) (net.Conn, error)
+		want string
+	}{{"as the network", n.Dial, "10.2.0.1"}, {"as a machine", a.Dial, "10.1.0.5"}} {
+		c, err := tt.dial(t.Context(), "tcp", "10.2.0.6:5432")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(c)
+		if string(got) != tt.want || err != nil {
+			t.Errorf("%s: the caller is %q, %v, want %q", tt.name, got, err, tt.want)
+		}
+		c.Close()
 	}
-	c.Close()
 	p, err := n.ListenPacket("udp", "10.1.0.2:53")
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +185,7 @@ func TestReach(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err := Leftovers(name())
-	if diff := cmp.Diff([]string{name(), name() + "-a"}, left); diff != "" || err != nil {
+	if diff := cmp.Diff([]string{name(), name() + "-a", name() + "-stranger"}, left); diff != "" || err != nil {
 		t.Errorf("namespaces after Detach: %v (-want +got):\n%s", err, diff)
 	}
 	attach(t, n, "b", "10.2.0.6/24", "10.2.0.1") // a machine made again
@@ -179,7 +194,7 @@ func TestReach(t *testing.T) {
 func TestRefused(t *testing.T) {
 	labtest.Need(t, "ip")
 	n := newNetwork(t)
-	attach(t, n, "a", "10.1.0.5/24", "10.1.0.1")
+	a := attach(t, n, "a", "10.1.0.5/24", "10.1.0.1")
 	gateway := netip.MustParseAddr("10.1.0.1")
 	for _, tt := range []struct {
 		name, reason string
@@ -212,6 +227,8 @@ func TestRefused(t *testing.T) {
 		}, "canceled"},
 		{"name to listen on", "looked up in the host's network", func() error { _, err := n.Listen("tcp", "localhost:80"); return err }, "literal"},
 		{"name to dial", "looked up in the host's network", func() error { _, err := n.Dial(t.Context(), "tcp", "localhost:80"); return err }, "literal"},
+		{"name to dial as a machine", "looked up in the host's network", func() error { _, err := a.Dial(t.Context(), "tcp", "localhost:80"); return err }, "literal"},
+		{"address twice", "two gateways of one subnet", func() error { return n.AddAddress(t.Context(), prefix("10.1.0.1/24")) }, "address add"},
 		{"name to receive on", "looked up in the host's network", func() error { _, err := n.ListenPacket("udp", ":53"); return err }, "literal"},
 		{"namespace name", "it becomes a path", func() error { return Remove(t.Context(), "../a") }, `"../a"`},
 	} {

@@ -38,9 +38,9 @@ variable "image_name" {
 }
 
 variable "output_directory" {
-  description = "Where the image goes; must not exist."
+  description = "Where the image goes; must not exist. Beside the rendered folder, as <cluster>-<role>.image, if empty."
   type        = string
-  default     = "image"
+  default     = ""
 }
 
 source "qemu" "image" {
@@ -71,6 +71,8 @@ source "qemu" "image" {
   ssh_timeout              = "15m"
   shutdown_command         = "$(command -v sudo) poweroff"
 
-  output_directory = var.output_directory
+  # Not in the rendered folder: it is replaced as a whole, and never with a
+  # foreign file in it.
+  output_directory = var.output_directory == "" ? "${path.root}/../../../${var.image_name}.image" : var.output_directory
   vm_name          = "${var.image_name}.qcow2"
 }

@@ -2,7 +2,7 @@ packer {
   required_plugins {
     yandex = {
       source  = "github.com/hashicorp/yandex"
-      version = ">= 1.1.3"
+      version = "= 1.1.3"
     }
   }
 }
