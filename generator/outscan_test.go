@@ -3,7 +3,9 @@ package generator_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
@@ -43,7 +45,28 @@ func harmlessOnes() []harmless {
 
 // leaks are the words of a file that look like secrets, with what they look like.
 func leaks(file string, data []byte) (found []string) {
-	return leaksIn(file, string(data), 0)
+	return leaksIn(file, withoutCertificates(string(data)), 0)
+}
+
+var (
+	certificateForm = regexp.MustCompile(`(?m)^ *-----BEGIN CERTIFICATE-----\n(?: *[A-Za-z0-9+/]+={0,2}\n)+ *-----END CERTIFICATE-----$`)
+	indentForm      = regexp.MustCompile(`(?m)^ +`)
+)
+
+// withoutCertificates leaves out each certificate, which is public. One is what
+// can be read as exactly that, with nothing before, between or behind.
+func withoutCertificates(text string) string {
+	return certificateForm.ReplaceAllStringFunc(text, func(found string) string {
+		plain := indentForm.ReplaceAllString(found, "") + "\n"
+		block, rest := pem.Decode([]byte(plain))
+		if block == nil || len(rest) > 0 || string(pem.EncodeToMemory(block)) != plain {
+			return found
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			return found
+		}
+		return ""
+	})
 }
 
 // tokenForms are the official patterns of Yandex Cloud's credentials (its
@@ -216,10 +239,22 @@ func TestLeaks(t *testing.T) {
 	if err != nil || bytes.Contains(userData, []byte("BEGIN")) {
 		t.Fatalf("not what this test is about: %s (%v)", userData, err)
 	}
+	src, err := os.ReadFile("example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := string(read(t, src).Secrets.CA)
+	indented := "x: |\n  " + strings.ReplaceAll(certificate, "\n", "\n  ")
 	sum := "3f6b48d8c2844699f2b19c1880508ecf63e1489769ed37ebb97495d5cd848a89"
 	tests := []struct{ name, file, text, want string }{
 		{"private key", "a", "x: |\n  " + key, "a: PEM"},
-		{"certificate", "a", "-----BEGIN CERTIFICATE-----\n", "a: PEM"},
+		{"start of a certificate", "a", "-----BEGIN CERTIFICATE-----\n", "a: PEM"},
+		{"key that says it is a certificate", "a", strings.ReplaceAll(key, "EC PRIVATE KEY", "CERTIFICATE"), "a: PEM"},
+		{"key behind a certificate", "a", indented + key, "a: PEM"},
+		{"key before a certificate", "a", key + certificate, "a: PEM"},
+		{"word behind a certificate", "a", indented + "\npassword: " + random, "a: random word (4.6 bits a character) k3Jx9Q…"},
+		{"word in a certificate", "a", strings.Replace(certificate, "\n", "\n"+random+"\n", 1), "a: PEM"},
+		{"certificate without its end", "a", certificate[:len(certificate)-20], "a: PEM"},
 		{"IAM token", "a", "token=" + iam, "a: IAM token"},
 		{"cookie", "a", "c1" + iam[2:], "a: cookie"},
 		{"API key", "a", "AQVN" + strings.Repeat("abc-", 9), "a: API key"},
@@ -240,6 +275,8 @@ func TestLeaks(t *testing.T) {
 		{"compressed and encoded", "a", base64.StdEncoding.EncodeToString(zipped.Bytes()), "a (decoded): IAM token"},
 
 		{"known checksum", "packer/etcd/image.auto.pkrvars.json", `"ETCD_SHA256": "` + sum + `"`, ""},
+		{"certificate", "a", certificate, ""},
+		{"certificates, indented", "a", indented + "\n" + indented, ""},
 		{"directive of systemd", "a", "SystemCallArchitectures=native RestrictAddressFamilies=AF_INET", ""},
 		{"long path", "a", "/usr/lib/systemd/system/etcd.service.d/pgha-boot-2.conf", ""},
 		{"encoded text", "a", base64.StdEncoding.EncodeToString([]byte("a pg_hba line with $user in it")), ""},
