@@ -57,15 +57,15 @@ func TestFresh(t *testing.T) {
 	}
 	want := &secrets.Written{
 		Fresh: true,
-		Files: []string{"ca.key", "ca.crt", "etcd.json", "patroni.json", "haproxy.json"},
-		Push:  []secrets.Push{{Role: "etcd", File: "etcd.json"}, {Role: "patroni", File: "patroni.json"}, {Role: "haproxy", File: "haproxy.json"}},
+		Files: []string{"ca.key", "ca.crt", "etcd.json", "patroni.json"},
+		Push:  []secrets.Push{{Role: "etcd", File: "etcd.json"}, {Role: "patroni", File: "patroni.json"}},
 	}
 	w.Changes = nil
 	if diff := cmp.Diff(want, w); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for name, mode := range map[string]fs.FileMode{
-		"..": 0o700, ".": 0o700, "ca.key": 0o600, "ca.crt": 0o600, "etcd.json": 0o600, "patroni.json": 0o600, "haproxy.json": 0o600} {
+		"..": 0o700, ".": 0o700, "ca.key": 0o600, "ca.crt": 0o600, "etcd.json": 0o600, "patroni.json": 0o600} {
 		at, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -75,12 +75,12 @@ func TestFresh(t *testing.T) {
 		}
 	}
 	all := files(t, dir)
-	if len(all) != 5 {
-		t.Errorf("%d files, want 5", len(all))
+	if len(all) != 4 {
+		t.Errorf("%d files, want 4", len(all))
 	}
 	// In the form of yc's --payload, and the authority's key in none of it.
 	key := strings.Split(all["ca.key"], "\n")[1]
-	for _, name := range []string{"etcd.json", "patroni.json", "haproxy.json"} {
+	for _, name := range []string{"etcd.json", "patroni.json"} {
 		var entries []map[string]string
 		if err := json.Unmarshal([]byte(all[name]), &entries); err != nil || len(entries) == 0 {
 			t.Errorf("%s: %v, %d entries", name, err, len(entries))
@@ -352,7 +352,7 @@ func TestRandomnessEnds(t *testing.T) {
 			t.Fatalf("%d bytes of randomness: something was written", n)
 		}
 	}
-	if failed < 10 || len(files(t, dir)) != 5 {
+	if failed < 10 || len(files(t, dir)) != 4 {
 		t.Errorf("failed %d times, then wrote %d files", failed, len(files(t, dir)))
 	}
 }
@@ -406,7 +406,7 @@ func TestInterrupted(t *testing.T) {
 		steps  int
 		gone   []string
 	}{
-		{"first run", false, example(t), secrets.Rotation{}, 5, nil},
+		{"first run", false, example(t), secrets.Rotation{}, 4, nil},
 		{"a node is replaced and all rotated", true, edited(t, pg3, pg4), secrets.Rotation{Certificates: true, Passwords: true}, 3, []string{"demo-pg-3.node.crt", "demo-pg-3.node.key"}},
 	} {
 		for cut := range test.steps {
