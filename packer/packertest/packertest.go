@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	osuser "os/user"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -124,7 +125,7 @@ func (m *Machine) Cluster(lines ...string) {
 	m.t.Helper()
 	m.Write(filepath.Join(m.Etc, "cluster.env"), strings.Join(append([]string{
 		"PGHA_CONTRACT=1", "PGHA_ROLE=etcd", "PGHA_CLUSTER=demo", "PGHA_TOKEN=demo-1a2b3c4d",
-		"PGHA_NODES='demo-etcd-1 demo-etcd-2 demo-etcd-3'", "PGHA_SERVICE=etcd.service",
+		"PGHA_NODES='demo-etcd-1 demo-etcd-2 demo-etcd-3'", "PGHA_SERVICE=etcd.service", "PGHA_SERVICE_USER=" + user(m.t),
 	}, lines...), "\n")+"\n")
 }
 
@@ -198,3 +199,13 @@ func (m *Machine) Serve(values map[string]string) {
 
 // Nowhere is a URL at which nobody listens.
 const Nowhere = "http://127.0.0.1:1"
+
+// user is who runs the test, and so can stand for a service's user.
+func user(t testing.TB) string {
+	t.Helper()
+	me, err := osuser.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return me.Username
+}

@@ -57,7 +57,7 @@ func TestGuide(t *testing.T) {
 		readers      string
 		fact         string
 	}{
-		{"balanced", "an old leader is seen down after 2s + 1*500ms, a new one up after 1s + 1*500ms", nil,
+		{"balanced", "an old leader is seen down after 2s + 1*500ms, a new one up after 1s + 1*500ms", []string{"failover: balanced"},
 			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)",
 			"within 2500ms of the change (check every 2s, then every 500ms, fall 2, rise 2)"},
 		{"safe", "3s + 2*1s, against 2s + 2*1s", []string{"failover: safe"},
@@ -72,13 +72,9 @@ func TestGuide(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := roletest.Cluster(t, test.edits...)
 			guide := c.Part(haproxy.Name).Guide(c)
-			want := role.Guide{
-				Ports: []role.Port{
-					{Number: 5431, For: "clients that write: the node that leads"},
-					{Number: 5433, For: test.readers},
-					{Number: 8404, For: "the private network: /metrics for Prometheus, /stats, /health"},
-				},
-				Facts: []role.Fact{{Name: "HAProxy follows a new leader", Value: test.fact}},
+			want := role.Guide{Facts: []role.Fact{{Name: "HAProxy follows a new leader", Value: test.fact}}}
+			if got := c.Part(haproxy.Name).Service(c).Ports[1].For; got != test.readers {
+				t.Errorf("%s: readers %q, want %q", test.reason, got, test.readers)
 			}
 			if diff := cmp.Diff(want, guide); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)

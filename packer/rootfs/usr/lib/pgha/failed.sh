@@ -10,10 +10,9 @@ if [ -r "$PGHA_RUN/identity.env" ]; then
 	read_identity "$unit"
 fi
 
-# What a boot step says is on the console already.
-lines=$(journalctl --unit "$unit" --invocation=0 --output cat --no-pager 2>/dev/null ||
-	journalctl --unit "$unit" --boot --output cat --no-pager) || lines=
-lines=$(printf '%s\n' "$lines" | grep -vE '^pgha: |^(Started|Starting|Stopped|Stopping) |: (Scheduled restart job|Consumed |Deactivated )' | grep . | tail -n 4) || lines=
+# Its own words only: what a boot step says is on the console already, and what
+# systemd says of it helps nobody.
+lines=$(journalctl --boot --output cat --no-pager --lines 40 _SYSTEMD_UNIT="$unit" | grep -v '^pgha: ' | grep . | tail -n 4) || lines=
 if [ -z "$lines" ]; then
 	exit 0
 fi

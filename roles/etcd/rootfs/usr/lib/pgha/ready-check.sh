@@ -3,6 +3,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+trap - EXIT # what this finds is ready.sh's to say
 
 node=$PGHA_RUN/etcd/node.env
 if ! [ -r "$node" ]; then

@@ -4,6 +4,7 @@
 # folder. All of it is root's: Patroni runs as a user that must not write what
 # root reads at the next start.
 set -eu
+umask 022 # the unit's is stricter; Patroni reads what is made here
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
 PGHA_PATRONI_ETC=${PGHA_PATRONI_ETC:-/etc/patroni}

@@ -4,6 +4,7 @@
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
+trap - EXIT # what this finds is ready.sh's to say
 read_cluster ready
 
 code=$(curl -q -s --noproxy '*' --max-time 5 -o /dev/null -w '%{http_code}' \
