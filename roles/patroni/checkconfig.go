@@ -25,7 +25,7 @@ var ours = map[string]string{
 	"restapi.cafile":                    "it comes from Lockbox",
 	"restapi.authentication":            "it comes from Lockbox",
 	"restapi.verify_client":             "HAProxy's checks have no certificate, and what changes something needs one",
-	"restapi.allowlist":                 "the members alone may change something",
+	"restapi.allowlist":                 "the members need no list, and one refuses their own questions when etcd is gone",
 	"restapi.allowlist_include_members": "the members alone may change something",
 	"ctl.insecure":                      "patronictl would give its password to whoever answers",
 	"ctl.cacert":                        "it comes from Lockbox",
@@ -40,8 +40,9 @@ var ours = map[string]string{
 	"postgresql.config_dir":             "it is on the data disk",
 	"postgresql.custom_conf":            "use parameters: it would replace what pgha-gen guards",
 	"postgresql.bin_dir":                "it follows from postgresql",
-	"postgresql.bin_name":               "PostgreSQL's programs have their own names",
+	"postgresql.bin_name":               "scripts of the image stand before PostgreSQL's programs",
 	"postgresql.pgpass":                 "it is in memory",
+	"postgresql.use_unix_socket_repl":   "a node's own address need not be in its certificate",
 	"postgresql.use_unix_socket":        "pg_hba.conf lets the superuser in by the socket alone",
 	"postgresql.remove_data_directory_on_rewind_failure":     "use reclone_on_rewind_failure",
 	"postgresql.remove_data_directory_on_diverged_timelines": "use reclone_on_rewind_failure",
@@ -77,6 +78,13 @@ var runs = map[string]string{
 	"postgresql.pre_promote": "before a replica leads: while it fails, none does",
 	"postgresql.before_stop": "before PostgreSQL stops: a switchover waits for it",
 	"bootstrap.method":       "instead of initdb",
+}
+
+// pinned are the keys that are written, empty or not, so that they do not come
+// from etcd.
+var pinned = []string{
+	"postgresql.before_stop", "postgresql.callbacks", "postgresql.create_replica_methods", "postgresql.pg_ident",
+	"postgresql.pre_promote", "postgresql.recovery_conf", "postgresql.rewind",
 }
 
 // weakCiphers are the words of an OpenSSL cipher list that let in what can be
@@ -126,6 +134,10 @@ var secretKey = regexp.MustCompile(`(?i)password|passwd|passphrase|secret|token$
 
 // checkValue looks at what is allowed, and should not be in every form.
 func (s *Settings) checkValue(at spec.Place, path string, value any) {
+	if value == nil && slices.Contains(pinned, path) {
+		at.Problem("null would let etcd say what runs here (leave it out)")
+		return
+	}
 	if when := runs[path]; when != "" && !empty(value) {
 		at.Warn("Patroni runs a program as postgres (%s): the image must have it, and who can write it has the cluster", when)
 	}
@@ -155,6 +167,10 @@ func (s *Settings) checkValue(at spec.Place, path string, value any) {
 					at.Index(i).Problem("%s may log in as %s, whose password nobody needs then (map to a user of this spec)", words[1], words[2])
 				}
 			}
+		}
+	case "restapi.thread_pool_size":
+		if n, ok := value.(int); !ok || n < 2*restConnections {
+			at.Warn("%v threads: as many connections that say nothing stop the cluster (want at least %d)", value, 2*restConnections)
 		}
 	case "bootstrap.dcs.failsafe_mode":
 		if value != true {
