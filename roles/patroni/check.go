@@ -240,6 +240,7 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 			follows[m.Name] = []string{from}
 		}
 	}
+	circles := circles(follows)
 	for i, m := range s.Members {
 		tags := at.Index(i).Key("tags")
 		if m.Tags.NoFailover && m.Tags.FailoverPriority > 1 {
@@ -264,7 +265,7 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 		case !names[from]:
 			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
 		default:
-			if way := cycle(m.Name, from, follows); way != nil {
+			if way := circles[edge{m.Name, from}]; way != nil {
 				tags.Key("replicatefrom").Problem("a circle: %s (none of them would get anything from the leader)", chain(m.Name, "follows", way))
 			}
 		}

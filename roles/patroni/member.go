@@ -44,11 +44,12 @@ var tooMuch = map[string]string{
 // checkMembers looks at member_of: each name must be there when the cluster is
 // founded, or PostgreSQL refuses the grant and the founding is undone.
 func (s *Settings) checkMembers(at spec.Place) {
-	members := map[string][]string{}
+	edges := map[string][]string{}
 	for _, u := range s.applicationUsers() {
-		members[u.Name] = u.MemberOf
+		edges[u.Name] = u.MemberOf
 	}
-	known := slices.Sorted(maps.Keys(members))
+	circles := circles(edges)
+	known := slices.Collect(maps.Keys(edges))
 	for name, since := range predefined {
 		if since <= s.PostgreSQL && tooMuch[name] == "" {
 			known = append(known, name)
@@ -59,49 +60,68 @@ func (s *Settings) checkMembers(at spec.Place) {
 		for j, role := range u.MemberOf {
 			here := at.Index(i).Key("member_of").Index(j)
 			why, refused := tooMuch[role]
+			_, user := edges[role]
+			since := predefined[role]
 			switch {
 			case refused:
 				here.Problem("nobody can be made a member of %s (%s)", role, why)
 			case !sqlName.MatchString(role):
 				checkName(here, role)
-			case predefined[role] > s.PostgreSQL:
-				here.Problem("%s is there from PostgreSQL %d on, and this is %d (leave it out)", role, predefined[role], s.PostgreSQL)
-			case slices.Contains(known, role):
-				if way := cycle(u.Name, role, members); way != nil {
+			case since > s.PostgreSQL:
+				here.Problem("%s is there from PostgreSQL %d on, and this is %d (leave it out)", role, since, s.PostgreSQL)
+			case user:
+				if way := circles[edge{u.Name, role}]; way != nil {
 					here.Problem("a circle: %s (PostgreSQL refuses it)", chain(u.Name, "is a member of", way))
 				}
-			default:
-				like := "want a user or owner of this spec, or one of PostgreSQL's own roles, such as pg_read_all_data"
-				if near := spec.Nearest(role, known); near != "" {
-					like = "did you mean " + near + "?"
-				}
-				here.Problem("unknown role %q (%s)", role, like)
+			case since == 0:
+				here.Problem("unknown role %q (%s)", role, like(role, known))
 			}
 		}
 	}
 }
 
-// cycle is the way from next back to start, if there is one and start is the
-// first by name of those on it: a circle is said once.
-func cycle(start, next string, edges map[string][]string) []string {
-	seen := map[string]bool{}
-	var walk func(at string) []string
-	walk = func(at string) []string {
-		if at == start {
-			return []string{at}
+// like is a hint at what was meant. Among very many names it does not look, for
+// a file that is wrong on every line would take minutes.
+func like(role string, known []string) string {
+	if len(known) <= 200 {
+		if near := spec.Nearest(role, known); near != "" {
+			return "did you mean " + near + "?"
 		}
-		if seen[at] || at < start {
-			return nil
-		}
-		seen[at] = true
+	}
+	return "want a user or owner of this spec, or one of PostgreSQL's own roles, such as pg_read_all_data"
+}
+
+// An edge leads from one name to another.
+type edge struct{ from, to string }
+
+// circles are the edges that lead back to where their way came from, each with
+// the way from its end to its start and round again.
+func circles(edges map[string][]string) map[edge][]string {
+	found := map[edge][]string{}
+	done := map[string]bool{}
+	depth := map[string]int{} // of those on the way
+	var way []string
+	var walk func(at string)
+	walk = func(at string) {
+		depth[at] = len(way)
+		way = append(way, at)
 		for _, to := range edges[at] {
-			if rest := walk(to); rest != nil {
-				return append([]string{at}, rest...)
+			if first, on := depth[to]; on {
+				found[edge{at, to}] = slices.Clone(way[first:])
+			} else if !done[to] {
+				walk(to)
 			}
 		}
-		return nil
+		way = way[:len(way)-1]
+		delete(depth, at)
+		done[at] = true
 	}
-	return walk(next)
+	for _, at := range slices.Sorted(maps.Keys(edges)) {
+		if !done[at] {
+			walk(at)
+		}
+	}
+	return found
 }
 
 // chain is a way in words: a follows b, which follows c.
