@@ -18,13 +18,18 @@ var example string
 
 const exampleName = "demo"
 
+// exampleInit is a value for which a new cluster gets another, with the reason.
+var exampleInit = regexp.MustCompile(`(?m): \S+ # (.*); init writes (\S+), (.*)$`)
+
 // exampleCA is the authority of the example, which nobody has the key of.
 var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
 
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
-// Example is the reference of the spec, for a cluster of the given name. Refused
-// is a name that no cluster with these roles can have.
+// Example is the reference of the spec, for a new cluster of the given name:
+// without an authority, and with the values that are better than the reference's
+// where something new begins. Refused is a name that no cluster with these roles
+// can have.
 func Example(name string, roles []*role.Role) ([]byte, error) {
 	var names []string
 	for _, r := range roles {
@@ -34,6 +39,7 @@ func Example(name string, roles []*role.Role) ([]byte, error) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", name, longest)
 	}
 	mine := exampleCA.ReplaceAllString(example, `  ca: ""`+"\n")
+	mine = exampleInit.ReplaceAllString(mine, ": $2 # $1; $2 is $3")
 	return []byte(exampleWord.ReplaceAllString(mine, name)), nil
 }
 

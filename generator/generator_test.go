@@ -361,7 +361,7 @@ func TestUserDataOfTheExample(t *testing.T) {
 }
 
 func TestTooLargeUserData(t *testing.T) {
-	src := strings.Replace(string(example(t)), `extra: ""`, `extra: "`+strings.Repeat("x", 300_000)+`"`, 1)
+	src := strings.Replace(string(example(t)), `extra: ""`, `extra: "# `+strings.Repeat("x", 300_000)+`"`, 1)
 	_, err := generator.Generate(read(t, []byte(src)))
 	if err == nil || !regexp.MustCompile(`^user-data of haproxy: user-data has 30\d{4} bytes: want at most 262144, the cloud's limit$`).MatchString(err.Error()) {
 		t.Errorf("got %v, want a sentence on the cloud's limit", err)

@@ -116,15 +116,20 @@ func (c *Cluster) checkAccess(at spec.Place) {
 				here.Problem("%q is not IPv4 (the cloud's networks are IPv4 only)", p)
 			case p.Masked() != p:
 				here.Problem("%q has bits set behind the prefix (want %s)", p, p.Masked())
-			case p.Bits() == 0:
-				here.Warn("everybody may %s (name the networks)", list.what)
+			case Exposes(p) != "":
+				here.Warn("%s may %s (name the networks)", Exposes(p), list.what)
 			}
+		}
+		alone := slices.ContainsFunc(list.networks, func(p netip.Prefix) bool { return p.Bits() == 0 })
+		if !alone && everybody(list.networks) {
+			at.Key(list.key).Warn("together these are the whole internet: everybody may %s (name the networks)", list.what)
 		}
 	}
 }
 
 func (c *Cluster) checkSecrets(at spec.Place) {
 	c.checkIDs(at.Key("lockbox"), c.Secrets.Lockbox, "the id of the Lockbox secret for these machines", "reads no secret")
+	c.checkDistinct(at.Key("lockbox"), c.Secrets.Lockbox, "secret")
 	c.checkCA(at.Key("ca"))
 }
 
@@ -132,11 +137,16 @@ func (c *Cluster) checkSecrets(at spec.Place) {
 // with one for two roles, a machine of either could read both secrets.
 func (c *Cluster) checkAccounts(at spec.Place) {
 	c.checkIDs(at, c.Cloud.ServiceAccounts, "the id of the service account of these machines", "needs no service account")
+	c.checkDistinct(at, c.Cloud.ServiceAccounts, "account")
+}
+
+// checkDistinct wants another id for each role.
+func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what string) {
 	of := map[string]string{}
 	for _, p := range c.Parts {
-		id := c.Cloud.ServiceAccounts[p.Name]
+		id := ids[p.Name]
 		if other, taken := of[id]; taken && id != "" {
-			at.Key(p.Name).Problem("%q is the account of role %s already (want one for each role: a machine must read the secret of its own role alone)", id, other)
+			at.Key(p.Name).Problem("%q is the %s of role %s already (want one for each role: a machine must read the secret of its own role alone)", id, what, other)
 		}
 		of[id] = p.Name
 	}

@@ -40,7 +40,8 @@ type Settings interface {
 	// Service is what the shared boot steps need to know of the role.
 	Service(c *Cluster) Service
 	// Advisories are known defects of a version of one of the image's components,
-	// as ends of a sentence that starts with both.
+	// the worst first and at the end what to do, as ends of a sentence that starts
+	// with both.
 	Advisories(component, version string) []string
 	// Guide is what a person should know of the role in this cluster.
 	Guide(c *Cluster) Guide

@@ -68,7 +68,7 @@ func (p Place) Keys() []string {
 
 // Unknown reports at the key itself that it is none of the known ones.
 func (p Place) Unknown(what string, known []string) {
-	if near := nearest(p.path[len(p.path)-1].key, known); near != "" {
+	if near := Nearest(p.path[len(p.path)-1].key, known); near != "" {
 		p.KeyProblem("unknown %s (did you mean %s?)", what, near)
 	} else {
 		p.KeyProblem("unknown %s (known: %s)", what, strings.Join(known, ", "))
@@ -176,7 +176,7 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 	fresh.SetString(n.Value)
 	if e, ok := fresh.Interface().(Enum); ok && !slices.Contains(e.Values(), n.Value) {
 		text := fmt.Sprintf("want one of %s, have %q", strings.Join(e.Values(), ", "), n.Value)
-		if near := nearest(n.Value, e.Values()); near != "" {
+		if near := Nearest(n.Value, e.Values()); near != "" {
 			text += " (did you mean " + near + "?)"
 		}
 		p.Problem("%s", text)
@@ -368,8 +368,8 @@ func (p Place) mismatch(want string, n *yaml.Node) {
 	p.Problem("want %s, have %s", want, have)
 }
 
-// nearest is the known word that s was probably meant to be, or "".
-func nearest(s string, known []string) string {
+// Nearest is the known word that s was probably meant to be, or "".
+func Nearest(s string, known []string) string {
 	best, distance := "", (len(s)+5)/3
 	for _, k := range known {
 		if d := levenshtein.Distance(s, k, nil); d < distance {

@@ -261,6 +261,8 @@ var secretForms = []struct {
 	{"an OAuth token", regexp.MustCompile(`\by[0-6]_[-_A-Za-z0-9]{55}`)},
 	{"a static access key", regexp.MustCompile(`\bYC[A-Za-z0-9_-]{38}\b`)},
 	{"a password", regexp.MustCompile(`(?i)\bpassword\s*=\s*[^\s']|://[^/\s:@]+:[^/\s:@]+@`)},
+	// As a command's variable or option; what begins with $ is only its name.
+	{"a secret", regexp.MustCompile(`(?i)\b\w*(?:password|passwd|passphrase|secrets?|secret_?key|access_?key|api_?key|token)=["']?[^\s"'$]`)},
 }
 
 func looksSecret(s string) string {

@@ -217,10 +217,7 @@ func (s *Settings) Advisories(component, version string) []string {
 	if component != "etcd" || !versionForm.MatchString(version) {
 		return nil
 	}
-	if defects := advisories(version); defects != "" {
-		return []string{defects}
-	}
-	return nil
+	return advisories(version)
 }
 
 // Guide implements role.Settings.
@@ -240,17 +237,8 @@ var (
 	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	urlForm     = regexp.MustCompile(`^https?://[^\s'"$]+$`)
 	envForm     = regexp.MustCompile(`^ETCD_[A-Z0-9_]+$`)
+	secretForm  = regexp.MustCompile(`PASSWORD|PASSWD|SECRET|TOKEN`)
 )
-
-// reserved are the variables that differ per machine, and those whose loss would
-// break the boot or open the store.
-var reserved = []string{
-	"ETCD_NAME", "ETCD_CONFIG_FILE", "ETCD_DATA_DIR", "ETCD_INITIAL_CLUSTER", "ETCD_INITIAL_CLUSTER_STATE",
-	"ETCD_INITIAL_CLUSTER_TOKEN", "ETCD_INITIAL_ADVERTISE_PEER_URLS", "ETCD_ADVERTISE_CLIENT_URLS",
-	"ETCD_LISTEN_PEER_URLS", "ETCD_LISTEN_CLIENT_URLS", "ETCD_CLIENT_CERT_AUTH", "ETCD_PEER_CLIENT_CERT_AUTH",
-	"ETCD_CERT_FILE", "ETCD_KEY_FILE", "ETCD_TRUSTED_CA_FILE", "ETCD_PEER_CERT_FILE", "ETCD_PEER_KEY_FILE",
-	"ETCD_PEER_TRUSTED_CA_FILE", "ETCD_PEER_CERT_ALLOWED_CN",
-}
 
 // Check implements role.Settings.
 func (s *Settings) Check(c *role.Cluster, at spec.Place) {
@@ -263,14 +251,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	if r := s.AutoCompactionRetention; r < 5*spec.Minute || r > 72*spec.Hour {
 		at.Key("auto_compaction_retention").Problem("%s keeps too little or too much history (want 5m to 72h)", r)
 	}
-	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		switch {
-		case !envForm.MatchString(name):
-			at.Key("env").Key(name).KeyProblem("%q is no etcd variable (want one such as ETCD_SNAPSHOT_COUNT)", name)
-		case slices.Contains(reserved, name):
-			at.Key("env").Key(name).KeyProblem("is set by pgha-gen (leave it out)")
-		}
-	}
+	s.checkEnv(at.Key("env"))
 	if s.Machine.Preemptible {
 		at.Key("machine").Key("preemptible").Problem("an etcd member cannot be preemptible (the cloud stops it without notice, at least once a day)")
 	}
@@ -305,17 +286,20 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 		version.Problem("%q is no version that is supported (want 3.5.x, such as 3.5.15)", s.Version)
 		return
 	}
+	known := checksums[s.Version][c.Images.Architecture]
 	switch sum := s.Artifacts.Etcd.SHA256; {
 	case sum != "" && !sha256Form.MatchString(sum):
 		artifact.Key("sha256").Problem("%q is no checksum (want 64 hexadecimal digits)", sum)
-	case sum == "" && checksums[s.Version][c.Images.Architecture] == "":
+	case sum != "" && known != "" && sum != known:
+		artifact.Key("sha256").Problem("%.12s… is not the checksum of etcd %s on %s, which is %.12s… (leave it out)", sum, s.Version, c.Images.Architecture, known)
+	case sum == "" && known == "":
 		version.Problem("no checksum is known for etcd %s on %s (give it as artifacts.etcd.sha256)", s.Version, c.Images.Architecture)
 	}
 	if u := s.Artifacts.Etcd.URL; u != "" && !urlForm.MatchString(u) {
 		artifact.Key("url").Problem("%q is no URL (want http:// or https://)", u)
 	}
-	for _, defects := range s.Advisories("etcd", s.Version) {
-		version.Warn("etcd %s %s", s.Version, defects)
+	for _, advice := range s.Advisories("etcd", s.Version) {
+		version.Warn("etcd %s %s", s.Version, advice)
 	}
 }
 

@@ -24,9 +24,9 @@ func TestEnvironment(t *testing.T) {
 		{"other-domain", "and the domain is the spec's", []string{
 			"cloud:\n=>cloud:\n  domain: db.example\n",
 			"name: e1, zone: ru-central1-a, address: 10.128.0.11=>name: e1, zone: ru-central1-a"}},
-		{"override", "raw variables win, and are added in order", []string{
+		{"override", "timers come from their keys, and raw variables are added in order", []string{
 			"  etcd:\n=>  etcd:\n    heartbeat_interval: 50ms\n    election_timeout: 500ms\n    auto_compaction_retention: 30m\n    quota_backend_bytes: 4GB\n" +
-				"    env: {ETCD_LOGGER: zap, ETCD_ELECTION_TIMEOUT: 700, ETCD_SNAPSHOT_COUNT: 5000, ETCD_LOG_LEVEL: \"it's $5\"}\n"}},
+				"    env: {ETCD_SNAPSHOT_COUNT: 5000, ETCD_LOG_LEVEL: debug}\n"}},
 		{"single", "one member is a cluster", []string{
 			"      - {name: e2, zone: ru-central1-b, address: 10.129.0.12}\n=>", "      - {name: e3, zone: ru-central1-a, address: 10.128.0.13}\n=>"}},
 	}

@@ -44,23 +44,24 @@ var known = []advisory{
 	{"3.5.24", "forgets that a learner was promoted"},
 }
 
-// advisories are the defects that a version has, in one sentence, with the
-// version that has none; empty if it has none itself.
-func advisories(version string) string {
-	var defects []string
-	newest := version
+// advisories are the defects that a version has, and at the end what to do.
+func advisories(version string) []string {
+	var advice []string
+	best := version
 	for _, a := range known {
 		if patch(version) < patch(a.fixed) {
-			defects = append(defects, a.defect+" (fixed in "+a.fixed+")")
+			advice = append(advice, a.defect+" (fixed in "+a.fixed+")")
 		}
-		if patch(newest) < patch(a.fixed) {
-			newest = a.fixed
+		if patch(best) < patch(a.fixed) {
+			best = a.fixed
 		}
 	}
-	if len(defects) == 0 {
-		return ""
+	if len(advice) == 0 {
+		return nil
 	}
-	return strings.Join(defects, "; ") + " (want " + newest + " or later)"
+	// Older Patroni cannot log in at etcd 3.5.28 and later.
+	return append(advice, "should give way to "+best+" or later, which has none of these (a new cluster: set version; "+
+		"one that runs: first Patroni 4.1.1 or later on every node, then etcd, one member after the other)")
 }
 
 // patch is the last number of a 3.5.x version.

@@ -45,6 +45,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	}
 	checkKeywords(at.Key("global"), s.Global, reservedGlobal)
 	checkKeywords(at.Key("defaults"), s.DefaultsSection, reservedDefaults)
+	s.checkExtra(at.Key("extra"))
 	if len(s.Members) == 1 {
 		at.Key("nodes").Warn("one HAProxy: its loss cuts off all clients (want two, behind a network load balancer or as two hosts in the connection string)")
 	}
@@ -73,28 +74,81 @@ func (s *Settings) checkChecks(at spec.Place) {
 	}
 }
 
-// What the raw overrides may not touch, and why.
+// What the raw overrides may not touch, and why: a keyword, or the words that a
+// line starts with.
 var (
 	reservedGlobal = map[string]string{
-		"user": "the package's user runs it", "group": "the package's group runs it", "chroot": "it is confined",
-		"daemon": "systemd runs it", "nbproc": "HAProxy has threads",
+		"user": "the package's user runs it", "group": "the package's group runs it", "uid": "the package's user runs it",
+		"gid": "the package's group runs it", "chroot": "it is confined", "daemon": "systemd runs it",
+		"master-worker": "systemd runs it", "pidfile": "systemd runs it", "nbproc": "HAProxy has threads",
+		"stats":  "who reaches such a socket turns servers off; HAProxy has one, on the machine",
+		"setenv": noEnv, "presetenv": noEnv, "resetenv": noEnv, "unsetenv": noEnv,
+		"insecure-fork-wanted": noPrograms, "insecure-setuid-wanted": "it could become root", "setcap": "it could become root",
+		"external-check": noPrograms, "ssl-engine": noPrograms, "ssl-provider": noPrograms, "ssl-provider-path": noPrograms,
+		"ssl-server-verify": "none would take anybody for a node", "set-dumpable": "a core dump holds clients' data",
+		"cluster-secret": "a spec holds no secrets",
 	}
 	reservedDefaults = map[string]string{
 		"mode": "PostgreSQL is not HTTP", "maxconn": "use max_connections", "timeout client": "use idle_timeout",
 		"timeout server": "use idle_timeout", "timeout check": "use check.timeout",
+		"stats": "who reaches the port turns servers off, or reads of them", "option external-check": noPrograms,
+		"external-check": noPrograms,
 	}
+)
+
+const (
+	noEnv      = "the service's environment is systemd's"
+	noPrograms = "HAProxy runs no program but itself"
 )
 
 func checkKeywords(at spec.Place, given, reserved map[string]string) {
 	for _, keyword := range slices.Sorted(maps.Keys(given)) {
 		here := at.Key(keyword)
-		if why, ok := reserved[keyword]; ok {
+		line := words(keyword, given[keyword])
+		if why := startsReserved(line, reserved); why != "" {
 			here.KeyProblem("cannot be set here (%s)", why)
 		} else if !keywordForm.MatchString(keyword) {
 			here.KeyProblem("%q is no keyword (want one such as tune.bufsize or timeout queue)", keyword)
+		} else if why := opens(line); why != "" {
+			here.Problem("%s", why)
 		}
 		if strings.ContainsAny(given[keyword], "'\"\\#$") {
 			here.Problem("%q holds quotes, a backslash, # or $ (arguments are plain words)", given[keyword])
 		}
 	}
+}
+
+// startsReserved says why a line may not start as it does; as HAProxy, it cares
+// not where the spec splits keyword and arguments.
+func startsReserved(line []string, reserved map[string]string) string {
+	for n := 1; n <= min(2, len(line)); n++ {
+		if why := reserved[strings.Join(line[:n], " ")]; why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// opens says what a line opens, wherever it stands.
+func opens(line []string) string {
+	for i, word := range line {
+		next := ""
+		if i+1 < len(line) {
+			next = line[i+1]
+		}
+		switch {
+		case word == "verify" && next == "none":
+			return "takes anybody for the server (want verify required, with a ca-file)"
+		case (word == "ssl-min-ver" || word == "ssl-max-ver") && slices.Contains([]string{"SSLv3", "TLSv1.0", "TLSv1.1"}, next),
+			slices.Contains([]string{"force-sslv3", "force-tlsv10", "force-tlsv11"}, word):
+			return "lets in connections that can be read (want TLSv1.2 or later)"
+		case strings.HasPrefix(word, "lua"):
+			return "runs a program in HAProxy (there is none on the machines)"
+		case word == "external-check":
+			return "runs a program at each check (want option httpchk or tcp-check)"
+		case word == "insecure-password" || word == "password" && line[0] == "user":
+			return "holds a password (a spec holds no secrets)"
+		}
+	}
+	return ""
 }

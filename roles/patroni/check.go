@@ -2,12 +2,10 @@ package patroni
 
 import (
 	"maps"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 
-	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 	"pgha-gen/roles/etcd"
@@ -54,13 +52,11 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	if c.Part(etcd.Name) == nil {
 		at.Problem("needs etcd (add roles.etcd: Patroni elects its leader there)")
 	}
-	if s.PostgreSQL < 14 || s.PostgreSQL > 18 {
-		at.Key("postgresql").Problem("PostgreSQL %d (want 14 to 18)", s.PostgreSQL)
-	}
+	s.checkMajor(at.Key("postgresql"))
 	s.checkPackages(c, at)
 	s.checkTimers(at)
 	s.checkDurability(c, at)
-	s.checkParameters(at.Key("parameters"))
+	s.checkParameters(c, at.Key("parameters"))
 	s.checkUsers(at)
 	s.checkHBA(at.Key("pg_hba"))
 	s.checkTags(at.Key("nodes"), c.Durability)
@@ -70,6 +66,18 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 		role.PlacedPort{Number: s.RESTPort, At: at.Key("rest_port")})
 	if s.Machine.Preemptible {
 		at.Key("machine").Key("preemptible").Warn("the cloud stops preemptible machines without notice, at least once a day: each time the leader's turn comes, a failover")
+	}
+}
+
+func (s *Settings) checkMajor(at spec.Place) {
+	end := lastFix[s.PostgreSQL]
+	switch {
+	case end == "":
+		at.Problem("PostgreSQL %d (want 14 to 18)", s.PostgreSQL)
+	case s.PostgreSQL <= lastOver:
+		at.Warn("PostgreSQL %d has had no fixes since %s (want %d or later)", s.PostgreSQL, end, lastOver+2)
+	case s.PostgreSQL == lastOver+1:
+		at.Warn("PostgreSQL %d gets no more fixes after %s (want %d or later)", s.PostgreSQL, end, lastOver+2)
 	}
 }
 
@@ -86,8 +94,8 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 		at.Key("apt").Key("repository").Problem("Ubuntu 24.04 has Patroni 3.2, which does not know PostgreSQL 18 (want pgdg)")
 	}
 	if v := s.Packages.Patroni; v != "" {
-		for _, defect := range s.Advisories("patroni", v) {
-			at.Key("packages").Key("patroni").Warn("Patroni %s %s", v, defect)
+		for _, advice := range s.Advisories(Name, v) {
+			at.Key("packages").Key("patroni").Warn("Patroni %s %s", v, advice)
 		}
 	}
 }
@@ -146,7 +154,7 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 	}
 }
 
-func (s *Settings) checkParameters(at spec.Place) {
+func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
 		here, value := at.Key(name), s.Parameters[name]
 		why, ours := reserved[name]
@@ -164,8 +172,16 @@ func (s *Settings) checkParameters(at spec.Place) {
 			here.Problem("want a number of at least 4, have %q", value)
 		case name == "wal_level" && value != "replica" && value != "logical":
 			here.Problem("want replica or logical, have %q (replication needs it)", value)
+		case name == "synchronous_commit" && c.Durability != role.Async && !waits(value):
+			here.Problem("%q acknowledges commits before a replica has them on its disk, and durability %s promises that (leave it out, or choose durability async)", value, c.Durability)
 		}
 	}
+}
+
+// waits says whether a value of synchronous_commit waits for a replica's disk:
+// on, the words that mean it, and remote_apply (PostgreSQL takes any case).
+func waits(value string) bool {
+	return slices.Contains([]string{"on", "true", "yes", "1", "remote_apply"}, strings.ToLower(value))
 }
 
 func (s *Settings) checkUsers(at spec.Place) {
@@ -195,10 +211,8 @@ func (s *Settings) checkUsers(at spec.Place) {
 				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
 			}
 		}
-		for j, r := range u.MemberOf {
-			checkName(here.Key("member_of").Index(j), r)
-		}
 	}
+	s.checkMembers(at.Key("users"))
 }
 
 func checkName(at spec.Place, name string) {
@@ -215,72 +229,18 @@ func checkUser(at spec.Place, user string) {
 	}
 }
 
-func (s *Settings) checkHBA(at spec.Place) {
-	for i, record := range s.HBA {
-		words := hbaWords(record)
-		here := at.Index(i)
-		switch {
-		case len(words) > 0 && !slices.Contains([]string{"local", "host", "hostssl", "hostnossl"}, words[0]):
-			here.Problem("%q is no type of a pg_hba.conf record (want local or hostssl)", words[0])
-			continue
-		case method(words) == "":
-			here.Problem("%q is no pg_hba.conf record (want type, database, user, address unless local, method)", record)
-			continue
-		}
-		if _, err := emit.HBA(words...); err != nil {
-			here.Problem("%q cannot be read (want each double quote closed, no # outside of them, no comma or backslash at the end)", record)
-			continue
-		}
-		method := method(words)
-		rejects := method == "reject"
-		switch {
-		case (words[0] == "host" || words[0] == "hostnossl") && !rejects:
-			here.Problem("%q lets in connections without TLS (want hostssl)", words[0])
-		case method == "trust":
-			here.Problem("trust lets everybody in without a password (want scram-sha-256)")
-		case method == "md5" || method == "password":
-			here.Problem("%s gives passwords away (want scram-sha-256)", method)
-		case words[0] == "hostssl" && !rejects && slices.Contains([]string{"0.0.0.0/0", "0.0.0.0", "::/0", "::", "all"}, words[3]):
-			here.Warn("%s lets in every address (name the networks of the clients)", words[3])
-		}
-	}
-}
-
-// hbaWords splits a record at its blanks, but for those in double quotes.
-func hbaWords(record string) []string {
-	quoted := false
-	return strings.FieldsFunc(record, func(r rune) bool {
-		if r == '"' {
-			quoted = !quoted
-		}
-		return r == ' ' && !quoted
-	})
-}
-
-// method is the word of a record that says how to authenticate, if it is there.
-func method(words []string) string {
-	i := 4
-	switch {
-	case len(words) > 0 && words[0] == "local":
-		i = 3
-	case len(words) > 4:
-		if _, err := netip.ParseAddr(words[4]); err == nil {
-			i = 5 // the address is followed by its mask
-		}
-	}
-	if i >= len(words) {
-		return ""
-	}
-	return strings.Trim(words[i], `"`) // it means the same in quotes
-}
-
 func (t Tags) leads() bool { return !t.NoFailover && t.FailoverPriority > 0 }
 
 func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 	names := map[string]bool{}
+	follows := map[string][]string{}
 	for _, m := range s.Members {
 		names[m.Name] = true
+		if from := m.Tags.ReplicateFrom; from != "" && from != m.Name {
+			follows[m.Name] = []string{from}
+		}
 	}
+	circles := circles(follows)
 	for i, m := range s.Members {
 		tags := at.Index(i).Key("tags")
 		if m.Tags.NoFailover && m.Tags.FailoverPriority > 1 {
@@ -304,76 +264,10 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 			tags.Key("replicatefrom").Problem("a node cannot replicate from itself (name another, or leave it out)")
 		case !names[from]:
 			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
+		default:
+			if way := circles[edge{m.Name, from}]; way != nil {
+				tags.Key("replicatefrom").Problem("a circle: %s (none of them would get anything from the leader)", chain(m.Name, "follows", way))
+			}
 		}
-	}
-}
-
-// ours are the parts of Patroni's configuration that raw overrides may not
-// touch: who the node is, where its secrets are, what the spec says elsewhere.
-var ours = map[string]string{
-	"name":                                  "it comes from the machine",
-	"scope":                                 "use name",
-	"namespace":                             "etcd is this cluster's own",
-	"tags":                                  "use the node's tags",
-	"etcd":                                  "Patroni speaks to etcd by etcd3",
-	"etcd3":                                 "it follows from roles.etcd",
-	"restapi.listen":                        "it comes from the machine",
-	"restapi.connect_address":               "it comes from the machine",
-	"restapi.certfile":                      "it comes from Lockbox",
-	"restapi.keyfile":                       "it comes from Lockbox",
-	"restapi.cafile":                        "it comes from Lockbox",
-	"restapi.authentication":                "it comes from Lockbox",
-	"postgresql.listen":                     "it comes from the machine",
-	"postgresql.connect_address":            "it comes from the machine",
-	"postgresql.authentication":             "it comes from Lockbox",
-	"postgresql.data_dir":                   "it is on the data disk",
-	"postgresql.pg_hba":                     "use pg_hba",
-	"postgresql.parameters":                 "use parameters",
-	"bootstrap.dcs.ttl":                     "use ttl",
-	"bootstrap.dcs.loop_wait":               "use loop_wait",
-	"bootstrap.dcs.retry_timeout":           "use retry_timeout",
-	"bootstrap.dcs.synchronous_mode":        "use durability",
-	"bootstrap.dcs.synchronous_mode_strict": "use durability",
-	"bootstrap.dcs.postgresql.parameters":   "use parameters",
-	"bootstrap.post_bootstrap":              "it creates the databases and users",
-	"bootstrap.post_init":                   "post_bootstrap creates the databases and users",
-	"bootstrap.users":                       "Patroni 4 ignores it (use users)",
-}
-
-// sections are the top-level keys that Patroni reads (docs/yaml_configuration.rst).
-var sections = []string{"bootstrap", "citus", "ctl", "kubernetes", "log", "postgresql", "restapi", "thread_pool_size", "watchdog"}
-
-// holdsOurs says whether the mapping at path has keys that are ours.
-func holdsOurs(path string) bool {
-	for ours := range ours {
-		if strings.HasPrefix(ours, path+".") {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		here := at.Key(key)
-		full := strings.TrimPrefix(path+"."+key, ".")
-		if why, ok := ours[full]; ok {
-			here.KeyProblem("cannot be set here (%s)", why)
-			continue
-		}
-		if strings.Contains(strings.ToLower(key), "password") {
-			here.KeyProblem("a spec holds no secrets (put it into Lockbox)")
-			continue
-		}
-		if path == "" && !slices.Contains(sections, key) {
-			here.Unknown("section of Patroni's configuration", sections)
-			continue
-		}
-		inner, ok := m[key].(map[string]any)
-		if !ok && holdsOurs(full) {
-			here.Problem("cannot be replaced as a whole (give the keys to change in it)")
-			continue
-		}
-		s.checkConfig(here, full, inner)
 	}
 }

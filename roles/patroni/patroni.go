@@ -376,13 +376,10 @@ func (s *Settings) databasesFile() emit.Map {
 
 // Advisories implements role.Settings.
 func (s *Settings) Advisories(component, version string) []string {
-	var defects []string
-	for _, a := range known {
-		if component == "patroni" && older(version, a.fixed) {
-			defects = append(defects, a.breaks+" (fixed in "+a.fixed+")")
-		}
+	if component != Name {
+		return nil
 	}
-	return defects
+	return advisories(version)
 }
 
 // exact are the packages that the spec pins.

@@ -43,8 +43,8 @@ func TestFiles(t *testing.T) {
 			map[string]string{databases: "users.golden.json"}},
 		{"override", "parameters win over the sized ones, raw configuration over all; null removes", []string{in(
 			"    parameters: {max_connections: 500, work_mem: 64MB, shared_preload_libraries: \"pg_stat_statements\", pg_stat_statements.max: 10000}\n" +
-				"    config: {log: {level: DEBUG, format: \"%(message)s\"}, ctl: ~, thread_pool_size: 8, citus: ~, bootstrap: {dcs: {maximum_lag_on_syncnode: 1048576, check_timeline: false}},\n" +
-				"             restapi: {allowlist: [10.0.0.0/8], server_tokens: ~, http_extra_headers: {X-Cluster: demo}}, watchdog: {safety_margin: -1}}\n" +
+				"    config: {log: {level: DEBUG, format: \"%(message)s\"}, thread_pool_size: 8, bootstrap: {dcs: {maximum_lag_on_syncnode: 1048576, check_timeline: false}},\n" +
+				"             restapi: {server_tokens: ~, http_extra_headers: {X-Cluster: demo}}, watchdog: {safety_margin: -1}}\n" +
 				"    watchdog: required\n    reclone_on_rewind_failure: false\n    ttl: 60\n    loop_wait: 15\n    retry_timeout: 20\n    primary_start_timeout: 0\n    maximum_lag_on_failover: 16MB\n")}, nil},
 		{"tags", "a node with tags gets a file of its own, with what differs", []string{
 			"durability: sync",

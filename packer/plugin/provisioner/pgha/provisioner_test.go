@@ -118,7 +118,7 @@ func TestPrepare(t *testing.T) {
 			`remote_folder is "pgha/": want the absolute path of a folder to make, such as /tmp/pgha`,
 			`role is "etdc", which is unknown (did you mean etcd?)`,
 			broken + ":10:11: cloud.region: want text, have a list",
-			broken + ":47:5: roles.etcd.versoin: unknown key (did you mean version?)",
+			broken + ":62:5: roles.etcd.versoin: unknown key (did you mean version?)",
 		}},
 		{"no such role", "nothing is near", map[string]string{"spec": example, "role": "pgbouncer"}, []string{
 			`role is "pgbouncer", which is unknown (want one of etcd, patroni, haproxy)`,
@@ -336,7 +336,7 @@ func TestWarnings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(said.SayMessages, func(m packersdk.SayMessage) bool {
-		return strings.HasPrefix(m.Message, example+":47:14: warning: roles.etcd.version: ")
+		return strings.HasPrefix(m.Message, example+":62:14: warning: roles.etcd.version: ")
 	}) {
 		t.Errorf("said %v", said.SayMessages)
 	}
