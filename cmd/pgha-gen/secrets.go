@@ -48,9 +48,10 @@ func (a *app) generateCommand() *cobra.Command {
 
 Run it again after a change of the spec: what is there stays, what is missing is
 made, certificates that end within 30 days or do not fit their node any more are
-renewed, and what no machine reads any more is dropped; ROLE.gone.json then makes
-Lockbox forget it. ca.key may be away if there is nothing to sign. No secret is
-ever printed; the commands that put them into Lockbox are.
+renewed (it warns from 60 days before), and what no machine reads any more is
+dropped; ROLE.gone.json then makes Lockbox forget it. ca.key may be away if there
+is nothing to sign. No secret is ever printed; the commands that put them into
+Lockbox are.
 
 The authority is replaced in three runs. After each one put into Lockbox and the
 spec what the command says, and go on when every machine has booted with it:

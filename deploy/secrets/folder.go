@@ -170,7 +170,7 @@ func read(dir string, c *role.Cluster, uid int) (*content, error) {
 	}
 	for _, e := range there {
 		if strings.HasSuffix(e.Name(), payloadSuffix) && !slices.Contains(names, e.Name()) {
-			was.strange = append(was.strange, fmt.Sprintf("%q is of no role of the spec (left alone)", filepath.Join(dir, e.Name())))
+			was.strange = append(was.strange, fmt.Sprintf("%q is read by no role of the spec (left alone)", filepath.Join(dir, e.Name())))
 		}
 	}
 	return was, nil

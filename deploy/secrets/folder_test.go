@@ -124,7 +124,7 @@ func TestAgain(t *testing.T) {
 		{"gone and back", "it must not be removed", put("patroni.gone.json", `[{"key":"password.app"}]`), nil, &secrets.Written{
 			Files: []string{"patroni.gone.json"}}, ""},
 		{"another role's", "nobody knows what it is", put("mysql.json", `[]`), nil, &secrets.Written{
-			Warnings: []string{`"DIR/mysql.json" is of no role of the spec (left alone)`}}, ""},
+			Warnings: []string{`"DIR/mysql.json" is read by no role of the spec (left alone)`}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := made(t)
