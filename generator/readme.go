@@ -122,12 +122,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 
 // without says which roles read no secret.
 func without(c *role.Cluster) string {
-	var names []string
-	for _, p := range c.Parts {
-		if len(p.Settings.Service(c).Secrets) == 0 {
-			names = append(names, p.Name)
-		}
-	}
+	names := c.WithoutSecrets()
 	if len(names) == 0 {
 		return ""
 	}

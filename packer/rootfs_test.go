@@ -517,6 +517,12 @@ func TestSecrets(t *testing.T) {
 			want:    map[string]string{"ca.crt": ca.PEM, "server.crt": cert, "server.key": key},
 		},
 		{
+			name: "two authorities", reason: "while one is replaced, certificates are of the one or the other",
+			entries: good("ca.crt", otherCA.PEM+ca.PEM, "demo-etcd-1.peer.crt", strange, "demo-etcd-1.peer.key", strangeKey), files: standard + " peer.crt peer.key",
+			console: ok + standard + " peer.crt peer.key\n",
+			want:    map[string]string{"ca.crt": otherCA.PEM + ca.PEM, "server.crt": cert, "server.key": key, "peer.crt": strange, "peer.key": strangeKey},
+		},
+		{
 			name: "own wins", reason: "an entry for all must not hide the node's", entries: good("server.crt", cert2, "server.key", key2), files: standard,
 			console: ok + standard + "\n",
 			want:    map[string]string{"ca.crt": ca.PEM, "server.crt": cert, "server.key": key},

@@ -18,6 +18,8 @@ import (
 	"pgha-gen/generator/tree"
 )
 
+const defaultSecrets = "secrets"
+
 func (a *app) secretsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:                        "secrets",
@@ -35,6 +37,7 @@ func (a *app) secretsCommand() *cobra.Command {
 func (a *app) generateCommand() *cobra.Command {
 	var file, dir string
 	var kinds []string
+	var finish, unfounded bool
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Make the authority, certificates and passwords, or what is missing of them",
@@ -45,14 +48,25 @@ func (a *app) generateCommand() *cobra.Command {
 
 Run it again after a change of the spec: what is there stays, what is missing is
 made, certificates that end within 30 days or do not fit their node any more are
-renewed, and what no machine reads any more is dropped; ROLE.gone.json then makes
-Lockbox forget it. ca.key may be away if there is nothing to sign. No secret is
-ever printed; the commands that put them into Lockbox are.`,
+renewed (it warns from 60 days before), and what no machine reads any more is
+dropped; ROLE.gone.json then makes Lockbox forget it. ca.key may be away if there
+is nothing to sign. No secret is ever printed; the commands that put them into
+Lockbox are.
+
+The authority is replaced in three runs. After each one put into Lockbox and the
+spec what the command says, and go on when every machine has booted with it:
+  --rotate authority      makes the new one, ca-next.key; all trust both
+  --rotate certificates   has the new one sign all; its key becomes ca.key
+  --finish                forgets the old one
+
+A running cluster cannot take new passwords yet: PostgreSQL keeps the old ones,
+and a machine that boots with others cannot join it. Before the cluster is
+founded they can be made anew.`,
 		Example: `  pgha-gen secrets generate
   pgha-gen secrets generate -o ~/secrets --rotate certificates`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			rotate, err := rotation(kinds)
+			rotate, err := rotation(kinds, finish, unfounded)
 			if err != nil {
 				return usageError{err}
 			}
@@ -63,22 +77,36 @@ ever printed; the commands that put them into Lockbox are.`,
 		},
 	}
 	fileFlag(cmd, &file)
-	cmd.Flags().StringVarP(&dir, "output", "o", "secrets", "the folder that has a folder for each cluster")
-	cmd.Flags().StringArrayVar(&kinds, "rotate", nil, "make all of a `kind` anew: certificates or passwords (may be given twice)")
+	cmd.Flags().StringVarP(&dir, "output", "o", defaultSecrets, "the folder that has a folder for each cluster")
+	cmd.Flags().StringArrayVar(&kinds, "rotate", nil, "make all of a `kind` anew: authority, certificates or passwords")
+	cmd.Flags().BoolVar(&finish, "finish", false, "forget the authority that was replaced")
+	cmd.Flags().BoolVar(&unfounded, "before-founding", false, "with --rotate passwords: no machine has booted with the old ones")
 	return cmd
 }
 
-func rotation(kinds []string) (secrets.Rotation, error) {
-	var r secrets.Rotation
+func rotation(kinds []string, finish, unfounded bool) (secrets.Rotation, error) {
+	r := secrets.Rotation{Finish: finish}
 	for _, kind := range kinds {
 		switch kind {
 		case "certificates":
 			r.Certificates = true
 		case "passwords":
 			r.Passwords = true
+		case "authority":
+			r.Authority = true
 		default:
-			return r, fmt.Errorf("cannot rotate %q (want certificates or passwords; the authority is never rotated)", kind)
+			return r, fmt.Errorf("cannot rotate %q (want authority, certificates or passwords)", kind)
 		}
+	}
+	switch {
+	case r.Authority && (r.Certificates || r.Passwords):
+		return r, errors.New("--rotate authority goes alone (--rotate certificates is the step after it)")
+	case finish && len(kinds) > 0:
+		return r, errors.New("--finish goes without --rotate (it is the step after it)")
+	case unfounded && !r.Passwords:
+		return r, errors.New("--before-founding goes with --rotate passwords")
+	case r.Passwords && !unfounded:
+		return r, errors.New("cannot rotate passwords of a running cluster yet: PostgreSQL keeps the old ones, and a machine that boots with others cannot join (if no machine has booted with the old ones: add --before-founding)")
 	}
 	return r, nil
 }
@@ -89,13 +117,13 @@ func (a *app) generateSecrets(file, dir string, rotate secrets.Rotation) error {
 		return err
 	}
 	target := filepath.Join(dir, c.Name)
-	if err := refuseRendered(target); err != nil {
+	if err := refuseRendered(dir, target); err != nil {
 		return err
 	}
-	if err := a.refuseTracked(target); err != nil {
+	if err := a.refuseTracked(dir, target); err != nil {
 		return err
 	}
-	w, err := secrets.Generate(target, c, rotate, time.Now(), rand.Reader)
+	w, err := secrets.Generate(target, c, rotate, secrets.World{UID: os.Geteuid(), Now: time.Now(), Random: rand.Reader})
 	if err != nil {
 		return err
 	}
@@ -110,15 +138,69 @@ func (a *app) generateSecrets(file, dir string, rotate secrets.Rotation) error {
 	switch {
 	case w.Fresh:
 		fmt.Fprintf(a.err, "pgha-gen: wrote %s (%s; keep ca.key off-line)\n", target, strings.Join(w.Files, ", "))
+	case w.Stage == secrets.Introduced && len(w.Files) > 0:
+		fmt.Fprintf(a.err, "pgha-gen: wrote %s (%s; keep ca.key and ca-next.key off-line)\n", target, strings.Join(w.Files, ", "))
 	case len(w.Files) > 0:
 		fmt.Fprintf(a.err, "pgha-gen: wrote %s (%s)\n", target, strings.Join(w.Files, ", "))
 	default:
 		fmt.Fprintf(a.err, "pgha-gen: %s has everything already, nothing was written\n", target)
 	}
-	if rotate.Passwords {
-		fmt.Fprintln(a.err, "pgha-gen: warning: a running cluster keeps its old passwords: change them there, too (ALTER ROLE on the primary), before a machine boots with the new ones")
+	if err := a.sayPush(c, target, w.Push); err != nil {
+		return err
 	}
-	return a.sayPush(c, target, w.Push)
+	if err := a.sayCA(c, file, w.CA); err != nil {
+		return err
+	}
+	return a.sayStage(file, dir, w.Stage, rotate.Finish)
+}
+
+// sayCA says what the spec must have as secrets.ca, if it has something else.
+func (a *app) sayCA(c *role.Cluster, file, ca string) error {
+	who := c.WithoutSecrets()
+	if role.SameCA(string(c.Secrets.CA), ca) || len(who) == 0 && c.Secrets.CA == "" {
+		return nil
+	}
+	block, err := emit.YAML(emit.Map{{Key: "secrets", Value: emit.Map{{Key: "ca", Value: ca}}}})
+	if err != nil {
+		return err
+	}
+	why := ""
+	if len(who) > 0 {
+		why = " (by it " + strings.Join(who, " and ") + " verifies the nodes)"
+	}
+	_, err = fmt.Fprintf(a.err, "pgha-gen: next, set this in %s and render again%s:\n%s", name(file), why, block)
+	return err
+}
+
+// sayStage says how the replacement of an authority goes on.
+func (a *app) sayStage(file, dir string, stage secrets.Stage, finished bool) error {
+	words := []string{"pgha-gen", "secrets", "generate"}
+	if file != defaultSpec {
+		words = append(words, "-f", file)
+	}
+	if dir != defaultSecrets {
+		words = append(words, "-o", dir)
+	}
+	said := ""
+	switch {
+	case stage == secrets.Introduced:
+		said = "the authority is being replaced, 1 of 3: both are trusted, and the old one still signs; once every machine has booted with both and every client has this ca.crt:"
+		words = append(words, "--rotate", "certificates")
+	case stage == secrets.Switched:
+		said = "the authority is being replaced, 2 of 3: the new one signed all, and ca.key is its key; once every machine has booted with its new certificate:"
+		words = append(words, "--finish")
+	case finished:
+		fmt.Fprintln(a.err, "pgha-gen: the authority is replaced, 3 of 3: once every machine has booted with this, the old one opens nothing, and copies of its key can go")
+		return nil
+	default:
+		return nil
+	}
+	command, err := emit.Shell(words...)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "pgha-gen: %s\n  %s\n", said, command)
+	return nil
 }
 
 // sayPush says the commands that bring the files to Lockbox.
@@ -146,25 +228,59 @@ func (a *app) sayPush(c *role.Cluster, target string, push []secrets.Push) error
 }
 
 // refuseRendered keeps secrets out of what render writes, replaces and people
-// commit.
-func refuseRendered(target string) error {
-	at, err := filepath.Abs(target)
+// commit: such a folder, and one that render has such folders in.
+func refuseRendered(dir, target string) error {
+	rendered := func(at string) bool {
+		return there(filepath.Join(at, tree.SumsName)) && there(filepath.Join(at, "cluster.yaml"))
+	}
+	at, err := resolve(target)
 	if err != nil {
 		return err
 	}
 	for ; ; at = filepath.Dir(at) {
-		if there(filepath.Join(at, tree.SumsName)) && there(filepath.Join(at, "cluster.yaml")) {
+		if rendered(at) {
 			return fmt.Errorf("%q is in what render wrote to %q, which has no secrets and is replaced (-o names another folder)", target, at)
 		}
 		if at == filepath.Dir(at) {
-			return nil
+			break
+		}
+	}
+	beside, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // not there, or whoever opens it says so
+	}
+	for _, e := range beside {
+		if rendered(filepath.Join(dir, e.Name())) {
+			return fmt.Errorf("%q is beside what render wrote to %q, which people commit (-o names another folder)", target, filepath.Join(dir, e.Name()))
+		}
+	}
+	return nil
+}
+
+// resolve gives the absolute path of what may not be there yet, without the
+// links that lead to it.
+func resolve(name string) (string, error) {
+	at, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	for rest := ""; ; at, rest = filepath.Dir(at), filepath.Join(filepath.Base(at), rest) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if at == filepath.Dir(at) {
+			return filepath.Join(at, rest), nil
 		}
 	}
 }
 
-// refuseTracked keeps secrets out of git.
-func (a *app) refuseTracked(target string) error {
-	at, err := filepath.Abs(target)
+// refuseTracked keeps secrets out of git. A folder that is not there yet is made
+// with a .gitignore of its own.
+func (a *app) refuseTracked(dir, target string) error {
+	if !there(dir) {
+		return nil
+	}
+	at, err := resolve(target)
 	if err != nil {
 		return err
 	}

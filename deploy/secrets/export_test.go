@@ -1,9 +1,6 @@
 package secrets
 
 import (
-	"io"
-	"time"
-
 	"pgha-gen/generator/role"
 )
 
@@ -11,8 +8,8 @@ import (
 func Place(staged, target string, replace bool) error { return place(staged, target, replace) }
 
 // GenerateBy is Generate with another Place.
-func GenerateBy(dir string, c *role.Cluster, rotate Rotation, now time.Time, random io.Reader, place func(staged, target string, replace bool) error) (*Written, error) {
-	return generate(dir, c, rotate, now, random, place)
+func GenerateBy(dir string, c *role.Cluster, rotate Rotation, w World, place func(staged, target string, replace bool) error) (*Written, error) {
+	return generate(dir, c, rotate, w, place)
 }
 
 // Decode reads a payload file.

@@ -1,8 +1,6 @@
 package secrets
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +21,13 @@ const (
 	stagedPrefix  = ".pgha-gen-"
 )
 
+// World is what a run takes from outside.
+type World struct {
+	UID    int // of who runs it, and nobody else's the secrets may be
+	Now    time.Time
+	Random io.Reader
+}
+
 // Written is what Generate did to a folder.
 type Written struct {
 	Fresh    bool     // there was no authority yet
@@ -30,6 +35,8 @@ type Written struct {
 	Changes  []Change
 	Warnings []string
 	Push     []Push // what Lockbox does not have yet, as far as can be known here
+	Stage    Stage  // of the replacement of the authority
+	CA       string // whom all trust from now on
 }
 
 // Push is a file to give to yc lockbox secret add-version.
@@ -41,38 +48,44 @@ type Push struct {
 // Generate makes dir hold the secrets of the cluster: the authority (ca.crt,
 // ca.key), for each role its payload (<role>.json), and what Lockbox is to
 // forget since no machine reads it any more (<role>.gone.json). What is there
-// stays, as Update has it; the authority is never replaced.
+// stays, as Update has it.
 //
 // Files are written beside their places and then renamed, in an order in which
 // a run that was interrupted can be run again. Refused are a folder and secret
-// files that others can read, damaged files, and a rotation of nothing.
-func Generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, random io.Reader) (*Written, error) {
-	return generate(dir, c, rotate, now, random, place)
+// files that others can read or could have put there, damaged files, a rotation
+// of nothing, and a step of a rotation before its time. The folder above dir,
+// where it is made too, tells git to ignore all that is in it.
+func Generate(dir string, c *role.Cluster, rotate Rotation, w World) (*Written, error) {
+	return generate(dir, c, rotate, w, place)
 }
 
 type placer func(staged, target string, replace bool) error
 
-func generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, random io.Reader, place placer) (*Written, error) {
-	was, err := read(dir, c)
+func generate(dir string, c *role.Cluster, rotate Rotation, world World, place placer) (*Written, error) {
+	was, err := read(dir, c, world.UID)
 	if err != nil {
 		return nil, err
 	}
 	if rotate != (Rotation{}) && len(was.payloads) == 0 {
 		return nil, fmt.Errorf("%q: nothing to rotate is there (make the secrets first, without --rotate)", dir)
 	}
-	authority, files, err := was.authority(c.Name, now, random)
+	signing, err := was.signing(c, rotate, world)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
-	all, changes, err := authority.Update(c, was.payloads, rotate, now)
+	all, changes, err := signing.authority.Update(c, was.payloads, rotate, world.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
-	w := &Written{Fresh: was.files[certificateFile] == nil, Changes: changes, Warnings: was.strange}
-	if s := authority.warning(now); s != "" {
-		w.Warnings = append(w.Warnings, s)
+	w := &Written{
+		Fresh:    was.files[certificateFile] == nil,
+		Changes:  changes,
+		Warnings: append(was.strange, signing.warnings(all, world.Now)...),
+		Stage:    signing.stage,
+		CA:       signing.authority.Certificate(),
 	}
-	for _, p := range withSecrets(c) {
+	files := signing.before
+	for _, p := range c.WithSecrets() {
 		name, goneName := p.Name+payloadSuffix, p.Name+goneSuffix
 		data, err := all[p.Name].encode()
 		if err != nil {
@@ -92,21 +105,15 @@ func generate(dir string, c *role.Cluster, rotate Rotation, now time.Time, rando
 			w.Push = append(w.Push, Push{p.Name, name, false})
 		}
 	}
+	files = append(files, signing.after...)
 	files = slices.DeleteFunc(files, func(f file) bool { return string(was.files[f.name]) == string(f.data) })
-	if err := write(dir, files, was.files, place); err != nil {
+	if err := write(dir, files, was.files, world.UID, place); err != nil {
 		return nil, err
 	}
 	for _, f := range files {
 		w.Files = append(w.Files, f.name)
 	}
 	return w, nil
-}
-
-// withSecrets are the roles whose machines read secrets.
-func withSecrets(c *role.Cluster) []role.Part {
-	return slices.DeleteFunc(slices.Clone(c.Parts), func(p role.Part) bool {
-		return len(p.Settings.Service(c).Secrets) == 0
-	})
 }
 
 type file struct {
@@ -122,24 +129,20 @@ type content struct {
 	strange  []string
 }
 
-func read(dir string, c *role.Cluster) (*content, error) {
+func read(dir string, c *role.Cluster, uid int) (*content, error) {
 	was := &content{map[string][]byte{}, map[string]Payload{}, map[string][]string{}, nil}
-	switch at, err := os.Stat(dir); {
-	case errors.Is(err, fs.ErrNotExist):
-		return was, nil
+	switch there, err := examineFolder(dir, uid); {
 	case err != nil:
-		return nil, fmt.Errorf("cannot read %q: %w", dir, cause(err))
-	case !at.IsDir():
-		return nil, fmt.Errorf("%q is not a folder (-o names another)", dir)
-	case at.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%q is open to others, mode %04o (if only secrets are in it, chmod 700; or -o names another)", dir, at.Mode().Perm())
+		return nil, err
+	case !there:
+		return was, nil
 	}
-	names := []string{certificateFile, keyFile}
-	for _, p := range withSecrets(c) {
+	names := []string{certificateFile, keyFile, nextKeyFile}
+	for _, p := range c.WithSecrets() {
 		names = append(names, p.Name+payloadSuffix, p.Name+goneSuffix)
 	}
 	for _, name := range names {
-		data, err := readFile(filepath.Join(dir, name), name != certificateFile)
+		data, err := readFile(filepath.Join(dir, name), uid, name != certificateFile)
 		if err != nil {
 			return nil, err
 		}
@@ -147,7 +150,7 @@ func read(dir string, c *role.Cluster) (*content, error) {
 			was.files[name] = data
 		}
 	}
-	for _, p := range withSecrets(c) {
+	for _, p := range c.WithSecrets() {
 		var err error
 		name, goneName := p.Name+payloadSuffix, p.Name+goneSuffix
 		if data := was.files[name]; data != nil {
@@ -167,65 +170,35 @@ func read(dir string, c *role.Cluster) (*content, error) {
 	}
 	for _, e := range there {
 		if strings.HasSuffix(e.Name(), payloadSuffix) && !slices.Contains(names, e.Name()) {
-			was.strange = append(was.strange, fmt.Sprintf("%q is of no role of the spec (left alone)", filepath.Join(dir, e.Name())))
+			was.strange = append(was.strange, fmt.Sprintf("%q is read by no role of the spec (left alone)", filepath.Join(dir, e.Name())))
 		}
 	}
 	return was, nil
 }
 
 // readFile gives a file's content, not nil, or nil if there is no file.
-func readFile(name string, private bool) ([]byte, error) {
-	at, err := os.Stat(name)
+func readFile(name string, uid int, private bool) ([]byte, error) {
+	at, err := os.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("cannot read %q: %w", name, cause(err))
+	case at.Mode().Type() == fs.ModeSymlink:
+		return nil, fmt.Errorf("%q is a link (move the file itself there)", name)
 	case !at.Mode().IsRegular():
 		return nil, fmt.Errorf("%q is not a file (move it away)", name)
 	case private && at.Mode().Perm()&0o077 != 0:
 		return nil, fmt.Errorf("%q is open to others, mode %04o (chmod 600, and consider what is in it as known)", name, at.Mode().Perm())
+	}
+	if err := examineOwner(name, at, uid); err != nil {
+		return nil, err
 	}
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read %q: %w", name, cause(err))
 	}
 	return data, nil
-}
-
-// authority is the one of the folder, or a new one with its files.
-func (was *content) authority(cluster string, now time.Time, random io.Reader) (*Authority, []file, error) {
-	certificate, key := was.files[certificateFile], was.files[keyFile]
-	if certificate != nil {
-		a, err := parseAuthority(certificate, key, now, random)
-		return a, nil, err
-	}
-	if len(was.payloads) > 0 || len(was.strange) > 0 {
-		return nil, nil, fmt.Errorf("there are payloads, but no %s (bring it back, and %s for what has to be signed; or -o names another folder)", certificateFile, keyFile)
-	}
-	var a *Authority
-	if key != nil { // of a first run that was interrupted
-		signer, err := parseKey(key)
-		if err != nil {
-			return nil, nil, err
-		}
-		if a, err = newAuthority(cluster, signer, now, random); err != nil {
-			return nil, nil, err
-		}
-		return a, []file{{certificateFile, []byte(a.Certificate())}}, nil
-	}
-	signer, err := ecdsa.GenerateKey(elliptic.P256(), random)
-	if err != nil {
-		return nil, nil, err
-	}
-	if a, err = newAuthority(cluster, signer, now, random); err != nil {
-		return nil, nil, err
-	}
-	text, err := keyPEM(signer)
-	if err != nil {
-		return nil, nil, err
-	}
-	return a, []file{{keyFile, []byte(text)}, {certificateFile, []byte(a.Certificate())}}, nil
 }
 
 // goneNow are the entries that Lockbox may still have and should not.
@@ -243,15 +216,15 @@ func (was *content) goneNow(role string, now Payload) []string {
 	return slices.Sorted(maps.Keys(gone))
 }
 
-func write(dir string, files []file, was map[string][]byte, place placer) (err error) {
+func write(dir string, files []file, was map[string][]byte, uid int, place placer) (err error) {
 	if err := clean(dir); err != nil {
 		return err
 	}
 	if len(files) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("cannot make %q: %w", dir, cause(err))
+	if err := makeFolder(dir, uid); err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, clean(dir)) }()
 	staged := map[string]string{}

@@ -22,11 +22,16 @@ import (
 	"pgha-gen/generator/role"
 )
 
+// on is a run by the user of this test.
+func on(now time.Time) secrets.World {
+	return secrets.World{UID: os.Getuid(), Now: now, Random: rand.Reader}
+}
+
 // made is a folder with the example's secrets.
 func made(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "secrets", "demo")
-	if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, now, rand.Reader); err != nil {
+	if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -51,7 +56,7 @@ func files(t *testing.T, dir string) map[string]string {
 
 func TestFresh(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "secrets", "demo")
-	w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, now, rand.Reader)
+	w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +66,7 @@ func TestFresh(t *testing.T) {
 		Push:  []secrets.Push{{Role: "etcd", File: "etcd.json"}, {Role: "patroni", File: "patroni.json"}},
 	}
 	w.Changes = nil
+	want.CA = files(t, dir)["ca.crt"]
 	if diff := cmp.Diff(want, w); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -118,7 +124,7 @@ func TestAgain(t *testing.T) {
 		{"gone and back", "it must not be removed", put("patroni.gone.json", `[{"key":"password.app"}]`), nil, &secrets.Written{
 			Files: []string{"patroni.gone.json"}}, ""},
 		{"another role's", "nobody knows what it is", put("mysql.json", `[]`), nil, &secrets.Written{
-			Warnings: []string{`"DIR/mysql.json" is of no role of the spec (left alone)`}}, ""},
+			Warnings: []string{`"DIR/mysql.json" is read by no role of the spec (left alone)`}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := made(t)
@@ -126,11 +132,12 @@ func TestAgain(t *testing.T) {
 				test.before(t, dir)
 			}
 			was := files(t, dir)
-			w, err := secrets.Generate(dir, edited(t, test.edits...), secrets.Rotation{}, now.Add(day), rand.Reader)
+			w, err := secrets.Generate(dir, edited(t, test.edits...), secrets.Rotation{}, on(now.Add(day)))
 			if err != nil {
 				t.Fatal(err)
 			}
 			w.Changes = nil
+			test.want.CA = was["ca.crt"]
 			for i := range w.Warnings {
 				w.Warnings[i] = strings.ReplaceAll(w.Warnings[i], dir, "DIR")
 			}
@@ -190,6 +197,23 @@ func TestRefused(t *testing.T) {
 		}
 		put("ca.crt", p["demo-pg-1.node.crt"])(t, dir)
 	}
+	// Of an authority of the same name, signed by another.
+	crossSigned := func(t *testing.T, dir string) {
+		pair, err := tls.X509KeyPair([]byte(other["ca.crt"]), []byte(other["ca.key"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode([]byte(files(t, dir)["ca.crt"]))
+		own, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.CreateCertificate(rand.Reader, own, pair.Leaf, own.PublicKey, pair.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put("ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))(t, dir)
+	}
 	tests := []struct {
 		name, reason string
 		damage       func(t *testing.T, dir string)
@@ -213,22 +237,24 @@ func TestRefused(t *testing.T) {
 		{"no text", "no password", put("patroni.json", `[{"key": "password.app", "text_value": ""}]`), secrets.Rotation{}, 0, `patroni.json": entry "password.app" has no text_value (remove`},
 		{"gone with a text", "it would be put there", put("etcd.gone.json", `[{"key": "a", "text_value": "hunter2"}]`), secrets.Rotation{}, 0, `etcd.gone.json": entry "a" has a text_value`},
 		{"gone damaged", "damaged", put("etcd.gone.json", `[`), secrets.Rotation{}, 0, `etcd.gone.json": not a payload`},
-		{"no certificate", "the authority cannot be made again", remove("ca.crt"), secrets.Rotation{}, 0, `there are payloads, but no ca.crt (bring it back`},
-		{"a certificate that is none", "damaged", put("ca.crt", "hello"), secrets.Rotation{}, 0, `ca.crt: not one certificate in PEM`},
-		{"two certificates", "which one?", put("ca.crt", other["ca.crt"]+other["ca.crt"]), secrets.Rotation{}, 0, `ca.crt: not one certificate in PEM`},
-		{"a node's certificate", "no authority", leaf, secrets.Rotation{}, 0, `ca.crt: not the certificate of an authority`},
+		{"no certificate", "the authority cannot be made again", remove("ca.crt"), secrets.Rotation{}, 0, `there are payloads or keys, but no ca.crt (bring it back`},
+		{"a certificate that is none", "damaged", put("ca.crt", "hello"), secrets.Rotation{}, 0, `ca.crt: not the certificates of authorities in PEM (bring`},
+		{"a certificate twice", "there is no new one", put("ca.crt", other["ca.crt"]+other["ca.crt"]), secrets.Rotation{}, 0, `ca.crt: 2 certificates (want one, or the old and the new authority's in this order; bring`},
+		{"three certificates", "which one signs?", put("ca.crt", other["ca.crt"]+other["ca.crt"]+other["ca.crt"]), secrets.Rotation{}, 0, `ca.crt: 3 certificates (want one`},
+		{"not signed by itself", "somebody else could replace it", crossSigned, secrets.Rotation{}, 0, `ca.crt: not the certificate of an authority that signed itself`},
+		{"a node's certificate", "no authority", leaf, secrets.Rotation{}, 0, `ca.crt: not the certificates of authorities in PEM (bring`},
 		{"the key of another", "nobody trusts it", put("ca.key", other["ca.key"]), secrets.Rotation{}, 0, `ca.key: not the key of ca.crt`},
 		{"a key that is none", "damaged", put("ca.key", "hunter2"), secrets.Rotation{}, 0, `ca.key: not one unencrypted PKCS #8 key`},
 		{"no key of that form", "damaged", put("ca.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hello")}))), secrets.Rotation{}, 0, `ca.key: not one unencrypted PKCS #8 key`},
-		{"ended", "nobody trusts it", nil, secrets.Rotation{}, 10*365*day + time.Hour, `ca.crt: the authority ended on 2039-12-31 and is never renewed`},
+		{"ended", "nobody trusts it", nil, secrets.Rotation{}, 10*365*day + time.Hour, `ca.crt: the authority ended on 2039-12-31 (nobody trusts it any more; make another in another folder: -o)`},
 		{"no key to sign with", "it is kept off-line", remove("ca.key"), secrets.Rotation{Certificates: true}, 0, `etcd: entry demo-etcd-1.server.crt: ca.key is not there`},
 		{"damaged entry", "as Update has it", put("patroni.json", `[{"key": "ca.crt", "text_value": "hunter2"}]`), secrets.Rotation{}, 0, `patroni: entry ca.crt is not the authority`},
-		{"a link to itself", "nothing to read", func(t *testing.T, dir string) {
+		{"a link", "who made it chose what it leads to", func(t *testing.T, dir string) {
 			remove("etcd.json")(t, dir)
 			if err := os.Symlink("etcd.json", filepath.Join(dir, "etcd.json")); err != nil {
 				t.Fatal(err)
 			}
-		}, secrets.Rotation{}, 0, `etcd.json": too many levels of symbolic links`},
+		}, secrets.Rotation{}, 0, `etcd.json" is a link (move the file itself there)`},
 		{"a damaged key and nothing else", "not of an interrupted run", func(t *testing.T, dir string) {
 			for name := range files(t, dir) {
 				remove(name)(t, dir)
@@ -250,7 +276,7 @@ func TestRefused(t *testing.T) {
 				test.damage(t, dir)
 			}
 			was := snapshot(t, dir)
-			_, err := secrets.Generate(dir, example(t), test.rotate, now.Add(test.later), rand.Reader)
+			_, err := secrets.Generate(dir, example(t), test.rotate, on(now.Add(test.later)))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
 			} else if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "4242") {
@@ -290,11 +316,11 @@ func snapshot(t *testing.T, dir string) map[string]string {
 }
 
 func TestAuthorityEndsSoon(t *testing.T) {
-	w, err := secrets.Generate(made(t), example(t), secrets.Rotation{}, now.Add(9*365*day), rand.Reader)
+	w, err := secrets.Generate(made(t), example(t), secrets.Rotation{}, on(now.Add(9*365*day)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(w.Warnings) != 1 || !strings.Contains(w.Warnings[0], "the authority in ca.crt ends on 2039-12-31 and is never renewed") {
+	if len(w.Warnings) != 1 || !strings.Contains(w.Warnings[0], "the authority in ca.crt ends on 2039-12-31, and no certificate outlives it (replace it before: --rotate authority)") {
 		t.Errorf("got %q, want a warning about the authority", w.Warnings)
 	}
 	if got := w.Changes[0].String(); got != "etcd: renewed demo-etcd-1.server.crt (it ended on 2032-01-02)" {
@@ -304,7 +330,7 @@ func TestAuthorityEndsSoon(t *testing.T) {
 
 func TestNothingToRotate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	_, err := secrets.Generate(dir, example(t), secrets.Rotation{Passwords: true}, now, rand.Reader)
+	_, err := secrets.Generate(dir, example(t), secrets.Rotation{Passwords: true}, on(now))
 	if err == nil || !strings.Contains(err.Error(), "nothing to rotate is there") {
 		t.Errorf("got %v", err)
 	}
@@ -319,11 +345,11 @@ func TestNoFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{file: "is not a folder", filepath.Join(file, "demo"): "not a directory"} {
-		if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, now, rand.Reader); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	if _, err := secrets.Generate(filepath.Join(t.TempDir(), "demo"), example(t), secrets.Rotation{}, now, broken{}); err == nil {
+	if _, err := secrets.Generate(filepath.Join(t.TempDir(), "demo"), example(t), secrets.Rotation{}, secrets.World{UID: os.Getuid(), Now: now, Random: broken{}}); err == nil {
 		t.Error("secrets without randomness")
 	}
 }
@@ -344,7 +370,7 @@ func TestRandomnessEnds(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	c, failed := example(t), 0
 	for n := 0; n < 2000; n += 7 {
-		if _, err := secrets.Generate(dir, c, secrets.Rotation{}, now, &fewBytes{n}); err == nil {
+		if _, err := secrets.Generate(dir, c, secrets.Rotation{}, secrets.World{UID: os.Getuid(), Now: now, Random: &fewBytes{n}}); err == nil {
 			break
 		}
 		failed++
@@ -385,7 +411,7 @@ func TestOtherUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	put("patroni.json", string(text))(t, dir)
-	w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, now, rand.Reader)
+	w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +441,7 @@ func TestInterrupted(t *testing.T) {
 				dir = made(t)
 			}
 			n := 0
-			_, err := secrets.GenerateBy(dir, test.c, test.rotate, now, rand.Reader, func(staged, target string, replace bool) error {
+			_, err := secrets.GenerateBy(dir, test.c, test.rotate, on(now), func(staged, target string, replace bool) error {
 				if n++; n > cut {
 					return errors.New("power was lost")
 				}
@@ -433,7 +459,7 @@ func TestInterrupted(t *testing.T) {
 					t.Errorf("%s, cut %d: %s was left", test.name, cut, name)
 				}
 			}
-			if _, err := secrets.Generate(dir, test.c, secrets.Rotation{}, now, rand.Reader); err != nil {
+			if _, err := secrets.Generate(dir, test.c, secrets.Rotation{}, on(now)); err != nil {
 				t.Fatalf("%s, cut %d, again: %v", test.name, cut, err)
 			}
 			whole := files(t, dir)
@@ -447,7 +473,7 @@ func TestInterrupted(t *testing.T) {
 					t.Errorf("%s, cut %d: Lockbox would keep %s", test.name, cut, key)
 				}
 			}
-			if w, err := secrets.Generate(dir, test.c, secrets.Rotation{}, now, rand.Reader); err != nil || len(w.Files) > 0 {
+			if w, err := secrets.Generate(dir, test.c, secrets.Rotation{}, on(now)); err != nil || len(w.Files) > 0 {
 				t.Errorf("%s, cut %d: not whole after it was run again: %v", test.name, cut, err)
 			}
 		}
@@ -457,7 +483,7 @@ func TestInterrupted(t *testing.T) {
 // Two first runs at once: one wins, the other says so and mixes nothing in.
 func TestMeanwhile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	_, err := secrets.GenerateBy(dir, example(t), secrets.Rotation{}, now, rand.Reader, func(staged, target string, replace bool) error {
+	_, err := secrets.GenerateBy(dir, example(t), secrets.Rotation{}, on(now), func(staged, target string, replace bool) error {
 		if err := os.WriteFile(target, []byte("of the other run"), 0o600); err != nil {
 			return err
 		}
@@ -480,7 +506,7 @@ func TestOpenSSL(t *testing.T) {
 		t.Skip("no openssl: certificates are not judged by it")
 	}
 	dir := filepath.Join(t.TempDir(), "demo")
-	if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, time.Now(), rand.Reader); err != nil {
+	if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	scratch := t.TempDir()

@@ -20,18 +20,20 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// How long certificates are good for, and how long before their end they are
-// made anew.
+// How long certificates are good for, and how long before their end that is
+// said, and they are made anew.
 const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 	nodeLife      = 2 * 365 * 24 * time.Hour
+	early         = 60 * 24 * time.Hour
 	soon          = 30 * 24 * time.Hour
 )
 
 // Authority signs the certificates of one cluster.
 type Authority struct {
 	certificate *x509.Certificate
-	key         crypto.Signer // nil: it is kept elsewhere, and nothing can be signed
+	key         crypto.Signer       // nil: it is kept elsewhere, and nothing can be signed
+	trusted     []*x509.Certificate // itself and, while one replaces the other, that one
 	random      io.Reader
 }
 
@@ -41,17 +43,17 @@ func NewAuthority(cluster string, now time.Time, random io.Reader) (*Authority, 
 	if err != nil {
 		return nil, err
 	}
-	return newAuthority(cluster, key, now, random)
+	return newAuthority(cluster+" authority", key, now, random)
 }
 
-func newAuthority(cluster string, key crypto.Signer, now time.Time, random io.Reader) (*Authority, error) {
+func newAuthority(name string, key crypto.Signer, now time.Time, random io.Reader) (*Authority, error) {
 	serial, err := serialNumber(random)
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber:          serial,
-		Subject:               pkix.Name{CommonName: cluster + " authority"},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.Add(-time.Hour), // a node's clock may be behind at first boot
 		NotAfter:              now.Add(authorityLife),
 		IsCA:                  true,
@@ -67,11 +69,12 @@ func newAuthority(cluster string, key crypto.Signer, now time.Time, random io.Re
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{certificate, key, random}, nil
+	return &Authority{certificate, key, []*x509.Certificate{certificate}, random}, nil
 }
 
-// Certificate is the authority's own, in PEM: what everybody trusts.
-func (a *Authority) Certificate() string { return certificatePEM(a.certificate.Raw) }
+// Certificate is the authority's own, in PEM, and while it is replaced the
+// other one's, too: what everybody trusts.
+func (a *Authority) Certificate() string { return certificatesPEM(a.trusted...) }
 
 // Payloads makes every secret of the cluster's machines: role to payload.
 // Certificates are good for two years from now, for the node's names and

@@ -14,8 +14,10 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// Rotation is what is made anew although it is good.
-type Rotation struct{ Certificates, Passwords bool }
+// Rotation is what is made anew although it is good. An authority is replaced
+// in three runs: Authority adds the new one, Certificates has it sign them all,
+// Finish forgets the old one.
+type Rotation struct{ Certificates, Passwords, Authority, Finish bool }
 
 // Change is one thing that Update did, without its value.
 type Change struct {
@@ -43,7 +45,7 @@ func (c Change) String() string {
 func (a *Authority) Update(c *role.Cluster, old map[string]Payload, rotate Rotation, now time.Time) (map[string]Payload, []Change, error) {
 	all := map[string]Payload{}
 	var changes []Change
-	for _, part := range withSecrets(c) {
+	for _, part := range c.WithSecrets() {
 		u := &update{a, c, rotate, now, part.Name, old[part.Name], Payload{}, nil}
 		for _, s := range part.Settings.Service(c).Secrets {
 			if err := u.add(s, part.Settings.Nodes()); err != nil {
@@ -83,13 +85,17 @@ func (u *update) changed(entry, what, why string) {
 func (u *update) add(s role.Secret, nodes []role.Node) error {
 	switch s.Kind {
 	case role.Authority:
-		if was, ok := u.old[s.File]; ok && was != u.Certificate() {
+		was, ok := u.old[s.File]
+		if ok && !u.knows(was) {
 			return fmt.Errorf("entry %s is not the authority that is in the folder (bring back the %s and %s that were there)", s.File, certificateFile, keyFile)
 		}
 		u.fresh[s.File] = u.Certificate()
+		if ok && was != u.fresh[s.File] {
+			u.changed(s.File, "renewed", "its authorities are those of the folder now")
+		}
 	case role.Certificate:
 		for _, n := range nodes {
-			if err := u.certificate(s, n); err != nil {
+			if err := u.pair(s, n); err != nil {
 				return err
 			}
 		}
@@ -108,7 +114,18 @@ func (u *update) add(s role.Secret, nodes []role.Node) error {
 	return nil
 }
 
-func (u *update) certificate(s role.Secret, n role.Node) error {
+// knows says whether an authority of the text is one that is trusted.
+func (a *Authority) knows(text string) bool {
+	all, err := role.ParseCA(text)
+	return err == nil && slices.ContainsFunc(all, func(c *x509.Certificate) bool { return contains(a.trusted, c) })
+}
+
+func contains(all []*x509.Certificate, one *x509.Certificate) bool {
+	return slices.ContainsFunc(all, one.Equal)
+}
+
+// pair is a node's certificate and its key.
+func (u *update) pair(s role.Secret, n role.Node) error {
 	name := n.Name + "." + s.File
 	keyName := strings.TrimSuffix(name, ".crt") + ".key"
 	certificate, key := u.old[name], u.old[keyName]
@@ -138,7 +155,8 @@ func (u *update) certificate(s role.Secret, n role.Node) error {
 	return nil
 }
 
-// examine gives the certificate of a pair that is whole and this authority's.
+// examine gives the certificate of a pair that is whole and of an authority that
+// is trusted.
 func (u *update) examine(name, keyName string) (*x509.Certificate, error) {
 	const remedy = "(--rotate certificates makes all of them anew)"
 	for _, pair := range [][2]string{{name, keyName}, {keyName, name}} {
@@ -150,7 +168,7 @@ func (u *update) examine(name, keyName string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entries %s and %s are not a certificate and its key %s", name, keyName, remedy)
 	}
-	if pair.Leaf.CheckSignatureFrom(u.Authority.certificate) != nil {
+	if !slices.ContainsFunc(u.trusted, func(a *x509.Certificate) bool { return pair.Leaf.CheckSignatureFrom(a) == nil }) {
 		return nil, fmt.Errorf("entry %s is not signed by the authority in the folder %s", name, remedy)
 	}
 	return pair.Leaf, nil
@@ -169,7 +187,7 @@ func (u *update) stale(have, want *x509.Certificate) string {
 		return "it is not for a server and a client"
 	case have.NotAfter.Before(u.now):
 		return "it ended on " + have.NotAfter.UTC().Format(time.DateOnly)
-	case have.NotAfter.Before(u.now.Add(soon)) && have.NotAfter.Before(u.Authority.certificate.NotAfter):
+	case have.NotAfter.Before(u.now.Add(soon)) && have.NotAfter.Before(u.certificate.NotAfter):
 		return "it ends on " + have.NotAfter.UTC().Format(time.DateOnly)
 	}
 	return ""

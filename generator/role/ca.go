@@ -5,8 +5,26 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
+
+// SameCA says whether two texts hold the same certificates of authorities, in
+// whatever order and form.
+func SameCA(one, other string) bool {
+	a, err := ParseCA(one)
+	if err != nil {
+		return false
+	}
+	b, err := ParseCA(other)
+	if err != nil {
+		return false
+	}
+	within := func(all, others []*x509.Certificate) bool {
+		return !slices.ContainsFunc(all, func(c *x509.Certificate) bool { return !slices.ContainsFunc(others, c.Equal) })
+	}
+	return within(a, b) && within(b, a)
+}
 
 // ParseCA reads the certificates of authorities, one or more in PEM. Refused is
 // anything else: between them, behind them, and above all a private key.

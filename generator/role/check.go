@@ -156,7 +156,7 @@ func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what strin
 func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none string) {
 	var known, without []string
 	for _, p := range c.Parts {
-		if len(p.Settings.Service(c).Secrets) == 0 {
+		if !p.ReadsSecrets(c) {
 			without = append(without, p.Name)
 			continue
 		}

@@ -113,6 +113,26 @@ func (c *Cluster) Dependent(of *Cluster) {
 	c.Images.Bake.Zone = of.Cloud.Region + "-a"
 }
 
+// ReadsSecrets says whether the machines of this role read secrets.
+func (p Part) ReadsSecrets(c *Cluster) bool { return len(p.Settings.Service(c).Secrets) > 0 }
+
+// WithSecrets are the roles whose machines read secrets.
+func (c *Cluster) WithSecrets() []Part {
+	return slices.DeleteFunc(slices.Clone(c.Parts), func(p Part) bool { return !p.ReadsSecrets(c) })
+}
+
+// WithoutSecrets are the names of the other roles. Their machines know the
+// authorities from the spec.
+func (c *Cluster) WithoutSecrets() []string {
+	var names []string
+	for _, p := range c.Parts {
+		if !p.ReadsSecrets(c) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // Part is the role's part of the cluster, or nil.
 func (c *Cluster) Part(role string) Settings {
 	for _, p := range c.Parts {

@@ -1,0 +1,459 @@
+package secrets_test
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+var (
+	introduce = secrets.Rotation{Authority: true}
+	switchAll = secrets.Rotation{Certificates: true}
+	finish    = secrets.Rotation{Finish: true}
+)
+
+// run is Generate with a spec that has the authorities of the folder, and as
+// many files written as are allowed.
+func run(t *testing.T, dir string, c *role.Cluster, rotate secrets.Rotation, at time.Time, allowed int) (*secrets.Written, error) {
+	t.Helper()
+	c.Secrets.CA = spec.Text(files(t, dir)["ca.crt"])
+	return secrets.GenerateBy(dir, c, rotate, on(at), func(staged, target string, replace bool) error {
+		if allowed--; allowed < 0 {
+			return errors.New("power was lost")
+		}
+		return secrets.Place(staged, target, replace)
+	})
+}
+
+const all = 1000
+
+// at is a folder with the example's secrets after these steps.
+func at(t *testing.T, steps ...secrets.Rotation) string {
+	t.Helper()
+	dir := made(t)
+	for _, rotate := range steps {
+		if _, err := run(t, dir, example(t), rotate, now, all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// nodes are the certificates and the authorities that machines may have which
+// booted with one of these contents of a folder.
+func nodes(t *testing.T, contents ...map[string]string) (certificates, bundles map[string]string) {
+	t.Helper()
+	certificates, bundles = map[string]string{}, map[string]string{}
+	for i, content := range contents {
+		bundles[fmt.Sprint(i, " spec")] = content["ca.crt"] // machines without secrets
+		for name, text := range content {
+			if !strings.HasSuffix(name, ".json") || strings.HasSuffix(name, ".gone.json") {
+				continue
+			}
+			p, err := secrets.Decode([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for entry, text := range p {
+				switch {
+				case entry == "ca.crt":
+					bundles[fmt.Sprint(i, " ", name)] = text
+				case strings.HasSuffix(entry, ".crt"):
+					certificates[fmt.Sprint(i, " ", name, " ", entry)] = text
+				}
+			}
+		}
+	}
+	return certificates, bundles
+}
+
+// trust fails unless all machines that booted with any of these contents trust
+// each other.
+func trust(t *testing.T, what string, contents ...map[string]string) {
+	t.Helper()
+	certificates, bundles := nodes(t, contents...)
+	if len(certificates) < 9*len(contents) || len(bundles) < 3*len(contents) {
+		t.Fatalf("%s: %d certificates and %d bundles: this test sees nothing", what, len(certificates), len(bundles))
+	}
+	for of, bundle := range bundles {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM([]byte(bundle)) {
+			t.Fatalf("%s: the authorities of %s cannot be read", what, of)
+		}
+		for name, text := range certificates {
+			if _, err := leaf(t, text).Verify(x509.VerifyOptions{Roots: pool, CurrentTime: now.Add(time.Hour), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+				t.Errorf("%s: %s is not trusted by %s: %v", what, name, of, err)
+			}
+		}
+	}
+}
+
+func leaf(t *testing.T, text string) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		t.Fatal("not PEM")
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate
+}
+
+// Through all steps, each cut off at every file: machines that booted before it
+// and after it trust each other, whichever part of it they got; and the same
+// command again completes it.
+func TestReplace(t *testing.T) {
+	dir := made(t)
+	first := files(t, dir)
+	for _, step := range []struct {
+		name   string
+		rotate secrets.Rotation
+		stage  secrets.Stage
+		files  []string
+	}{
+		{"introduce", introduce, secrets.Introduced, []string{"ca-next.key", "ca.crt", "etcd.json", "patroni.json"}},
+		{"switch", switchAll, secrets.Switched, []string{"etcd.json", "patroni.json", "ca.key", "ca-next.key"}},
+		{"finish", finish, secrets.Settled, []string{"ca.crt", "etcd.json", "patroni.json"}},
+	} {
+		was := files(t, dir)
+		for cut := range 5 {
+			for again, rotate := range map[string]secrets.Rotation{"the same": step.rotate, "without": {}} {
+				what := fmt.Sprintf("%s, cut %d, then %s", step.name, cut, again)
+				copied := filepath.Join(t.TempDir(), "demo")
+				if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+					t.Fatal(err)
+				}
+				closed(t, copied)
+				if _, err := run(t, copied, example(t), step.rotate, now, cut); err == nil {
+					continue // all was written
+				} else if !strings.Contains(err.Error(), "power was lost (run this again)") {
+					t.Fatalf("%s: %v", what, err)
+				}
+				half := files(t, copied)
+				trust(t, what+": half", was, half)
+				w, err := run(t, copied, example(t), rotate, now, all)
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				// Before anything of it was there, a run without it begins nothing.
+				if again == "the same" && w.Stage != step.stage {
+					t.Errorf("%s: stage %d, want %d", what, w.Stage, step.stage)
+				}
+				if rest := files(t, copied); again == "the same" {
+					trust(t, what+": whole", was, half, rest)
+				} else {
+					trust(t, what+": whole", half, rest)
+				}
+				if w, err := run(t, copied, example(t), secrets.Rotation{}, now, all); err != nil || len(w.Files) > 0 {
+					t.Errorf("%s: not whole after it was run again: %v", what, err)
+				}
+			}
+		}
+		w, err := run(t, dir, example(t), step.rotate, now, all)
+		if err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if diff := cmp.Diff(step.files, w.Files); diff != "" {
+			t.Errorf("%s: files (-want +got):\n%s", step.name, diff)
+		}
+		got := files(t, dir)
+		if w.Stage != step.stage || w.CA != got["ca.crt"] {
+			t.Errorf("%s: stage %d, want %d; says what is in ca.crt: %v", step.name, w.Stage, step.stage, w.CA == got["ca.crt"])
+		}
+		trust(t, step.name, was, got)
+		byOpenSSL(t, step.name, was, got)
+		if w, err := run(t, dir, example(t), secrets.Rotation{}, now.Add(day), all); err != nil || len(w.Files) > 0 || w.Stage != step.stage {
+			t.Errorf("%s, the day after: %v, %+v, want nothing to do", step.name, err, w)
+		}
+	}
+	// It really is another: who knows the old one's key gets in no more.
+	last := files(t, dir)
+	if last["ca.key"] == first["ca.key"] || strings.Contains(last["ca.crt"], first["ca.crt"]) || strings.Count(last["ca.crt"], "BEGIN") != 1 || len(last) != len(first) {
+		t.Error("the old authority is still there")
+	}
+	old := x509.NewCertPool()
+	old.AppendCertsFromPEM([]byte(first["ca.crt"]))
+	certificates, _ := nodes(t, last)
+	for name, text := range certificates {
+		if _, err := leaf(t, text).Verify(x509.VerifyOptions{Roots: old, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err == nil {
+			t.Errorf("%s is still the old authority's", name)
+		}
+	}
+}
+
+// closed makes a copied folder as Generate makes it.
+func closed(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			return os.Chmod(name, 0o700)
+		}
+		if err == nil {
+			return os.Chmod(name, 0o600)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// byOpenSSL is trust as the machines ask for it (secrets.sh).
+func byOpenSSL(t *testing.T, what string, contents ...map[string]string) {
+	t.Helper()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no openssl")
+		}
+		t.Log("no openssl: bundles are not judged by it")
+		return
+	}
+	dir := t.TempDir()
+	certificates, bundles := nodes(t, contents...)
+	args := []string{}
+	for i, name := range slices.Sorted(maps.Keys(certificates)) {
+		file := fmt.Sprint(i, ".crt")
+		put(file, certificates[name])(t, dir)
+		args = append(args, file)
+	}
+	for of, bundle := range bundles {
+		put("ca.pem", bundle)(t, dir)
+		cmd := exec.Command("openssl", append([]string{"verify", "-attime", fmt.Sprint(now.Add(time.Hour).Unix()), "-x509_strict", "-no-CApath", "-no-CAstore", "-CAfile", "ca.pem"}, args...)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil || strings.Count(string(out), ": OK") != len(args) {
+			t.Errorf("%s, by %s: %v: %s", what, of, err, out)
+		}
+	}
+}
+
+// Machines that have not booted with the new authority yet trust only the old
+// one: until the switch it signs whatever has to be signed; then the new one.
+func TestSignsWhileReplaced(t *testing.T) {
+	more := []string{pg3, pg3 + "\n      " + pg4}
+	for _, test := range []struct {
+		name, reason string
+		steps        []secrets.Rotation
+		edits        []string
+		later        time.Duration
+		entry        string
+		old          bool // the old one signed
+	}{
+		{"a new node, introduced", "the others may not know the new authority", []secrets.Rotation{introduce}, more, 0, "demo-pg-4.node.crt", true},
+		{"renewed, introduced", "the others may not know the new authority", []secrets.Rotation{introduce}, nil, (2*365 - 29) * day, "demo-pg-1.node.crt", true},
+		{"a new node, switched", "all know the new one, and the old one is to go", []secrets.Rotation{introduce, switchAll}, more, 0, "demo-pg-4.node.crt", false},
+		{"renewed, switched", "all know the new one, and the old one is to go", []secrets.Rotation{introduce, switchAll}, nil, (2*365 - 29) * day, "demo-pg-1.node.crt", false},
+		{"a new node, finished", "there is one", []secrets.Rotation{introduce, switchAll, finish}, more, 0, "demo-pg-4.node.crt", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := at(t, test.steps...)
+			was := files(t, dir)
+			w, err := run(t, dir, edited(t, test.edits...), secrets.Rotation{}, now.Add(test.later), all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := files(t, dir)
+			for _, name := range []string{"ca.crt", "ca.key", "ca-next.key"} {
+				if got[name] != was[name] {
+					t.Errorf("%s is another", name)
+				}
+			}
+			if !slices.ContainsFunc(w.Changes, func(c secrets.Change) bool { return c.Entry == test.entry }) {
+				t.Fatalf("%s did not change", test.entry)
+			}
+			certificates, _ := nodes(t, got)
+			of := leaf(t, certificates["0 patroni.json "+test.entry]).Issuer.CommonName
+			if old := of == "demo authority"; old != test.old {
+				t.Errorf("signed by %q: %s", of, test.reason)
+			}
+			if test.later == 0 {
+				trust(t, test.name, was, got)
+			}
+		})
+	}
+}
+
+// The keys of authorities are kept elsewhere, and brought for what needs them.
+func TestReplaceWithKeysAway(t *testing.T) {
+	dir := made(t)
+	remove("ca.key")(t, dir)
+	if _, err := run(t, dir, example(t), introduce, now, all); err != nil {
+		t.Fatalf("introduce: %v: nothing is signed with the old key", err)
+	}
+	if _, err := run(t, dir, example(t), switchAll, now, all); err != nil {
+		t.Fatalf("switch: %v: nothing is signed with the old key", err)
+	}
+	remove("ca.key")(t, dir)
+	if w, err := run(t, dir, example(t), secrets.Rotation{}, now, all); err != nil || w.Stage != secrets.Switched {
+		t.Errorf("without keys: %v, want that the certificates tell", err)
+	}
+	if _, err := run(t, dir, example(t), finish, now, all); err != nil {
+		t.Fatalf("finish: %v: nothing is signed", err)
+	}
+	if got := files(t, dir); strings.Count(got["ca.crt"], "BEGIN") != 1 || len(got) != 3 {
+		t.Errorf("%d files, want ca.crt with one certificate, and two payloads", len(got))
+	}
+}
+
+// Where a run was interrupted between the last two files, the key that is left
+// over goes; where before, it takes its place.
+func TestNextKeyLeft(t *testing.T) {
+	for name, key := range map[string]string{"its place is taken": "ca.key", "its place is not taken": "old.key"} {
+		t.Run(name, func(t *testing.T) {
+			dir := at(t, introduce)
+			before := files(t, dir)
+			if _, err := run(t, dir, example(t), switchAll, now, all); err != nil {
+				t.Fatal(err)
+			}
+			put("ca-next.key", before["ca-next.key"])(t, dir)
+			if key == "old.key" {
+				put("ca.key", before["ca.key"])(t, dir)
+			}
+			if w, err := run(t, dir, example(t), secrets.Rotation{}, now, all); err != nil || w.Stage != secrets.Switched || len(w.Push) > 0 {
+				t.Fatalf("%v, %+v", err, w)
+			}
+			got := files(t, dir)
+			if _, left := got["ca-next.key"]; left || got["ca.key"] != before["ca-next.key"] {
+				t.Error("ca.key is not the new authority's alone")
+			}
+		})
+	}
+}
+
+func TestReplaceRefused(t *testing.T) {
+	foreign := files(t, made(t))
+	for _, test := range []struct {
+		name, reason string
+		steps        []secrets.Rotation
+		before       func(t *testing.T, dir string)
+		back         []string // of before the steps: from a file, into a file
+		edits        []string
+		rotate       secrets.Rotation
+		later        time.Duration
+		want         string
+	}{
+		{"begun twice", "a third would be trusted by none", []secrets.Rotation{introduce}, nil, nil, nil, introduce, 0, `the authority is being replaced already (next, once every machine has booted with both: --rotate certificates)`},
+		{"begun before the end", "a third would be trusted by none", []secrets.Rotation{introduce, switchAll}, nil, nil, nil, introduce, 0, `the authority is being replaced already (next, once every machine has booted with its new certificate: --finish)`},
+		{"finished without a beginning", "there is one authority", nil, nil, nil, nil, finish, 0, `no authority is being replaced (--rotate authority begins it)`},
+		{"finished twice", "there is one authority", []secrets.Rotation{introduce, switchAll, finish}, nil, nil, nil, finish, 0, `no authority is being replaced`},
+		{"finished too early", "nobody would trust the certificates", []secrets.Rotation{introduce}, nil, nil, nil, finish, 0, `etcd: demo-etcd-1.peer.crt is still signed by the old authority (first, once every machine has booted with both: --rotate certificates)`},
+		{"finished with one of before", "nobody would trust it", []secrets.Rotation{introduce, switchAll}, nil, []string{"patroni.json", "patroni.json"}, nil, finish, 0, `is still signed by the old authority`},
+		{"interrupted beginning, then certificates", "no machine knows the new one", nil, put("ca-next.key", foreign["ca.key"]), nil, nil, switchAll, 0, `--rotate authority was interrupted (run that again first)`},
+		{"interrupted beginning, then finished", "no machine knows the new one", nil, put("ca-next.key", foreign["ca.key"]), nil, nil, finish, 0, `--rotate authority was interrupted (run that again first)`},
+		{"a payload of before", "its machines do not know the new one", []secrets.Rotation{introduce}, nil, []string{"patroni.json", "patroni.json"}, nil, switchAll, 0, `there is a payload without the new authority (run this without --rotate`},
+		{"without the new key", "it is kept off-line", []secrets.Rotation{introduce}, remove("ca-next.key"), nil, nil, switchAll, 0, `ca-next.key is not there, and the new certificates have to be signed with it (bring it back for this run)`},
+		{"without the old key", "it signs until the switch", []secrets.Rotation{introduce}, remove("ca.key"), nil, []string{pg3, pg3 + "\n      " + pg4}, secrets.Rotation{}, 0, `patroni: entry demo-pg-4.node.crt: ca.key is not there`},
+		{"the old key again", "it would sign what is soon not trusted", []secrets.Rotation{introduce, switchAll}, nil, []string{"ca.key", "ca.key"}, nil, secrets.Rotation{}, 0, `ca.key: the key of the old authority, and the new one signs (bring back the new one's)`},
+		{"a foreign key", "nobody trusts it", []secrets.Rotation{introduce}, put("ca.key", foreign["ca.key"]), nil, nil, secrets.Rotation{}, 0, `ca.key: not the key of an authority in ca.crt`},
+		{"a foreign next key", "nobody trusts it", []secrets.Rotation{introduce}, put("ca-next.key", foreign["ca.key"]), nil, nil, secrets.Rotation{}, 0, `ca-next.key: not the key of the new authority in ca.crt`},
+		{"a damaged next key", "it is not said", []secrets.Rotation{introduce}, put("ca-next.key", "hunter2"), nil, nil, secrets.Rotation{}, 0, `ca-next.key: not one unencrypted PKCS #8 key`},
+		{"the same key", "it would be no other authority", nil, nil, []string{"ca.key", "ca-next.key"}, nil, introduce, 0, `ca-next.key: the key of the authority that ca.crt has already (its name is ca.key)`},
+		{"a next key open to others", "they may have read it", []secrets.Rotation{introduce}, mode("ca-next.key", 0o640), nil, nil, secrets.Rotation{}, 0, `ca-next.key" is open to others`},
+		{"only the next key", "of what?", []secrets.Rotation{introduce}, onlyNext, nil, nil, secrets.Rotation{}, 0, `there are payloads or keys, but no ca.crt`},
+		{"the old one ended", "nobody trusts what it signed", []secrets.Rotation{introduce}, nil, nil, nil, secrets.Rotation{}, 10*365*day + time.Hour, `ca.crt: the authority ended on 2039-12-31 (the new one signs after --rotate certificates)`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := made(t)
+			first := files(t, dir)
+			for _, rotate := range test.steps {
+				if _, err := run(t, dir, example(t), rotate, now, all); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.before != nil {
+				test.before(t, dir)
+			}
+			if test.back != nil {
+				put(test.back[1], first[test.back[0]])(t, dir)
+			}
+			was := snapshot(t, dir)
+			_, err := run(t, dir, edited(t, test.edits...), test.rotate, now.Add(test.later), all)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
+			} else if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("a secret is in %q", err)
+			}
+			if diff := cmp.Diff(was, snapshot(t, dir)); diff != "" {
+				t.Errorf("the folder changed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func onlyNext(t *testing.T, dir string) {
+	t.Helper()
+	for name := range files(t, dir) {
+		if name != "ca-next.key" {
+			remove(name)(t, dir)
+		}
+	}
+}
+
+// Machines that read no secrets trust what the spec has.
+func TestSpecWithoutTheNewAuthority(t *testing.T) {
+	dir := made(t)
+	c := example(t)
+	c.Secrets.CA = spec.Text(files(t, dir)["ca.crt"])
+	if _, err := secrets.Generate(dir, c, introduce, on(now)); err != nil {
+		t.Fatal(err)
+	}
+	was := snapshot(t, dir)
+	_, err := secrets.Generate(dir, c, switchAll, on(now))
+	if err == nil || !strings.Contains(err.Error(), "secrets.ca of the spec does not have the new authority (put the text of ca.crt there, render, and let those machines boot with it first)") {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(was, snapshot(t, dir)); diff != "" {
+		t.Errorf("the folder changed (-want +got):\n%s", diff)
+	}
+	// Where all machines read secrets, nothing trusts by the spec.
+	c.Parts = c.WithSecrets()
+	if _, err := secrets.Generate(dir, c, switchAll, on(now)); err != nil {
+		t.Errorf("without such machines: %v", err)
+	}
+}
+
+// What ends is said early enough to boot all machines anew before.
+func TestEndsSoon(t *testing.T) {
+	const years = 365 * day
+	for _, test := range []struct {
+		name, reason string
+		steps        []secrets.Rotation
+		later        time.Duration
+		want         string
+	}{
+		{"61 days before", "not yet", nil, 2*years - 61*day, ""},
+		{"59 days before", "time to plan it", nil, 2*years - 59*day, "of the certificates 9 end within 60 days, the first on 2032-01-02 (run this again from 2031-12-03 on, which renews it)"},
+		{"29 days before", "they are renewed", nil, 2*years - 29*day, ""},
+		{"the authority, two years before", "certificates get shorter", nil, 8*years + day, "the authority in ca.crt ends on 2039-12-31, and no certificate outlives it (replace it before: --rotate authority)"},
+		{"the authority, 20 days before", "certificates end with it, which is not said twice", nil, 10*years - 20*day, "the authority in ca.crt ends on 2039-12-31, and no certificate outlives it (replace it before: --rotate authority)"},
+		{"the old one, 61 days before", "it is being replaced", []secrets.Rotation{introduce}, 10*years - 61*day, ""},
+		{"the old one, 59 days before", "time to go on", []secrets.Rotation{introduce}, 10*years - 59*day, "the old authority ends on 2039-12-31: be done with its replacement before"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w, err := run(t, at(t, test.steps...), example(t), secrets.Rotation{}, now.Add(test.later), all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(w.Warnings, "\n"); got != test.want {
+				t.Errorf("got %q, want %q: %s", got, test.want, test.reason)
+			}
+		})
+	}
+}
