@@ -7,9 +7,9 @@ spec = generator/example.yaml
 cluster = demo
 options =
 go_files = $(shell git ls-files '*.go')
-shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages ':!out')
+shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out')
 
-.PHONY: render test lab packages lint figures fuzz bench-bake test-bake images
+.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh images
 
 # Everything that a cluster needs, for the example: out/demo. Needs Go alone.
 render:
@@ -34,6 +34,11 @@ packages:
 test-bake:
 	.ci/packages qemu
 	PGHA_TEST_QEMU=yes go test -count=1 -v -timeout 20m -run TestQEMU ./lab
+
+# As root: what README.md tells a newcomer, in a bare Debian that has Go, git and
+# make alone: render, init, and both lists of packages. Two minutes.
+test-fresh: packages
+	.ci/fresh
 
 # Bakes the images of the example, or of another cluster below out/, side by
 # side: make images cluster=mydb options='-var zone=ru-central1-b'
