@@ -19,6 +19,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/private"
 	"pgha-gen/roles"
 )
 
@@ -57,7 +58,7 @@ func newEtcdLab(t *testing.T, ctx context.Context) *lab.Lab {
 // it is long and mostly apt's.
 func bakeLog(t testing.TB) io.Writer {
 	t.Helper()
-	if err := os.MkdirAll(labtest.Cache, 0o755); err != nil {
+	if err := private.Make(labtest.Cache); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.OpenFile(filepath.Join(labtest.Cache, "bake.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)

@@ -33,6 +33,7 @@ import (
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
+	"pgha-gen/lab/private"
 )
 
 // Config is a cluster to run.
@@ -95,7 +96,10 @@ func New(ctx context.Context, config Config) (*Lab, error) {
 }
 
 func (l *Lab) setUp(ctx context.Context) (err error) {
-	if err := os.MkdirAll(filepath.Join(l.config.State, "disks"), 0o755); err != nil {
+	if err := private.Make(l.config.State); err != nil {
+		return err
+	}
+	if err := private.Make(filepath.Join(l.config.State, "disks")); err != nil {
 		return err
 	}
 	l.subnets = subnetsOf(l.config.Cluster)

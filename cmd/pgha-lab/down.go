@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"pgha-gen/lab/private"
 )
 
 func (a *app) downCommand() *cobra.Command {
@@ -23,6 +25,9 @@ stay in its folder until the next up.`,
 				return err
 			}
 			if err := needRoot(); err != nil {
+				return err
+			}
+			if err := private.Check(string(f)); err != nil {
 				return err
 			}
 			cache, err := a.cacheOf(f)

@@ -4,6 +4,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,29 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a refusal made the folder")
+	}
+}
+
+// A folder of somebody else is neither used nor believed.
+func TestForeignFolder(t *testing.T) {
+	labtest.Need(t, "mmdebstrap", "systemd-nspawn", "ip", "go")
+	dir := filepath.Join(t.TempDir(), "lab")
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "lab.json"), []byte(`{"Phase": "up"}`), 0o644), os.Chown(dir, 1234, 1234)); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("pgha-lab: %q belongs to user 1234, who may have put anything there (remove it, or name another folder)\n", dir)
+	for _, args := range [][]string{
+		{"up", "-f", "../../generator/example.yaml", "--etcd", "../../lab/etcd"}, {"image", "-f", "../../generator/example.yaml", "--etcd", "../../lab/etcd"},
+		{"status"}, {"psql"}, {"down"}, {"down", "--purge"},
+	} {
+		var out, err bytes.Buffer
+		status := run(t.Context(), "pgha-lab", append([]string{"--dir", dir}, args...), strings.NewReader(""), &out, &err)
+		if status != wrong || err.String() != want || out.Len() > 0 {
+			t.Errorf("%v: status %d, %q, %q, want %q", args, status, err.String(), out.String(), want)
+		}
+	}
+	if left, err := os.ReadDir(dir); len(left) != 1 || err != nil {
+		t.Errorf("the folder changed: %v, %v", left, err)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/spec"
+	"pgha-gen/lab/private"
 	"pgha-gen/lab/session"
 	"pgha-gen/roles"
 )
@@ -59,7 +60,7 @@ func (a *app) config(s *source) (c session.Config, err error) {
 	if err := session.CheckModule(c.EtcdModule); err != nil {
 		return c, err
 	}
-	return c, os.MkdirAll(string(c.Folder), 0o755)
+	return c, private.Make(string(c.Folder))
 }
 
 func (a *app) load(file string) ([]byte, error) {

@@ -14,6 +14,7 @@ import (
 
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/netns"
+	"pgha-gen/lab/private"
 	"pgha-gen/lab/session"
 )
 
@@ -56,6 +57,9 @@ func (a *app) running() (f session.Folder, r session.Record, err error) {
 		return f, r, err
 	}
 	if err := needRoot(); err != nil {
+		return f, r, err
+	}
+	if err := private.Check(string(f)); err != nil {
 		return f, r, err
 	}
 	pid, err := f.Keeper()

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgha-gen/lab/confine"
+	"pgha-gen/lab/private"
 )
 
 // format is part of every digest. Raise it when this package makes something else from the same inputs.
@@ -40,7 +41,8 @@ const (
 var customize []byte
 
 // Cache is a folder of roots, each under the digest of what it was made from. A root that is there is whole. Several
-// processes may use one cache: they build one after the other.
+// processes may use one cache: they build one after the other. Refused: a cache that is not this user's alone, and a
+// root that somebody else made.
 //
 //	base-<digest>  image-<digest>   roots; never written to once they are there
 //	building-<digest>               one that is being made; removed when that fails, or by the next process
@@ -228,7 +230,7 @@ func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Wr
 	if strings.ContainsAny(dir, ":,\\\n") { // overlayfs splits its options at these
 		return "", fmt.Errorf("cache %q: want a path without colon, comma and backslash", dir)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := private.Make(dir); err != nil {
 		return "", err
 	}
 	unlock, err := lock(ctx, filepath.Join(dir, "lock"), log)
@@ -237,8 +239,11 @@ func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Wr
 	}
 	defer unlock()
 	root := filepath.Join(dir, kind+digest)
-	if _, err := os.Stat(root); err == nil {
+	switch err := private.Own(root); {
+	case err == nil:
 		return root, touch(root)
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("the cache has a root that cannot be trusted: %w", err)
 	}
 	if err := c.sweep(ctx, dir); err != nil {
 		return "", err
@@ -261,6 +266,9 @@ func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Wr
 func (c Cache) Clear(ctx context.Context) (int, error) {
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
+		return 0, err
+	}
+	if err := private.Check(dir); err != nil {
 		return 0, err
 	}
 	f, err := os.Open(filepath.Join(dir, "lock"))

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"pgha-gen/lab/private"
 )
 
 // Dir is where tests keep machines' state while they run, and Cache below it where they keep roots between runs:
@@ -42,7 +44,7 @@ func Need(t testing.TB, tools ...string) {
 // State gives a folder for this test, removed when it has ended.
 func State(t testing.TB) string {
 	t.Helper()
-	if err := os.MkdirAll(Dir, 0o755); err != nil {
+	if err := private.Make(Dir); err != nil {
 		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp(Dir, "test-")

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pgha-gen/lab/confine"
+	"pgha-gen/lab/private"
 )
 
 const (
@@ -98,12 +99,12 @@ func ID(state string) string {
 }
 
 // Start boots a machine and returns when its init runs; the context bounds that. What boots it needs root.
-// Refused: a State whose machine still runs, a disk that is still held.
+// Refused: a State whose machine still runs or that is not this user's alone, a disk that is still held.
 func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
+	if err := private.Make(cfg.State); err != nil {
 		return nil, err
 	}
 	m := &Machine{ended: make(chan struct{})}

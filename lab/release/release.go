@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"pgha-gen/lab/private"
 )
 
 // format is part of every digest. Raise it when this package makes something else from the same module.
@@ -83,7 +85,7 @@ func Build(ctx context.Context, module, cache string) (Archive, error) {
 
 // build fills dir, whole or not at all.
 func build(ctx context.Context, module, cache, dir, top string) (err error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := private.Make(cache); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp(cache, "building-release-")

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pgha-gen/lab/private"
 )
 
 // locks is where the names of networks are locked, which are the host's and not of one folder. It goes when the host
@@ -35,7 +37,7 @@ func (e *TakenError) Error() string {
 // take takes a lock. It must not be asked for one that this process holds: a POSIX lock is the process's, and closing
 // any file handle of it gives it up.
 func take(path, what string) (*lock, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := private.Make(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	for {

@@ -16,6 +16,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab"
+	"pgha-gen/lab/private"
 	"pgha-gen/lab/release"
 	"pgha-gen/roles/patroni"
 )
@@ -140,7 +141,7 @@ func (k *keeper) images(ctx context.Context) (map[string]string, error) {
 // folder. What the tools say goes to log. Each thing is told when it begins, and when it is done.
 func Bake(ctx context.Context, cfg Config, log io.Writer, tell func(News) error) (map[string]string, error) {
 	w := lab.Workshop{Cache: cfg.Cache, EtcdModule: cfg.EtcdModule, Now: cfg.Now, Log: log}
-	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
+	if err := private.Make(cfg.Cache); err != nil {
 		return nil, err
 	}
 	c := cfg.Cluster
