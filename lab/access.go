@@ -38,24 +38,29 @@ func NewAccess(c *role.Cluster) (Access, error) {
 	if len(database.Databases) == 0 {
 		return a, errors.New("the lab writes to a database of the spec, and there is none (add one to roles.patroni.databases)")
 	}
-	for _, p := range c.Parts {
-		for _, n := range p.Settings.Nodes() {
-			if !n.Address.IsValid() {
-				return a, fmt.Errorf("node %s has no address (the lab does not choose any)", n.Name)
-			}
-		}
+	given, err := Addresses(c)
+	if err != nil {
+		return a, err
 	}
 	for _, n := range balancer.Nodes() {
-		if from := gateway(subnet(n)); !admitted(c.Access.Clients, from) {
-			return a, fmt.Errorf("access.clients does not admit %s, from where the lab connects to %s (add %s)", from, n.Name, subnet(n))
+		s := subnet(given[n.Name])
+		if from := gateway(s); !admitted(c.Access.Clients, from) {
+			return a, fmt.Errorf("access.clients does not admit %s, from where the lab connects to %s (add %s)", from, n.Name, s)
 		}
 	}
+	hosts := func(nodes []role.Node) []client.Host {
+		var all []client.Host
+		for _, n := range nodes {
+			all = append(all, client.Host{Name: c.FQDN(n.Name), Address: given[n.Name]})
+		}
+		return all
+	}
 	target := client.Target{
-		Hosts: hosts(c, balancer.Nodes()), Database: database.Databases[0].Name, User: database.Databases[0].Owner,
+		Hosts: hosts(balancer.Nodes()), Database: database.Databases[0].Name, User: database.Databases[0].Owner,
 	}
 	a.Primary, a.Replicas = target, target
 	a.Primary.Port, a.Replicas.Port = balancer.Ports.Primary, balancer.Ports.Replicas
-	a.REST, a.RESTPort, a.RESTFrom = hosts(c, database.Nodes()), database.RESTPort, balancer.Nodes()[0].Name
+	a.REST, a.RESTPort, a.RESTFrom = hosts(database.Nodes()), database.RESTPort, balancer.Nodes()[0].Name
 	return a, nil
 }
 
@@ -66,12 +71,4 @@ func admitted(clients []netip.Prefix, a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-func hosts(c *role.Cluster, nodes []role.Node) []client.Host {
-	var all []client.Host
-	for _, n := range nodes {
-		all = append(all, client.Host{Name: c.FQDN(n.Name), Address: n.Address})
-	}
-	return all
 }

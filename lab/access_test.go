@@ -33,9 +33,13 @@ func TestNewAccess(t *testing.T) {
 		{"no database", "there is no user to write as",
 			func(c *role.Cluster) { c.Part(patroni.Name).(*patroni.Settings).Databases = nil },
 			"the lab writes to a database of the spec, and there is none (add one to roles.patroni.databases)"},
-		{"no address", "the lab is no DHCP server",
-			func(c *role.Cluster) { c.Part(haproxy.Name).(*haproxy.Settings).Members[0].Address = netip.Addr{} },
-			"node demo-haproxy-1 has no address (the lab does not choose any)"},
+		{"no address", "the lab gives one in a subnet that is admitted",
+			func(c *role.Cluster) { c.Part(haproxy.Name).(*haproxy.Settings).Members[0].Address = netip.Addr{} }, ""},
+		{"no address in another zone", "its subnet is the zone's, and not admitted",
+			func(c *role.Cluster) {
+				m := &c.Part(haproxy.Name).(*haproxy.Settings).Members[0]
+				m.Address, m.Zone = netip.Addr{}, "ru-central1-d"
+			}, "access.clients does not admit 10.131.0.1, from where the lab connects to demo-haproxy-1 (add 10.131.0.0/24)"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -102,7 +102,11 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err := private.Make(filepath.Join(l.config.State, "disks")); err != nil {
 		return err
 	}
-	l.subnets = subnetsOf(l.config.Cluster)
+	given, err := Addresses(l.config.Cluster)
+	if err != nil {
+		return err
+	}
+	l.subnets = subnetsOf(given)
 	addresses := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32), netip.PrefixFrom(lockboxAddress, 32)}
 	for _, s := range l.subnets {
 		addresses = append(addresses, netip.PrefixFrom(gateway(s), 24), netip.PrefixFrom(resolver(s), 24))
@@ -117,28 +121,21 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err := l.serve(l.subnets); err != nil {
 		return err
 	}
-	return l.createNodes(ctx)
+	return l.createNodes(ctx, given)
 }
 
 // subnetsOf are the /24s that the nodes are in.
-func subnetsOf(c *role.Cluster) []netip.Prefix {
+func subnetsOf(addresses map[string]netip.Addr) []netip.Prefix {
 	var all []netip.Prefix
-	seen := map[netip.Prefix]bool{}
-	for _, p := range c.Parts {
-		for _, n := range p.Settings.Nodes() {
-			s := subnet(n)
-			if !seen[s] {
-				seen[s] = true
-				all = append(all, s)
-			}
+	for _, a := range addresses {
+		if s := subnet(a); !slices.Contains(all, s) {
+			all = append(all, s)
 		}
 	}
 	return all
 }
 
-func subnet(n role.Node) netip.Prefix {
-	return netip.PrefixFrom(n.Address, 24).Masked()
-}
+func subnet(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 24).Masked() }
 
 // gateway and resolver are the first two addresses of a subnet, as in the cloud.
 func gateway(s netip.Prefix) netip.Addr  { return s.Addr().Next() }
@@ -242,7 +239,7 @@ func ignoreNotStarted(err error) error {
 }
 
 // createNodes does what deploy/create.sh does in the cloud.
-func (l *Lab) createNodes(ctx context.Context) error {
+func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) error {
 	c := l.config.Cluster
 	data, err := userData(c)
 	if err != nil {
@@ -253,11 +250,8 @@ func (l *Lab) createNodes(ctx context.Context) error {
 			continue
 		}
 		for i, n := range part.Settings.Nodes() {
-			if !n.Address.IsValid() {
-				return fmt.Errorf("node %s has no address (the lab does not choose any)", n.Name)
-			}
-			s := subnet(n)
-			port, err := l.Network.Attach(ctx, n.Name, netip.PrefixFrom(n.Address, 24), gateway(s))
+			n.Address = given[n.Name] // the machine's; user-data has the spec's
+			port, err := l.Network.Attach(ctx, n.Name, netip.PrefixFrom(n.Address, 24), gateway(subnet(n.Address)))
 			if err != nil {
 				return err
 			}
@@ -304,7 +298,7 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		Now:       l.config.Now,
 		Files: map[string][]byte{
 			// What DHCP writes in the cloud.
-			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Node)), c.Cloud.Domain),
+			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Address)), c.Cloud.Domain),
 			// The interface comes with its address; cloud-init shall not set it up.
 			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
 		},
@@ -396,7 +390,7 @@ func (l *Lab) AddStranger(ctx context.Context, name string, address netip.Addr) 
 			return fmt.Errorf("stranger %q: %s has the address %s", name, n.Name, address)
 		}
 	}
-	s := netip.PrefixFrom(address, 24).Masked()
+	s := subnet(address)
 	if !slices.Contains(l.subnets, s) {
 		if err := l.Network.AddAddress(ctx, netip.PrefixFrom(gateway(s), 24)); err != nil {
 			return err

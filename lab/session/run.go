@@ -97,11 +97,15 @@ func (k *keeper) keep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	addresses, err := lab.Addresses(k.Cluster)
+	if err != nil {
+		return err
+	}
 	if err := k.change(func(r *Record) {
 		r.Phase, r.Psql = Booting, images[patroni.Name]
 		for _, p := range k.Cluster.Parts {
 			for _, n := range p.Settings.Nodes() {
-				r.Machines = append(r.Machines, Machine{Name: n.Name, Role: p.Name, Address: n.Address})
+				r.Machines = append(r.Machines, Machine{Name: n.Name, Role: p.Name, Address: addresses[n.Name]})
 			}
 		}
 	}); err != nil {
