@@ -199,6 +199,20 @@ func provisionerKeys(kind string) keys {
 // exactly is a version constraint that one version meets.
 var exactly = regexp.MustCompile(`^= \d+\.\d+\.\d+$`)
 
+// required are the plugins that a block packer requires: name to version.
+func required(block *hclsyntax.Block) map[string]string {
+	versions := map[string]string{}
+	for _, plugins := range block.Body.Blocks {
+		for name, plugin := range plugins.Body.Attributes {
+			versions[name] = "none"
+			if value, errs := plugin.Expr.Value(nil); !errs.HasErrors() && value.Type().IsObjectType() && value.Type().HasAttribute("version") {
+				versions[name] = value.GetAttr("version").AsString()
+			}
+		}
+	}
+	return versions
+}
+
 // judge is everything that is wrong with the templates of a recipe.
 func judge(b role.Builder, files map[string]string) (troubles []string) {
 	trouble := func(format string, args ...any) { troubles = append(troubles, fmt.Sprintf(format, args...)) }
@@ -229,15 +243,10 @@ func judge(b role.Builder, files map[string]string) (troubles []string) {
 		if block.Type != "packer" {
 			trouble("plugins.pkr.hcl: has a block %s", block.Type)
 		}
-		for _, required := range block.Body.Blocks {
-			for name, plugin := range required.Body.Attributes {
-				value, errs := plugin.Expr.Value(nil)
-				if errs.HasErrors() {
-					trouble("plugins.pkr.hcl: %s", all(errs))
-				} else if version := value.GetAttr("version").AsString(); !exactly.MatchString(version) {
-					// It gets the cloud's token: a later one is somebody's choice, not the registry's.
-					trouble("plugins.pkr.hcl: plugin %s is not pinned: version %q", name, version)
-				}
+		for name, version := range required(block) {
+			if !exactly.MatchString(version) {
+				// It gets the cloud's token: a later one is somebody's choice, not the registry's.
+				trouble("plugins.pkr.hcl: plugin %s is not pinned: version %q", name, version)
 			}
 		}
 	}
@@ -423,6 +432,26 @@ func variables(blocks hcl.Blocks, given hcl.Body, trouble func(string, ...any)) 
 	return values
 }
 
+// TestExamplePinned: whoever copies the example gets one version, too.
+func TestExamplePinned(t *testing.T) {
+	file, errs := hclparse.NewParser().ParseHCLFile("plugin/example/plugins.pkr.hcl")
+	if errs.HasErrors() {
+		t.Fatal(errs)
+	}
+	versions := map[string]string{}
+	for _, block := range file.Body.(*hclsyntax.Body).Blocks {
+		maps.Copy(versions, required(block))
+	}
+	for name, version := range versions {
+		if !exactly.MatchString(version) {
+			t.Errorf("plugin %s is not pinned: version %q", name, version)
+		}
+	}
+	if len(versions) == 0 {
+		t.Error("it requires no plugin: this looks at nothing")
+	}
+}
+
 // TestJudge plants one defect at a time.
 func TestJudge(t *testing.T) {
 	tests := []struct {
@@ -454,6 +483,7 @@ func TestJudge(t *testing.T) {
 		{"unknown provisioner", role.SSH, "image.pkr.hcl", `provisioner "file"`, `provisioner "flie"`, "unknown provisioner flie"},
 		{"misspelt key of a provisioner", role.SSH, "image.pkr.hcl", "destination =", "destinaton =", `"destinaton" is not expected here`},
 		{"any later plugin", role.Yandex, "plugins.pkr.hcl", `"= 1.1.3"`, `">= 1.1.3"`, `plugin yandex is not pinned: version ">= 1.1.3"`},
+		{"any plugin", role.Yandex, "plugins.pkr.hcl", "      version = \"= 1.1.3\"\n", "", `plugin yandex is not pinned: version "none"`},
 		{"any later plugin of QEMU", role.QEMU, "plugins.pkr.hcl", `"= 1.1.4"`, `"~> 1.1.4"`, `plugin qemu is not pinned: version "~> 1.1.4"`},
 		{"image in the rendered folder", role.QEMU, "image.pkr.hcl", "/../../../", "/", "and render would refuse to replace that folder"},
 		{"not HCL", role.SSH, "plugins.pkr.hcl", "packer {", "packer", "Argument or block definition required"},
