@@ -107,8 +107,17 @@ func nothingLeft(t *testing.T, state string) {
 }
 
 func TestMachine(t *testing.T) {
-	labtest.Need(t, "ip", "nsenter", "mmdebstrap", "systemd-nspawn")
+	labtest.Need(t, "ip", "nsenter", "mmdebstrap", "systemd-nspawn", "nft")
 	root, state, port := base(t), labtest.State(t), network(t)
+	nft := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("ip", append([]string{"netns", "exec", port.Namespace, "nft"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	nft("add", "table", "inet", "of_an_earlier_boot")
 	cfg := machine.Config{
 		Name: "m1", Root: root, State: filepath.Join(state, "m1"), Namespace: port.Path, Now: time.Now,
 		Disks: []machine.Disk{{Name: "pgdata", Path: filepath.Join(state, "pgdata.img"), Size: 64 << 20}},
@@ -119,8 +128,15 @@ func TestMachine(t *testing.T) {
 	}
 
 	m := start(t, cfg)
+	if rules := nft("list", "ruleset"); rules != "" {
+		t.Errorf("a machine that was powered on has rules:\n%s", rules)
+	}
+	nft("add", "table", "inet", "of_this_boot")
 	if _, err := machine.Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "still") {
 		t.Errorf("a second start on the same state: %v, want it refused", err)
+	}
+	if rules := nft("list", "ruleset"); !strings.Contains(rules, "of_this_boot") {
+		t.Errorf("the refused start took away the rules of the machine that runs: %q", rules)
 	}
 	const dev = "/dev/disk/by-id/virtio-pgdata"
 	for _, tt := range []struct{ name, script, want string }{
