@@ -405,6 +405,14 @@ func (l *Lab) AddStranger(ctx context.Context, name string, address netip.Addr) 
 	return nil
 }
 
+// Cable puts a node's network cable in, or pulls it.
+func (l *Lab) Cable(ctx context.Context, name string, in bool) error {
+	if _, err := l.node(name); err != nil {
+		return err
+	}
+	return l.Network.Cable(ctx, name, in)
+}
+
 // Secret is an entry of a role's payload in Lockbox: what a person would have
 // from pgha-gen secrets generate.
 func (l *Lab) Secret(role, entry string) string { return l.payloads[role][entry] }

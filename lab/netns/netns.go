@@ -175,6 +175,18 @@ func (n *Network) unplug(p *Port) error {
 	return errors.Join(err, Remove(ctx, p.Namespace))
 }
 
+// Cable puts a machine's cable in, or pulls it: the machine itself sees no more than that nobody answers.
+func (n *Network) Cable(ctx context.Context, machine string, in bool) error {
+	n.mu.Lock()
+	p := n.ports[machine]
+	n.mu.Unlock()
+	if p == nil {
+		return fmt.Errorf("machine %q is not attached", machine)
+	}
+	state := map[bool]string{true: "up", false: "down"}[in]
+	return ip(ctx, "-n", n.name, "link", "set", p.Link, state)
+}
+
 // Close removes every namespace that the network made. It can be called again.
 func (n *Network) Close() error {
 	n.mu.Lock()
