@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/labtest"
@@ -44,9 +45,15 @@ const (
 
 func newCluster(t *testing.T, ctx context.Context) *cluster {
 	t.Helper()
+	return newClusterOf(t, ctx, readExample(t))
+}
+
+// newClusterOf is the lab of a spec with the example's roles.
+func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster) *cluster {
+	t.Helper()
 	b := bake(t, ctx)
 	l, err := lab.New(ctx, lab.Config{
-		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now})
+		Cluster: spec, Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
