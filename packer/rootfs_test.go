@@ -284,9 +284,8 @@ func TestDisk(t *testing.T) {
 			console: fail + "MNT is mounted from /dev/vdz1, not from DEV: unmount it\n",
 		},
 		{
-			name: "no device", reason: "the disk is not attached: waiting has an end", noDevice: true,
-			console: "demo-etcd-1 disk wait there is no DEV yet\n" + fail +
-				"there is no DEV: attach the data disk to this machine under the device name data and start it again\n",
+			name: "no device", reason: "the disk is attached later, if at all", noDevice: true,
+			console: "demo-etcd-1 disk wait there is no DEV: attach the data disk to this machine under the device name data\n",
 		},
 	}
 	for _, tc := range tests {

@@ -22,7 +22,7 @@ import (
 // Machine is the part of a node that the boot scripts see, in a directory of
 // the test's own.
 type Machine struct {
-	Etc, Run, Lib string
+	Etc, Run, Lib, State string
 	// Env is what the scripts find in the environment, besides the paths.
 	Env []string
 
@@ -52,7 +52,8 @@ func New(t *testing.T, scripts ...string) *Machine {
 	dir := t.TempDir()
 	m := &Machine{
 		Etc: filepath.Join(dir, "etc"), Run: filepath.Join(dir, "run"), Lib: filepath.Join(dir, "lib"),
-		t: t, bin: filepath.Join(dir, "bin"), console: filepath.Join(dir, "console"),
+		State: filepath.Join(dir, "state"),
+		t:     t, bin: filepath.Join(dir, "bin"), console: filepath.Join(dir, "console"),
 	}
 	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin} {
 		if err := os.Mkdir(d, 0o755); err != nil {
@@ -75,7 +76,11 @@ func New(t *testing.T, scripts ...string) *Machine {
 		}
 	}
 	m.Patience(4)
-	m.Fake("stat", "echo tmpfs")
+	m.Fake("stat", `[ "$1" = -f ] && exec echo tmpfs; exec "$(PATH=${PATH#*:} command -v stat)" "$@"`)
+	if os.Getuid() != 0 {
+		// Who is not root is the service's user already.
+		m.Fake("setpriv", `while [ "$1" != -- ]; do shift; done; shift; exec "$@"`)
+	}
 	return m
 }
 
@@ -125,7 +130,7 @@ func (m *Machine) Cluster(lines ...string) {
 	m.t.Helper()
 	m.Write(filepath.Join(m.Etc, "cluster.env"), strings.Join(append([]string{
 		"PGHA_CONTRACT=1", "PGHA_ROLE=etcd", "PGHA_CLUSTER=demo", "PGHA_TOKEN=demo-1a2b3c4d",
-		"PGHA_NODES='demo-etcd-1 demo-etcd-2 demo-etcd-3'", "PGHA_SERVICE=etcd.service", "PGHA_SERVICE_USER=" + user(m.t),
+		"PGHA_NODES='demo-etcd-1=10.128.0.26 demo-etcd-2=10.129.0.27 demo-etcd-3'", "PGHA_SERVICE=etcd.service", "PGHA_SERVICE_USER=" + user(m.t),
 	}, lines...), "\n")+"\n")
 }
 
@@ -147,18 +152,18 @@ type Result struct {
 
 var when = regexp.MustCompile(`(?m)^pgha: \d{13} `)
 
-// Boot runs a script of the machine.
-func (m *Machine) Boot(script string) Result {
+// Boot runs a script of the machine with these arguments.
+func (m *Machine) Boot(script string, args ...string) Result {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := os.WriteFile(m.console, nil, 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, "sh", filepath.Join(m.Lib, script))
+	cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(m.Lib, script)}, args...)...)
 	cmd.Env = append([]string{
 		"PATH=" + m.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
-		"PGHA_ETC=" + m.Etc, "PGHA_RUN=" + m.Run, "PGHA_LIB=" + m.Lib, "PGHA_CONSOLE=" + m.console,
+		"PGHA_ETC=" + m.Etc, "PGHA_RUN=" + m.Run, "PGHA_LIB=" + m.Lib, "PGHA_STATE=" + m.State, "PGHA_CONSOLE=" + m.console,
 	}, m.Env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
