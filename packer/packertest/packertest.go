@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,8 +27,8 @@ type Machine struct {
 	// Env is what the scripts find in the environment, besides the paths.
 	Env []string
 
-	t            *testing.T
-	bin, console string
+	t                 *testing.T
+	bin, cwd, console string
 }
 
 // Need skips the test, or in CI ends it, when a program is missing here.
@@ -53,9 +54,9 @@ func New(t *testing.T, scripts ...string) *Machine {
 	m := &Machine{
 		Etc: filepath.Join(dir, "etc"), Run: filepath.Join(dir, "run"), Lib: filepath.Join(dir, "lib"),
 		State: filepath.Join(dir, "state"),
-		t:     t, bin: filepath.Join(dir, "bin"), console: filepath.Join(dir, "console"),
+		t:     t, bin: filepath.Join(dir, "bin"), cwd: filepath.Join(dir, "cwd"), console: filepath.Join(dir, "console"),
 	}
-	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin} {
+	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin, m.cwd} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -161,6 +162,7 @@ func (m *Machine) Boot(script string, args ...string) Result {
 		m.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(m.Lib, script)}, args...)...)
+	cmd.Dir = m.cwd
 	cmd.Env = append([]string{
 		"PATH=" + m.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
 		"PGHA_ETC=" + m.Etc, "PGHA_RUN=" + m.Run, "PGHA_LIB=" + m.Lib, "PGHA_STATE=" + m.State, "PGHA_CONSOLE=" + m.console,
@@ -171,6 +173,10 @@ func (m *Machine) Boot(script string, args ...string) Result {
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		m.t.Fatalf("%s: %v %v\n%s", script, err, ctx.Err(), out.String())
+	}
+	// What a hostile file has in its lines is touch hurt.
+	if left, err := os.ReadDir(m.cwd); err != nil || len(left) > 0 {
+		m.t.Errorf("%s left %v in its working directory (%v): a command was run that a file brought", script, left, err)
 	}
 	console := m.Read(m.console)
 	return Result{
@@ -200,6 +206,44 @@ func (m *Machine) Serve(values map[string]string) {
 	}))
 	m.t.Cleanup(s.Close)
 	m.Env = append(m.Env, "PGHA_METADATA="+s.URL)
+}
+
+// User is a user of this host that can stand for a service's.
+type User struct{ UID, GID int }
+
+// LookUp finds a user of this host, or skips the test.
+func LookUp(t testing.TB, name string) User {
+	t.Helper()
+	u, err := osuser.Lookup(name)
+	if err != nil {
+		t.Skip(err)
+	}
+	var found User
+	if _, err := fmt.Sscan(u.Uid+" "+u.Gid, &found.UID, &found.GID); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// Give gives a file, or a directory with all in it, to a user.
+func (m *Machine) Give(path string, to User) {
+	m.t.Helper()
+	err := filepath.WalkDir(path, func(p string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(p, to.UID, to.GID))
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Open lets every user get to a path, through the test's own directories.
+func (m *Machine) Open(path string) {
+	m.t.Helper()
+	for dir := filepath.Dir(path); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+	}
 }
 
 // Nowhere is a URL at which nobody listens.
