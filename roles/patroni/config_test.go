@@ -128,7 +128,10 @@ func TestHugePages(t *testing.T) {
 		{"in MB", "512 MB: 537.6 + 200 MB", map[string]string{"shared_buffers": "512MB"}, 368},
 		{"on", "PostgreSQL does not start without them", map[string]string{"huge_pages": "on"}, 2250},
 		{"off", "what is reserved could be used by nobody else", map[string]string{"huge_pages": "off"}, 0},
-		{"in pages", "a size in another unit reserves nothing, and PostgreSQL tries", map[string]string{"shared_buffers": "16384"}, 0},
+		{"no", "PostgreSQL's other word for it", map[string]string{"huge_pages": "No"}, 0},
+		{"yes", "PostgreSQL's other word for on: without them it would not start", map[string]string{"huge_pages": "yes"}, 2250},
+		{"in pages", "a number alone is in pages of 8 kB: 128 MB", map[string]string{"shared_buffers": "16384"}, 167},
+		{"no size", "PostgreSQL refuses it, and nothing is reserved", map[string]string{"shared_buffers": "much"}, 0},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
