@@ -236,6 +236,15 @@ func (m *Machine) Give(path string, to User) {
 	}
 }
 
+// Age makes a file as old as if it had been written so many minutes ago.
+func (m *Machine) Age(path string, minutes int) {
+	m.t.Helper()
+	then := time.Now().Add(-time.Duration(minutes) * time.Minute)
+	if err := os.Chtimes(path, then, then); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
 // Open lets every user get to a path, through the test's own directories.
 func (m *Machine) Open(path string) {
 	m.t.Helper()
