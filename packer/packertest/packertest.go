@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -223,6 +224,12 @@ func LookUp(t testing.TB, name string) User {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// Owner is who a file belongs to, as uid:gid.
+func Owner(info fs.FileInfo) string {
+	s := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("%d:%d", s.Uid, s.Gid)
 }
 
 // Give gives a file, or a directory with all in it, to a user.
