@@ -284,9 +284,8 @@ func TestDisk(t *testing.T) {
 			console: fail + "MNT is mounted from /dev/vdz1, not from DEV: unmount it\n",
 		},
 		{
-			name: "no device", reason: "the disk is not attached: waiting has an end", noDevice: true,
-			console: "demo-etcd-1 disk wait there is no DEV yet\n" + fail +
-				"there is no DEV: attach the data disk to this machine under the device name data and start it again\n",
+			name: "no device", reason: "the disk is attached later, if at all", noDevice: true,
+			console: "demo-etcd-1 disk wait there is no DEV: attach the data disk to this machine under the device name data\n",
 		},
 	}
 	for _, tc := range tests {
@@ -534,12 +533,12 @@ func TestSecrets(t *testing.T) {
 			want:    map[string]string{"password": "p'ä\"$\\ \n\n", "binary": "\x00\xff\n"},
 		},
 		{
-			name: "missing entry", reason: "waiting would not bring it", entries: without("demo-etcd-1.server.key"), files: standard,
-			console: fail + "secret e6qa has neither an entry demo-etcd-1.server.key nor an entry server.key: " + again,
+			name: "missing entry", reason: "it is added to Lockbox later, and the node goes on by itself", entries: without("demo-etcd-1.server.key"), files: standard,
+			console: wait + "secret e6qa has neither an entry demo-etcd-1.server.key nor an entry server.key: " + again,
 		},
 		{
 			name: "empty entry", reason: "an empty password would be a password", entries: good("password", ""), files: "password",
-			console: fail + "entry password of secret e6qa is empty: " + again,
+			console: wait + "entry password of secret e6qa is empty: " + again,
 		},
 		{
 			name: "path", reason: "a name from user-data stays in its directory", entries: good("../x", "y"), files: "../x",
@@ -547,23 +546,23 @@ func TestSecrets(t *testing.T) {
 		},
 		{
 			name: "expired", reason: "found at boot, and not by a handshake at night", entries: good("demo-etcd-1.server.crt", expired, "demo-etcd-1.server.key", expiredKey), files: standard,
-			console: fail + "server.crt is not valid under ca.crt: certificate has expired; " + again,
+			console: wait + "server.crt is not valid under ca.crt: certificate has expired; " + again,
 		},
 		{
 			name: "another CA", reason: "certificates of two clusters were mixed", entries: good("demo-etcd-1.server.crt", strange, "demo-etcd-1.server.key", strangeKey), files: standard,
-			console: fail + "server.crt is not valid under ca.crt: unable to get local issuer certificate; " + again,
+			console: wait + "server.crt is not valid under ca.crt: unable to get local issuer certificate; " + again,
 		},
 		{
 			name: "another key", reason: "certificate and key of two nodes were mixed", entries: good("demo-etcd-1.server.key", key2), files: standard,
-			console: fail + "server.key is not the key of server.crt: " + again,
+			console: wait + "server.key is not the key of server.crt: " + again,
 		},
 		{
 			name: "no key", reason: "what is no key fits no certificate", entries: good("demo-etcd-1.server.key", "hello"), files: standard,
-			console: fail + "server.key is not the key of server.crt: " + again,
+			console: wait + "server.key is not the key of server.crt: " + again,
 		},
 		{
 			name: "no ca.crt", reason: "nothing to verify with is not verified", entries: good(), files: "server.crt server.key",
-			console: fail + "server.crt cannot be verified without ca.crt: render user-data again\n",
+			console: wait + "server.crt cannot be verified without ca.crt: render user-data again\n",
 		},
 		{
 			name: "not allowed", reason: "the right is given later, and the node goes on by itself", status: 403, entries: good(), files: standard,
@@ -733,7 +732,7 @@ func TestSecretsAgain(t *testing.T) {
 			found = append(found, fmt.Sprintf("%s %s", strings.TrimPrefix(p, m.Run+"/"), info.Mode()))
 		}
 	}
-	if diff := cmp.Diff([]string{"secrets drwx------", "secrets/password -rw-------"}, found); diff != "" {
+	if diff := cmp.Diff([]string{"secrets drwxr-x---", "secrets/password -rw-r-----"}, found); diff != "" {
 		t.Errorf("what is there (-want +got):\n%s", diff)
 	}
 	if got := m.Read(m.Run + "/secrets/password"); got != "new" {

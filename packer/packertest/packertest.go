@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -22,12 +24,12 @@ import (
 // Machine is the part of a node that the boot scripts see, in a directory of
 // the test's own.
 type Machine struct {
-	Etc, Run, Lib string
+	Etc, Run, Lib, State string
 	// Env is what the scripts find in the environment, besides the paths.
 	Env []string
 
-	t            *testing.T
-	bin, console string
+	t                 *testing.T
+	bin, cwd, console string
 }
 
 // Need skips the test, or in CI ends it, when a program is missing here.
@@ -52,9 +54,10 @@ func New(t *testing.T, scripts ...string) *Machine {
 	dir := t.TempDir()
 	m := &Machine{
 		Etc: filepath.Join(dir, "etc"), Run: filepath.Join(dir, "run"), Lib: filepath.Join(dir, "lib"),
-		t: t, bin: filepath.Join(dir, "bin"), console: filepath.Join(dir, "console"),
+		State: filepath.Join(dir, "state"),
+		t:     t, bin: filepath.Join(dir, "bin"), cwd: filepath.Join(dir, "cwd"), console: filepath.Join(dir, "console"),
 	}
-	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin} {
+	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin, m.cwd} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +78,11 @@ func New(t *testing.T, scripts ...string) *Machine {
 		}
 	}
 	m.Patience(4)
-	m.Fake("stat", "echo tmpfs")
+	m.Fake("stat", `[ "$1" = -f ] && exec echo tmpfs; exec "$(PATH=${PATH#*:} command -v stat)" "$@"`)
+	if os.Getuid() != 0 {
+		// Who is not root is the service's user already.
+		m.Fake("setpriv", `while [ "$1" != -- ]; do shift; done; shift; exec "$@"`)
+	}
 	return m
 }
 
@@ -125,7 +132,7 @@ func (m *Machine) Cluster(lines ...string) {
 	m.t.Helper()
 	m.Write(filepath.Join(m.Etc, "cluster.env"), strings.Join(append([]string{
 		"PGHA_CONTRACT=1", "PGHA_ROLE=etcd", "PGHA_CLUSTER=demo", "PGHA_TOKEN=demo-1a2b3c4d",
-		"PGHA_NODES='demo-etcd-1 demo-etcd-2 demo-etcd-3'", "PGHA_SERVICE=etcd.service", "PGHA_SERVICE_USER=" + user(m.t),
+		"PGHA_NODES='demo-etcd-1=10.128.0.26 demo-etcd-2=10.129.0.27 demo-etcd-3'", "PGHA_SERVICE=etcd.service", "PGHA_SERVICE_USER=" + user(m.t),
 	}, lines...), "\n")+"\n")
 }
 
@@ -147,18 +154,19 @@ type Result struct {
 
 var when = regexp.MustCompile(`(?m)^pgha: \d{13} `)
 
-// Boot runs a script of the machine.
-func (m *Machine) Boot(script string) Result {
+// Boot runs a script of the machine with these arguments.
+func (m *Machine) Boot(script string, args ...string) Result {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := os.WriteFile(m.console, nil, 0o600); err != nil {
 		m.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, "sh", filepath.Join(m.Lib, script))
+	cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(m.Lib, script)}, args...)...)
+	cmd.Dir = m.cwd
 	cmd.Env = append([]string{
 		"PATH=" + m.bin + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C",
-		"PGHA_ETC=" + m.Etc, "PGHA_RUN=" + m.Run, "PGHA_LIB=" + m.Lib, "PGHA_CONSOLE=" + m.console,
+		"PGHA_ETC=" + m.Etc, "PGHA_RUN=" + m.Run, "PGHA_LIB=" + m.Lib, "PGHA_STATE=" + m.State, "PGHA_CONSOLE=" + m.console,
 	}, m.Env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -166,6 +174,10 @@ func (m *Machine) Boot(script string) Result {
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
 		m.t.Fatalf("%s: %v %v\n%s", script, err, ctx.Err(), out.String())
+	}
+	// What a hostile file has in its lines is touch hurt.
+	if left, err := os.ReadDir(m.cwd); err != nil || len(left) > 0 {
+		m.t.Errorf("%s left %v in its working directory (%v): a command was run that a file brought", script, left, err)
 	}
 	console := m.Read(m.console)
 	return Result{
@@ -195,6 +207,59 @@ func (m *Machine) Serve(values map[string]string) {
 	}))
 	m.t.Cleanup(s.Close)
 	m.Env = append(m.Env, "PGHA_METADATA="+s.URL)
+}
+
+// User is a user of this host that can stand for a service's.
+type User struct{ UID, GID int }
+
+// LookUp finds a user of this host, or skips the test.
+func LookUp(t testing.TB, name string) User {
+	t.Helper()
+	u, err := osuser.Lookup(name)
+	if err != nil {
+		t.Skip(err)
+	}
+	var found User
+	if _, err := fmt.Sscan(u.Uid+" "+u.Gid, &found.UID, &found.GID); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// Owner is who a file belongs to, as uid:gid.
+func Owner(info fs.FileInfo) string {
+	s := info.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("%d:%d", s.Uid, s.Gid)
+}
+
+// Give gives a file, or a directory with all in it, to a user.
+func (m *Machine) Give(path string, to User) {
+	m.t.Helper()
+	err := filepath.WalkDir(path, func(p string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(p, to.UID, to.GID))
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Age makes a file as old as if it had been written so many minutes ago.
+func (m *Machine) Age(path string, minutes int) {
+	m.t.Helper()
+	then := time.Now().Add(-time.Duration(minutes) * time.Minute)
+	if err := os.Chtimes(path, then, then); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// Open lets every user get to a path, through the test's own directories.
+func (m *Machine) Open(path string) {
+	m.t.Helper()
+	for dir := filepath.Dir(path); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			m.t.Fatal(err)
+		}
+	}
 }
 
 // Nowhere is a URL at which nobody listens.

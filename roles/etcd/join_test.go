@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -121,7 +122,8 @@ func TestJoin(t *testing.T) {
 	two, three := started(2, "demo-etcd-2", "P2"), started(3, "demo-etcd-3", "P3")
 	const initial = "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3"
 	const wait, ok, fail = "demo-etcd-1 etcd-join wait ", "demo-etcd-1 etcd-join ok ", "demo-etcd-1 etcd-join fail "
-	alone := "no other member answers, and "
+	const alone = "no other member answers, and "
+	const strange = "the list of members has one that no machine of this cluster can be: "
 
 	tests := []struct {
 		name, reason string
@@ -144,6 +146,11 @@ func TestJoin(t *testing.T) {
 			},
 			state:   "own log",
 			console: ok + "own log: this member has started before\n",
+			check: func(t *testing.T, m *packertest.Machine, _ string) {
+				if _, err := os.Stat(m.State + "/served"); err != nil {
+					t.Error("nothing remembers that this machine has served")
+				}
+			},
 		},
 		{
 			name: "mount missing", reason: "etcd on the boot disk would be a member that forgets its votes",
@@ -165,7 +172,7 @@ func TestJoin(t *testing.T) {
 		{
 			name: "bootstrap of another cluster", reason: "the attribute was copied from another cluster's machine",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
-			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d\n",
+			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d: start the other members\n",
 		},
 		{
 			name: "no bootstrap", reason: "an empty disk while all others are down must not begin a second cluster",
@@ -174,12 +181,12 @@ func TestJoin(t *testing.T) {
 		},
 		{
 			name: "metadata down", reason: "no answer is no permission",
-			console: wait + alone + "neither does metadata at " + packertest.Nowhere + "\n",
+			console: wait + alone + "metadata at " + packertest.Nowhere + " does not answer: start the other members\n",
 		},
 		{
 			name: "metadata refuses", reason: "neither is an error",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "HTTP 503"},
-			console:  wait + alone + "neither does metadata at META\n",
+			console:  wait + alone + "metadata at META does not answer: start the other members\n",
 		},
 		{
 			name: "single member", reason: "a cluster of one has no peers to ask",
@@ -187,6 +194,26 @@ func TestJoin(t *testing.T) {
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			state:    "new", initial: "demo-etcd-1=" + own,
 			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
+		},
+		{
+			name: "served before", reason: "a machine that was a member never founds, whatever metadata still says",
+			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
+			prepare:  func(_ *testing.T, m *packertest.Machine, _ string) { m.Write(m.State+"/served", "") },
+			console:  wait + alone + "this machine has served in the cluster before, so it never founds one: start the other members\n",
+		},
+		{
+			name: "command in etcd.env", reason: "nothing that is read is run",
+			env:     "ETCD_DATA_DIR=$(touch hurt)\n",
+			console: fail + "ETCD/etcd.env has the line \"ETCD_DATA_DIR=$(touch hurt)\", which is no plain NAME=value: render user-data again\n",
+		},
+		{
+			name: "node.env of an earlier start", reason: "it is written anew and never read",
+			prepare: func(_ *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+				m.Write(m.Run+"/etcd/node.env", "PGHA_LIB=$(touch hurt)\nETCD_INITIAL_CLUSTER=`touch hurt`\n")
+			},
+			state:   "own log",
+			console: ok + "own log: this member has started before\n",
 		},
 		{
 			name: "never started", reason: "the others formed a quorum first",
@@ -224,6 +251,21 @@ func TestJoin(t *testing.T) {
 			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
 			calls:   []string{"member add demo-etcd-1 --peer-urls " + own},
 			console: wait + "this machine was not a member: added it\n" + ok + "existing: added to the running cluster\n",
+		},
+		{
+			name: "command in the list", reason: "who has a client certificate writes the list: it is neither run nor taken over",
+			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, two, {ID: 9, PeerURLs: []string{"https://10.128.0.99:2380?$(touch hurt)"}}}},
+			console: wait + strange + "9 ( at https://10.128.0.99:2380?$(touch hurt)); remove it with etcdctl member remove\n",
+		},
+		{
+			name: "command in a name", reason: "a name ends up in the same line",
+			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, started(9, "x`touch hurt`", "https://10.128.0.99:2380")}},
+			console: wait + strange + "9 (x`touch hurt` at https://10.128.0.99:2380); remove it with etcdctl member remove\n",
+		},
+		{
+			name: "second line in a name", reason: "systemd would read another variable in node.env",
+			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, started(9, "x\nETCD_FORCE_NEW_CLUSTER=true", "https://10.128.0.99:2380")}},
+			console: wait + strange + "9 (x at ); remove it with etcdctl member remove\n",
 		},
 		{
 			name: "another joins too", reason: "etcd wants a name for every URL, and the list has none for it yet",
@@ -311,18 +353,6 @@ func TestJoin(t *testing.T) {
 				}
 			},
 		},
-		{
-			name: "metrics address given", reason: "the user's own address for metrics wins",
-			env:      "ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:9\n",
-			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
-			state:    "new", initial: initial,
-			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
-			check: func(t *testing.T, m *packertest.Machine, _ string) {
-				if strings.Contains(m.Read(m.Run+"/etcd/node.env"), "METRICS") {
-					t.Error("node.env overrules ETCD_LISTEN_METRICS_URLS of etcd.env")
-				}
-			},
-		},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -360,7 +390,7 @@ if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 
 			}
 			meta := strings.TrimPrefix(m.Env[0], "PGHA_METADATA=")
 			data := filepath.Join(t.TempDir(), "data")
-			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env", "PGHA_ETCD_RUN="+m.Run+"/etcd")
+			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env")
 			m.Write(m.Etc+"/etcd.env", names.Replace("ETCD_DATA_DIR="+data+"\nETCD_INITIAL_CLUSTER="+initial+"\nETCD_INITIAL_CLUSTER_STATE=new\n"+tc.env))
 			if tc.prepare != nil {
 				tc.prepare(t, m, data)
@@ -368,7 +398,7 @@ if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 
 
 			got := m.Boot("etcd-join.sh")
 
-			want := names.Replace(strings.ReplaceAll(tc.console, "META", meta))
+			want := names.Replace(strings.NewReplacer("META", meta, "ETCD/", m.Etc+"/").Replace(tc.console))
 			if head, _, cut := strings.Cut(want, "…"); cut && strings.HasPrefix(got.Console, head) && strings.Count(got.Console, "\n") == 1 {
 				want = got.Console // the rest is curl's wording
 			}
@@ -384,10 +414,7 @@ if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 
 			if tc.state != "" {
 				env = "ETCD_NAME=demo-etcd-1\nETCD_LISTEN_PEER_URLS=https://127.0.0.1:2380\n" +
 					"ETCD_LISTEN_CLIENT_URLS=https://127.0.0.1:2379,https://127.0.0.1:2379\n"
-				if !strings.Contains(tc.env, "METRICS") {
-					env += "ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381\n"
-				}
-				env += "ETCD_INITIAL_ADVERTISE_PEER_URLS=" + own + "\nETCD_ADVERTISE_CLIENT_URLS=" + client + "\n"
+				env += "ETCD_LISTEN_METRICS_URLS=http://127.0.0.1:2381\nETCD_INITIAL_ADVERTISE_PEER_URLS=" + own + "\nETCD_ADVERTISE_CLIENT_URLS=" + client + "\n"
 			}
 			if tc.initial != "" {
 				env += "ETCD_INITIAL_CLUSTER_STATE=" + tc.state + "\nETCD_INITIAL_CLUSTER=" + names.Replace(tc.initial) + "\n"
@@ -461,7 +488,7 @@ func TestJoinStrangeAnswers(t *testing.T) {
 			}
 			peer := servePeer(t, ca, tc.handler)
 			m.Serve(map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"})
-			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env", "PGHA_ETCD_RUN="+m.Run+"/etcd")
+			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env")
 			m.Write(m.Etc+"/etcd.env", "ETCD_DATA_DIR="+m.Run+"/data\nETCD_INITIAL_CLUSTER=demo-etcd-1="+own+",demo-etcd-2="+peer+"\n")
 
 			got := m.Boot("etcd-join.sh")
@@ -477,39 +504,137 @@ func TestJoinStrangeAnswers(t *testing.T) {
 	}
 }
 
-func TestReadyCheck(t *testing.T) {
+// The data directory is the service's: root must not be led elsewhere by it.
+func TestJoinSetsAsideAsTheService(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can become another user")
+	}
+	nobody := packertest.LookUp(t, "nobody")
 	tests := []struct {
-		name, reason, env, etcdctl, want string
-		status                           int
+		name, reason string
+		links        map[string]string // in the data directory
+	}{
+		{name: "plain", reason: "the service's own directory is its own to move"},
+		{name: "aside leads elsewhere", reason: "nothing is moved into where member.aside leads", links: map[string]string{"member.aside": "ELSEWHERE"}},
+		{name: "aside leads nowhere", reason: "a link that leads nowhere is a link all the same", links: map[string]string{"member.aside": "/nonexistent"}},
+		{name: "member leads elsewhere", reason: "the link is moved, not what it leads to", links: map[string]string{"member": "ELSEWHERE"}},
+		{name: "both", reason: "the link is removed, not what it leads to", links: map[string]string{"member": "ELSEWHERE", "member.aside": "ELSEWHERE"}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
+			m.Identity()
+			m.Cluster("PGHA_SERVICE_USER=nobody")
+			m.Serve(map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"})
+			ids := filepath.Join(t.TempDir(), "ids")
+			m.Write(ids, "")
+			m.Fake("mv", `case " $*" in *" member"*) id -u >>`+ids+` ;; esac; exec /bin/mv "$@"`)
+			m.Fake("rm", `case " $*" in *" member"*) id -u >>`+ids+` ;; esac; exec /bin/rm "$@"`)
+			m.Open(ids)
+			data, elsewhere := t.TempDir()+"/data", t.TempDir()
+			m.Write(elsewhere+"/thesis.tex", "x")
+			m.Write(data+"/member/snap/db", "first")
+			for link, to := range tc.links {
+				if err := os.RemoveAll(data + "/" + link); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Symlink(strings.ReplaceAll(to, "ELSEWHERE", elsewhere), data+"/"+link); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.Give(data, nobody)
+			m.Open(data)
+			m.Write(m.Etc+"/etcd.env", "ETCD_DATA_DIR="+data+"\nETCD_INITIAL_CLUSTER=demo-etcd-1="+own+"\n")
+			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env")
+
+			if got := m.Boot("etcd-join.sh"); got.Status != 0 {
+				t.Errorf("status %d: %s", got.Status, got.Output)
+			}
+			entries, err := os.ReadDir(elsewhere)
+			if err != nil || len(entries) != 1 || m.Read(elsewhere+"/thesis.tex") != "x" {
+				t.Errorf("%s: another directory was changed: %v, %v", tc.reason, entries, err)
+			}
+			if _, err := os.Lstat(data + "/member"); err == nil {
+				t.Errorf("%s: member is still there, and etcd would trip over it", tc.reason)
+			}
+			if _, err := os.Lstat(data + "/member.aside"); err != nil {
+				t.Errorf("%s: member.aside: %v", tc.reason, err)
+			}
+			for _, id := range strings.Fields(m.Read(ids)) {
+				if id != fmt.Sprint(nobody.UID) {
+					t.Errorf("uid %s works in the service's directory, want %d", id, nobody.UID)
+				}
+			}
+		})
+	}
+}
+
+func TestReadyCheck(t *testing.T) {
+	const node = "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n"
+	// list is etcdctl's member list; health goes well.
+	list := func(lines ...string) string {
+		return "case \"$*\" in *'member list'*) cat <<'END'\n" + strings.Join(lines, "\n") + "\nEND\n;; esac"
+	}
+	const one = "8e9e05c52164694d, started, demo-etcd-1, https://10.128.0.26:2380, https://10.128.0.26:2379, false"
+	const two = "91bc3c398fb3c146, started, demo-etcd-2, https://10.129.0.27:2380, https://10.129.0.27:2379, false"
+	tests := []struct {
+		name, reason, node, env, etcdctl, want string
+		status                                 int
 	}{
 		{
 			name: "not started", reason: "etcd-join still waits",
 			want: "etcd has not been started: see what etcd-join says\n", status: 1,
 		},
 		{
-			name: "healthy", reason: "a linearizable read went through",
-			env: "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n", etcdctl: "exit 0",
+			name: "healthy", reason: "a linearizable read went through, and all members are the spec's",
+			node: node, etcdctl: list(one, two),
 			want: "etcd answers at " + client + "\n",
 		},
 		{
-			name: "no quorum", reason: "etcdctl's own words say why", env: "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n",
+			name: "member too many", reason: "a member that was taken out of the spec still votes",
+			node: node, etcdctl: list(one, two,
+				"aa, started, demo-etcd-9, https://10.128.0.99:2380, https://10.128.0.99:2379, false",
+				"bb, unstarted, , https://10.128.0.98:2380, , false"),
+			want: "etcd answers at " + client + "; not in the spec, and still a voter: demo-etcd-9, bb\n",
+		},
+		{
+			name: "name of the spec, another address", reason: "a member is its address: this one is not the spec's",
+			node: node, etcdctl: list(one, "aa, started, demo-etcd-2, https://10.128.0.99:2380, https://10.128.0.99:2379, false"),
+			want: "etcd answers at " + client + "; not in the spec, and still a voter: demo-etcd-2\n",
+		},
+		{
+			name: "no list", reason: "that it answers is true all the same",
+			node: node, etcdctl: "case \"$*\" in *'member list'*) echo 'Error: context deadline exceeded' >&2; exit 1 ;; esac",
+			want: "etcd answers at " + client + "\n",
+		},
+		{
+			name: "no quorum", reason: "etcdctl's own words say why", node: node,
 			etcdctl: `echo "` + client + ` is unhealthy: failed to commit proposal: context deadline exceeded" >&2
 echo "Error: unhealthy cluster" >&2
 exit 1`,
 			want: client + " is unhealthy: failed to commit proposal: context deadline exceeded\n", status: 1,
 		},
 		{
-			name: "silence", reason: "a reason is given even when etcdctl gives none", env: "ETCD_ADVERTISE_CLIENT_URLS=" + client + "\n",
+			name: "silence", reason: "a reason is given even when etcdctl gives none", node: node,
 			etcdctl: "exit 1", want: client + " does not answer\n", status: 1,
+		},
+		{
+			name: "code in node.env", reason: "nothing is run, whoever wrote it", node: "ETCD_ADVERTISE_CLIENT_URLS=https://$(touch hurt):2379\n",
+			want: "etcd's settings hold the line \"ETCD_ADVERTISE_CLIENT_URLS=https://$(touch hurt):2379\", which etcd-join did not write\n", status: 1,
+		},
+		{
+			name: "code in etcd.env", reason: "nor what user-data wrote", node: node, env: "ETCD_INITIAL_CLUSTER=`touch hurt`\n",
+			want: "etcd's settings hold the line \"ETCD_INITIAL_CLUSTER=`touch hurt`\", which etcd-join did not write\n", status: 1,
 		},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
-			m := packertest.New(t, "rootfs/usr/lib/pgha")
-			m.Env = append(m.Env, "PGHA_ETCD_RUN="+m.Run+"/etcd")
+			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
+			m.Env = append(m.Env, "PGHA_ETCD_ENV="+m.Etc+"/etcd.env")
+			m.Write(m.Etc+"/etcd.env", "ETCD_INITIAL_CLUSTER=demo-etcd-1=https://10.128.0.26:2380,demo-etcd-2=https://10.129.0.27:2380\n"+tc.env)
 			m.Fake("etcdctl", tc.etcdctl)
-			if tc.env != "" {
-				m.Write(m.Run+"/etcd/node.env", tc.env)
+			if tc.node != "" {
+				m.Write(m.Run+"/etcd/node.env", tc.node)
 			}
 			got := m.Boot("ready-check.sh")
 			if diff := cmp.Diff(tc.want, got.Output); diff != "" || got.Status != tc.status {

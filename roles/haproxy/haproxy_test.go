@@ -63,10 +63,10 @@ func TestGuide(t *testing.T) {
 		{"safe", "3s + 2*1s, against 2s + 2*1s", []string{"failover: safe"},
 			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)",
 			"within 5s of the change (check every 3s, then every 1s, fall 3, rise 3)"},
-		{"slow rise", "here the new leader decides: 1s + 9*500ms, against 2s + 1*500ms", []string{
+		{"slow rise", "here the new leader decides: 1s + 9*500ms, against 1s + 1*500ms", []string{
 			"  haproxy:\n=>  haproxy:\n    replicas_fallback: none\n    check: {rise: 10}\n"},
 			"clients that read: replicas only (lag at most 10MB)",
-			"within 5500ms of the change (check every 2s, then every 500ms, fall 2, rise 10)"},
+			"within 5500ms of the change (check every 1s, then every 500ms, fall 2, rise 10)"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

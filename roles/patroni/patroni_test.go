@@ -13,6 +13,7 @@ import (
 
 const (
 	config    = "/etc/patroni/config.yml"
+	bootstrap = "/etc/patroni/bootstrap.yml"
 	databases = "/etc/patroni/databases.json"
 )
 
@@ -21,11 +22,11 @@ func TestFiles(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		edits        []string
-		others       map[string]string // besides config: path to the golden's name
+		others       map[string]string // besides the two that are always there: path to the golden's name
 	}{
-		{"balanced", "every default: quorum", nil,
-			map[string]string{databases: "balanced.golden.json"}},
-		{"fast-async", "the shortest lease, and nobody is waited for", []string{"failover: fast", "durability: async"}, nil},
+		{"default", "every default: the shortest lease, and quorum", nil,
+			map[string]string{databases: "default.golden.json"}},
+		{"balanced-async", "a longer lease, and nobody is waited for", []string{"failover: balanced", "durability: async"}, nil},
 		{"safe-sync", "the longest lease, and one replica is waited for", []string{"failover: safe", "durability: sync"}, nil},
 		{"strict", "writes wait for a replica, whether there is one or not", []string{"durability: strict"}, nil},
 		{"by-name", "nodes without addresses are let in by name", []string{
@@ -60,10 +61,11 @@ func TestFiles(t *testing.T) {
 			t.Log(test.reason)
 			files := roletest.Files(t, roletest.Cluster(t, test.edits...), patroni.Name)
 			roletest.Golden(t, test.name+".golden.yml", files[config])
+			roletest.Golden(t, test.name+"-bootstrap.golden.yml", files[bootstrap])
 			for path, golden := range test.others {
 				roletest.Golden(t, golden, files[path])
 			}
-			want := 2 // these two always
+			want := 3 // these always
 			for path := range test.others {
 				if path != databases {
 					want++
@@ -96,14 +98,24 @@ func TestGuide(t *testing.T) {
 		edits        []string
 		want         []role.Fact
 	}{
-		{"balanced", "the lease was renewed up to loop_wait ago: 30-10 to 30, and two seconds to promote; a crash: 10+30", nil, []role.Fact{
-			{Name: "leader's machine lost", Value: "a replica leads after 20 to 32 s (ttl 30, loop_wait 10)"},
-			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 40 s, else failover (loop_wait 10, primary_start_timeout 30)"},
+		{"default", "the lease was renewed up to loop_wait ago: 20-2 to 20, and two seconds to promote; a crash: 2+5", nil, []role.Fact{
+			{Name: "leader's machine lost", Value: "a replica leads after 18 to 22 s (ttl 20, loop_wait 2)"},
+			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 7 s, else failover (loop_wait 2, primary_start_timeout 5)"},
 			{Name: "an acknowledged commit is on", Value: "the leader and any one replica, as long as there is a replica"},
 		}},
-		{"fast", "20-5 to 20+2; a crash is seen within 5 and costs two more", []string{"failover: fast", "durability: strict"}, []role.Fact{
-			{Name: "leader's machine lost", Value: "a replica leads after 15 to 22 s (ttl 20, loop_wait 5)"},
-			{Name: "leader's PostgreSQL crashed", Value: "failover at once: a replica leads after up to 7 s (primary_start_timeout 0)"},
+		{"balanced", "30-2 to 30+2; a crash: 2+30", []string{"failover: balanced", "durability: sync"}, []role.Fact{
+			{Name: "leader's machine lost", Value: "a replica leads after 28 to 32 s (ttl 30, loop_wait 2)"},
+			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 32 s, else failover (loop_wait 2, primary_start_timeout 30)"},
+			{Name: "an acknowledged commit is on", Value: "the leader and one chosen replica, as long as there is a replica"},
+		}},
+		{"safe", "60-2 to 60+2; a crash: 2+120", []string{"failover: safe", "durability: async"}, []role.Fact{
+			{Name: "leader's machine lost", Value: "a replica leads after 58 to 62 s (ttl 60, loop_wait 2)"},
+			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 122 s, else failover (loop_wait 2, primary_start_timeout 120)"},
+			{Name: "an acknowledged commit is on", Value: "the leader's disk only: a failover may lose the last commits"},
+		}},
+		{"at once", "a crash is seen within 2 and costs two more", []string{"durability: strict", "  patroni:\n=>  patroni:\n    primary_start_timeout: 0\n"}, []role.Fact{
+			{Name: "leader's machine lost", Value: "a replica leads after 18 to 22 s (ttl 20, loop_wait 2)"},
+			{Name: "leader's PostgreSQL crashed", Value: "failover at once: a replica leads after up to 4 s (primary_start_timeout 0)"},
 			{Name: "an acknowledged commit is on", Value: "the leader and one chosen replica, always: without a replica, writes wait"},
 		}},
 	}

@@ -2,6 +2,7 @@ package patroni
 
 import (
 	"fmt"
+	"strings"
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/spec"
@@ -127,17 +128,23 @@ func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 
 
 // hugePages is how many of 2 MiB PostgreSQL needs for its shared memory: the
 // buffers, and for what it keeps about them and its connections a twentieth of
-// them and 200 MB. 0 if the spec wants none, or says it in another unit.
+// them and 200 MB. 0 if the spec wants none.
 func (s *Settings) hugePages() int {
 	var shared spec.Size
 	for _, p := range s.parameters() {
 		switch p.Key {
 		case "shared_buffers":
-			if text, ok := p.Value.(string); !ok || shared.UnmarshalText([]byte(text)) != nil {
-				return 0
+			switch v := p.Value.(type) {
+			case int:
+				shared = spec.Size(v) * 8 * spec.KiB // PostgreSQL's pages
+			case string:
+				if shared.UnmarshalText([]byte(v)) != nil {
+					return 0
+				}
 			}
 		case "huge_pages":
-			if p.Value != "try" && p.Value != "on" {
+			switch strings.ToLower(fmt.Sprint(p.Value)) {
+			case "off", "false", "no", "0":
 				return 0
 			}
 		}

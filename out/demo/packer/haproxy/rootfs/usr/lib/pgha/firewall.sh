@@ -13,7 +13,8 @@ set -eu
 access=$PGHA_ETC/access
 octet='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
 address="$octet\\.$octet\\.$octet\\.$octet(/(3[0-2]|[12]?[0-9]))?"
-label='[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?'
+# Its last part begins with a letter: 10.0.0.256 is no name.
+name='([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z]([-a-z0-9]{0,61}[a-z0-9])?'
 number='[1-9][0-9]{0,4}'
 
 # is WORD PATTERN
@@ -35,7 +36,7 @@ wanted() {
 		admit)
 			if is "$3" "$address"; then
 				printf 'admit %s %s\n' "$2" "$3"
-			elif is "$3" "$label(\\.$label)*"; then
+			elif is "$3" "$name"; then
 				names=yes
 				for found in $(look_up "$3"); do
 					printf 'admit %s %s\n' "$2" "$found"
@@ -60,18 +61,37 @@ look_up() {
 		return
 	fi
 	mkdir -p "$PGHA_RUN/names"
-	if now=$(timeout 5 getent ahostsv4 "$1"); then
-		printf '%s\n' "$now" | awk '{ print $1 }' | sort -u | grep -xE "$address" >"$PGHA_RUN/names/$1" || :
+	if now=$(timeout 5 getent ahostsv4 "$1" | awk '{ print $1 }' | sort -u | grep -xE "$address"); then
+		printf '%s\n' "$now" >"$PGHA_RUN/names/$1"
 	fi
 	cat "$PGHA_RUN/names/$1" 2>/dev/null || :
 }
 
-# rules: firewall.nft, and what is wanted, for nft.
+# rules: firewall.nft, and what is wanted, for nft. It takes no networks that
+# overlap: one within another is left out.
 rules() {
 	printf 'include "%s"\n' "$PGHA_LIB/firewall.nft"
 	awk '
-		$1 == "admit" && !seen[$2, $3]++ { printf "add element inet pgha admitted { %s . %s }\n", $2, $3 }
-		$1 == "limit" { printf "add rule inet pgha limits tcp dport %s add @held { ip saddr . tcp dport ct count over %s } counter drop\n", $2, $3 }' "$1"
+		function network(address, bits,   o, n) {
+			split(address, o, ".")
+			n = ((o[1] * 256 + o[2]) * 256 + o[3]) * 256 + o[4]
+			return sprintf("%.0f", n - n % 2 ^ (32 - bits))
+		}
+		$1 == "limit" { printf "add rule inet pgha limits tcp dport %s add @held { ip saddr . tcp dport ct count over %s } counter drop\n", $2, $3 }
+		$1 == "admit" {
+			split($3, source, "/")
+			bits = source[2] == "" ? 32 : source[2]
+			if ((($2, bits, network(source[1], bits)) in given)) next
+			given[$2, bits, network(source[1], bits)]
+			count++
+			port[count] = $2; from[count] = $3; address[count] = source[1]; size[count] = bits
+		}
+		END {
+			for (i = 1; i <= count; i++) {
+				for (b = 0; b < size[i]; b++) if ((port[i], b, network(address[i], b)) in given) break
+				if (b == size[i]) printf "add element inet pgha admitted { %s . %s }\n", port[i], from[i]
+			}
+		}' "$1"
 }
 
 load() {
@@ -102,7 +122,11 @@ elif ! wanted >"$new"; then
 fi
 case $mode in
 close)
-	load "$new"
+	# Whatever the file says, the network finds a machine that is closed.
+	if ! rules "$new" | nft -f - 2>/dev/null; then
+		: >"$new"
+		load "$new"
+	fi
 	;;
 open)
 	read_cluster firewall
