@@ -30,7 +30,7 @@ func TestDrills(t *testing.T) {
 				c.plug(t, ctx, name)
 			}
 		})
-		within(t, gap, time.Second)
+		atMost(t, gap, time.Second)
 		if now := c.whole(t, ctx); now != leader {
 			t.Errorf("%s leads, and %s did", now, leader)
 		}
@@ -40,7 +40,7 @@ func TestDrills(t *testing.T) {
 		for range 3 {
 			leader := c.whole(t, ctx)
 			gap, _ := l.fault(t, ctx, 8*time.Second, func() { c.run(t, ctx, leader, "pkill -KILL -x patroni") })
-			within(t, gap, 500*time.Millisecond)
+			atMost(t, gap, 500*time.Millisecond)
 			if now := c.whole(t, ctx); now != leader {
 				t.Errorf("%s leads, and %s did", now, leader)
 			}
@@ -53,7 +53,7 @@ func TestDrills(t *testing.T) {
 			gap, _ := l.fault(t, ctx, 10*time.Second, func() {
 				c.run(t, ctx, leader, "kill -KILL $(head -n 1 /var/lib/postgresql/18/main/postmaster.pid)")
 			})
-			within(t, gap, 4*time.Second)
+			atMost(t, gap, 4*time.Second)
 			c.whole(t, ctx)
 		}
 	})
@@ -67,7 +67,7 @@ func TestDrills(t *testing.T) {
 			}
 			t.Logf("its stop took %.1f s", time.Since(start).Seconds())
 		})
-		within(t, gap, 5*time.Second)
+		atMost(t, gap, 5*time.Second)
 		if err := c.Start(ctx, leader); err != nil {
 			t.Fatal(err)
 		}
@@ -77,14 +77,14 @@ func TestDrills(t *testing.T) {
 	t.Run("leader's cable pulled", func(t *testing.T) {
 		leader := c.whole(t, ctx)
 		gap, _ := l.fault(t, ctx, 10*time.Second, func() { c.unplug(t, ctx, leader) })
-		within(t, gap, 24*time.Second) // ttl and 2 s, and HAProxy's checks
+		atMost(t, gap, 24*time.Second) // ttl and 2 s, and HAProxy's checks
 		c.plug(t, ctx, leader)
 		c.whole(t, ctx)
 	})
 
 	t.Run("HAProxy started", func(t *testing.T) {
 		gap, readOnly := l.fault(t, ctx, 5*time.Second, func() { c.run(t, ctx, "demo-haproxy-1", "systemctl restart haproxy.service") })
-		within(t, gap, 3*time.Second)
+		atMost(t, gap, 3*time.Second)
 		if readOnly > 0 {
 			t.Errorf("%d writes met a read-only node, want none", readOnly)
 		}
@@ -93,7 +93,7 @@ func TestDrills(t *testing.T) {
 	l.end(t, ctx)
 }
 
-func within(t *testing.T, gap, most time.Duration) {
+func atMost(t *testing.T, gap, most time.Duration) {
 	t.Helper()
 	if gap > most {
 		t.Errorf("%.2f s without an acknowledged write, want at most %.2f", gap.Seconds(), most.Seconds())

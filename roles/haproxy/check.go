@@ -68,9 +68,8 @@ func (s *Settings) checkChecks(at spec.Place) {
 	}
 	if s.Checks.Fall < 1 || s.Checks.Fall > 10 {
 		at.Key("fall").Problem("%d (want 1 to 10)", s.Checks.Fall)
-	}
-	if s.Checks.Fall > s.Checks.Rise {
-		at.Key("fall").Warn("fall %d above rise %d: after a switchover both leaders count as up for a while, and some writers meet a replica", s.Checks.Fall, s.Checks.Rise)
+	} else if away := spec.Duration(s.Checks.Fall-1) * s.Checks.FastInter; away < 2500*spec.Millisecond {
+		at.Key("fall").Warn("sessions end when Patroni is away for %s, and its restart takes up to 2500ms (raise fall or fastinter)", away)
 	}
 }
 
@@ -86,19 +85,20 @@ var (
 		"insecure-fork-wanted": noPrograms, "insecure-setuid-wanted": "it could become root", "setcap": "it could become root",
 		"external-check": noPrograms, "ssl-engine": noPrograms, "ssl-provider": noPrograms, "ssl-provider-path": noPrograms,
 		"ssl-server-verify": "none would take anybody for a node", "set-dumpable": "a core dump holds clients' data",
-		"cluster-secret": "a spec holds no secrets",
+		"cluster-secret": "a spec holds no secrets", "server-state-file": startDown, "server-state-base": startDown,
 	}
 	reservedDefaults = map[string]string{
 		"mode": "PostgreSQL is not HTTP", "maxconn": "use max_connections", "timeout client": "use idle_timeout",
 		"timeout server": "use idle_timeout", "timeout check": "use check.timeout",
 		"stats": "who reaches the port turns servers off, or reads of them", "option external-check": noPrograms,
-		"external-check": noPrograms,
+		"external-check": noPrograms, "load-server-state-from-file": startDown,
 	}
 )
 
 const (
 	noEnv      = "the service's environment is systemd's"
 	noPrograms = "HAProxy runs no program but itself"
+	startDown  = "nodes count as down until they have been asked"
 )
 
 func checkKeywords(at spec.Place, given, reserved map[string]string) {

@@ -21,7 +21,7 @@ var sections = map[string]string{
 }
 
 // names are those of the sections that pgha-gen writes.
-var names = []string{"writers", "readers", "primary", "replicas", "stats", "cloud"}
+var names = []string{"clients", "primary", "replicas", "stats", "cloud"}
 
 // quoting is what HAProxy takes away from words.
 var quoting = strings.NewReplacer(`"`, "", "'", "", `\`, "")

@@ -6,11 +6,13 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/roles/patroni"
 )
 
 // Name is the role's key in the spec.
@@ -106,21 +108,23 @@ func newSettings(c *role.Cluster) *Settings {
 	}
 }
 
-// presets never let the old and the new leader both count as up for long: fall
-// is not above rise. Measured with 2.6: a change of leader is followed in
-// 0.7-1.5 s with the first, in up to 6 s with Patroni's own example of 3s.
+// presets ask a node that answers each inter, and take one that does not for
+// gone after fall checks. A new leader gets its clients after the first check,
+// so rise is 1. fall*fastinter is how long Patroni may be away while
+// PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for a
+// node that hangs, stays below Patroni's ttl.
 var presets = map[role.Failover]Check{
-	role.Fast: {Inter: spec.Second, FastInter: 500 * spec.Millisecond, DownInter: spec.Second,
-		Timeout: 2 * spec.Second, Rise: 2, Fall: 2},
-	role.Balanced: {Inter: 2 * spec.Second, FastInter: 500 * spec.Millisecond, DownInter: spec.Second,
-		Timeout: 3 * spec.Second, Rise: 2, Fall: 2},
-	role.Safe: {Inter: 3 * spec.Second, FastInter: spec.Second, DownInter: 2 * spec.Second,
-		Timeout: 5 * spec.Second, Rise: 3, Fall: 3},
+	role.Fast: {Inter: 300 * spec.Millisecond, FastInter: 300 * spec.Millisecond, DownInter: 300 * spec.Millisecond,
+		Timeout: spec.Second, Rise: 1, Fall: 10},
+	role.Balanced: {Inter: 500 * spec.Millisecond, FastInter: 500 * spec.Millisecond, DownInter: 500 * spec.Millisecond,
+		Timeout: 2 * spec.Second, Rise: 1, Fall: 7},
+	role.Safe: {Inter: spec.Second, FastInter: spec.Second, DownInter: spec.Second,
+		Timeout: 3 * spec.Second, Rise: 1, Fall: 5},
 }
 
-// loadBalancers are the networks of the cloud's health checks (Network Load
+// balancers are the networks of the cloud's health checks (Network Load
 // Balancer, health checks).
-var loadBalancers = []string{"198.18.235.0/24", "198.18.248.0/24"}
+var balancers = []netip.Prefix{netip.MustParsePrefix("198.18.235.0/24"), netip.MustParsePrefix("198.18.248.0/24")}
 
 // Nodes implements role.Settings.
 func (s *Settings) Nodes() []role.Node { return s.Members }
@@ -149,13 +153,13 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 	return role.Service{
 		Unit:     "haproxy.service",
 		User:     "haproxy",
-		Requires: []string{"haproxy>=2.4"},
+		Requires: []string{"haproxy>=2.6"},
 		Exact:    exact,
 		Ports: []role.Port{
 			{Number: s.Ports.Primary, For: "clients that write: the node that leads", From: clients},
 			{Number: s.Ports.Replicas, For: fmt.Sprintf("clients that read: %s (lag at most %s)", readers, s.MaxReplicaLag), From: clients},
-			{Number: s.Ports.Stats, For: "monitoring, and the health checks of a network load balancer: /metrics for Prometheus, /stats, /health",
-				From: append(role.Networks(c.Access.Monitoring), loadBalancers...)},
+			{Number: s.Ports.Stats, For: "monitoring: /metrics for Prometheus, /stats; the health checks of a network load balancer: /alive (not /health, which fails while no node leads)",
+				From: append(role.Networks(c.Access.Monitoring), role.Networks(balancers)...)},
 		},
 		Env: emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 	}
@@ -175,18 +179,26 @@ func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
 	}
 	return &cloudinit.Config{Files: []cloudinit.File{
 		{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Data: data},
+		{Path: unknown, Mode: 0o644, Data: unasked(c)},
 		{Path: authority, Mode: 0o644, Data: []byte(c.Secrets.CA)},
 	}}, nil
 }
 
+// through is how many connections HAProxy lets through to a node. Each HAProxy
+// lets as many through, so that one that is left can serve all clients.
+func (s *Settings) through(c *role.Cluster) int {
+	return c.Part(patroni.Name).(*patroni.Settings).ClientConnections()
+}
+
 // Guide implements role.Settings.
-func (s *Settings) Guide(*role.Cluster) role.Guide {
-	fast := s.Checks.FastInter
-	seen := s.Checks.Inter + spec.Duration(s.Checks.Fall-1)*fast
+func (s *Settings) Guide(cluster *role.Cluster) role.Guide {
+	c := s.Checks
+	asked := max(c.Inter, c.DownInter+spec.Duration(c.Rise-1)*c.FastInter)
 	return role.Guide{
 		Facts: []role.Fact{
-			{Name: "HAProxy follows a new leader", Value: fmt.Sprintf("within %s of the change (check every %s, then every %s, fall %d, rise %d)",
-				max(seen, s.Checks.DownInter+spec.Duration(s.Checks.Rise-1)*fast), s.Checks.Inter, fast, s.Checks.Fall, s.Checks.Rise)},
+			{Name: "HAProxy follows a new leader", Value: fmt.Sprintf("within %s of Patroni's answer that it leads", asked)},
+			{Name: "Patroni away, PostgreSQL still there", Value: fmt.Sprintf("sessions live on for %s", spec.Duration(c.Fall-1)*c.FastInter)},
+			{Name: "More clients than PostgreSQL takes", Value: fmt.Sprintf("each HAProxy lets %d through to a node, others wait up to 10 s; together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's", s.through(cluster))},
 		},
 	}
 }

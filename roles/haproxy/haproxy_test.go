@@ -34,9 +34,10 @@ func TestConfig(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Log(test.reason)
 			files := roletest.Files(t, roletest.Cluster(t, test.edits...), haproxy.Name)
-			if len(files) != 2 || files["/etc/haproxy/ca.crt"] == "" {
-				t.Errorf("got %d files, want /etc/haproxy/haproxy.cfg and ca.crt", len(files))
+			if len(files) != 3 || files["/etc/haproxy/ca.crt"] == "" {
+				t.Errorf("got %d files, want haproxy.cfg, servers.state and ca.crt in /etc/haproxy", len(files))
 			}
+			roletest.Golden(t, test.name+".golden.state", files["/etc/haproxy/servers.state"])
 			roletest.Golden(t, test.name+".golden.cfg", files["/etc/haproxy/haproxy.cfg"])
 		})
 	}
@@ -55,24 +56,31 @@ func TestGuide(t *testing.T) {
 		name, reason string
 		edits        []string
 		readers      string
-		fact         string
+		follows      string
+		lives        string
+		through      string
 	}{
-		{"balanced", "an old leader is seen down after 2s + 1*500ms, a new one up after 1s + 1*500ms", []string{"failover: balanced"},
-			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)",
-			"within 2500ms of the change (check every 2s, then every 500ms, fall 2, rise 2)"},
-		{"safe", "3s + 2*1s, against 2s + 2*1s", []string{"failover: safe"},
-			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)",
-			"within 5s of the change (check every 3s, then every 1s, fall 3, rise 3)"},
-		{"slow rise", "here the new leader decides: 1s + 9*500ms, against 1s + 1*500ms", []string{
+		{"balanced", "every node is asked each 500ms, 6 times more after the first silence; 290 of PostgreSQL's 300", []string{"failover: balanced"},
+			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)", "500ms", "3s", "290"},
+		{"safe", "1s, and 4 times more; 390 of 400", []string{"failover: safe",
+			"  patroni:\n=>  patroni:\n    parameters: {max_connections: 400}\n"},
+			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)", "1s", "4s", "390"},
+		{"slow rise", "a node that was down needs 300ms + 9*300ms", []string{
 			"  haproxy:\n=>  haproxy:\n    replicas_fallback: none\n    check: {rise: 10}\n"},
-			"clients that read: replicas only (lag at most 10MB)",
-			"within 5500ms of the change (check every 1s, then every 500ms, fall 2, rise 10)"},
+			"clients that read: replicas only (lag at most 10MB)", "3s", "2700ms", "290"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := roletest.Cluster(t, test.edits...)
 			guide := c.Part(haproxy.Name).Guide(c)
-			want := role.Guide{Facts: []role.Fact{{Name: "HAProxy follows a new leader", Value: test.fact}}}
+			want := role.Guide{
+				Facts: []role.Fact{
+					{Name: "HAProxy follows a new leader", Value: "within " + test.follows + " of Patroni's answer that it leads"},
+					{Name: "Patroni away, PostgreSQL still there", Value: "sessions live on for " + test.lives},
+					{Name: "More clients than PostgreSQL takes", Value: "each HAProxy lets " + test.through + " through to a node, others wait up to 10 s; " +
+						"together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's"},
+				},
+			}
 			if got := c.Part(haproxy.Name).Service(c).Ports[1].For; got != test.readers {
 				t.Errorf("%s: readers %q, want %q", test.reason, got, test.readers)
 			}

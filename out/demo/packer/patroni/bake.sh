@@ -72,6 +72,8 @@ install_packages "$server=${POSTGRESQL_VERSION:-}" "postgresql-client-$POSTGRESQ
 	"patroni=${PATRONI_VERSION:-}" \
 	python3-etcd python3-systemd python3-psycopg2
 hold "$server" "postgresql-client-$POSTGRESQL_MAJOR" patroni
+# The package gives it to postgres, and a program of root reads it at boot.
+chown -R root:root /etc/postgresql
 component_package postgresql "$server"
 component_package patroni patroni
 component_package python3 python3

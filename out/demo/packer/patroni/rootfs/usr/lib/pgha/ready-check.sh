@@ -8,8 +8,9 @@ trap - EXIT # what this finds is ready.sh's to say
 read_cluster ready
 read_identity ready
 
+# By its name, which is in its certificate; its address need not be.
 if ! answer=$(curl -q -s --noproxy '*' --max-time 5 --cacert "$PGHA_RUN/secrets/ca.crt" \
-	"https://$NODE_ADDRESS:$PGHA_REST_PORT/patroni"); then
+	--resolve "$NODE_FQDN:$PGHA_REST_PORT:$NODE_ADDRESS" "https://$NODE_FQDN:$PGHA_REST_PORT/patroni"); then
 	echo "Patroni does not answer on $NODE_ADDRESS:$PGHA_REST_PORT"
 	exit 1
 fi
