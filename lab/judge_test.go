@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -68,11 +69,12 @@ func TestJudges(t *testing.T) {
 			t.Run("systemd-analyze verify", func(t *testing.T) {
 				// By its output: the status is 0 for a misspelt key, too.
 				out := b.in(t, ctx, role, nil, "sh", "-c", "systemd-analyze verify --man=no --recursive-errors=no "+
-					"/usr/lib/systemd/system/pgha* "+role+".service 2>&1")
+					"/usr/lib/systemd/system/pgha*.service /usr/lib/systemd/system/pgha.target "+role+".service 2>&1")
 				if strings.TrimSpace(out) != "" {
 					t.Errorf("systemd says:\n%s", out)
 				}
 			})
+			t.Run("systemd-analyze security", func(t *testing.T) { judgeExposure(t, b.in(t, ctx, role, nil, "sh", "-c", exposures)) })
 		})
 	}
 	t.Run("cloud-init schema", func(t *testing.T) {
@@ -117,6 +119,49 @@ func TestJudges(t *testing.T) {
 			t.Error("patroni has nothing to say against a folder without PostgreSQL: it judges nothing here")
 		}
 	})
+}
+
+// exposures prints each unit of ours with what systemd thinks of its sandbox: 0
+// is none at all, 10 no sandbox.
+const exposures = `for unit in /usr/lib/systemd/system/pgha-*.service /etc/systemd/system/pgha.target.wants/*.service; do
+		unit=$(basename "$unit" | sed 's/@\./@x./')
+		echo "$unit $(systemd-analyze security --offline=true --no-pager "$unit" | sed -n 's/.*Overall exposure level[^0-9]*: *[^0-9]*\([0-9.]*\) .*/\1/p')"
+	done | sort -u`
+
+// mostExposed is what a unit may score; units that are not named, worst.
+var mostExposed = map[string]float64{
+	"etcd.service": 2.0, "patroni.service": 3.0, "haproxy.service": 3.0,
+	// The mount of the data disk must be everybody's: no mount namespace.
+	"pgha-disk.service": 8.5,
+	// It is there to ask systemd for something.
+	"pgha-boot.service": 6.0,
+}
+
+const worst = 4.5
+
+func judgeExposure(t *testing.T, out string) {
+	t.Helper()
+	units := 0
+	for line := range strings.Lines(out) {
+		unit, score, _ := strings.Cut(strings.TrimSpace(line), " ")
+		exposed, err := strconv.ParseFloat(score, 64)
+		if err != nil {
+			t.Errorf("%s: no score in %q", unit, line)
+			continue
+		}
+		units++
+		most, named := mostExposed[unit]
+		if !named {
+			most = worst
+		}
+		t.Logf("%s %.1f", unit, exposed)
+		if exposed > most {
+			t.Errorf("%s has an exposure of %.1f, want at most %.1f", unit, exposed, most)
+		}
+	}
+	if units < 10 {
+		t.Errorf("%d units, want at least 10:\n%s", units, out)
+	}
 }
 
 // in runs a command in a throw-away copy of a role's image, without network,
