@@ -132,6 +132,20 @@ func TestIdentity(t *testing.T) {
 			want:    "NODE_NAME=demo-etcd-1\nNODE_FQDN=demo-etcd-1.ru-central1.internal\nNODE_ADDRESS=10.128.0.26\nNODE_ZONE=ru-central1-a\n",
 		},
 		{
+			name: "no address in the spec", reason: "such a node is known by its name: any address is right",
+			metadata: map[string]string{"instance/hostname": "demo-etcd-3.ru-central1.internal", "instance/network-interfaces/0/ip": "10.9.9.9", "instance/zone": "projects/b1g/zones/ru-central1-b"},
+			console:  "demo-etcd-3 identity ok demo-etcd-3.ru-central1.internal 10.9.9.9 ru-central1-b\n",
+			want:     "NODE_NAME=demo-etcd-3\nNODE_FQDN=demo-etcd-3.ru-central1.internal\nNODE_ADDRESS=10.9.9.9\nNODE_ZONE=ru-central1-b\n",
+		},
+		{
+			name: "another address", reason: "certificates, firewalls and pg_hba.conf of the others are for the spec's", metadata: with("instance/network-interfaces/0/ip", "10.128.0.27"),
+			console: "- identity fail this machine has the address 10.128.0.27, but the spec says 10.128.0.26 for demo-etcd-1: create it with that address, or change the spec\n",
+		},
+		{
+			name: "beginning of a name", reason: "demo-etcd is no node because demo-etcd-1 is", metadata: with("instance/hostname", "demo-etcd.ru-central1.internal"),
+			console: "- identity fail this machine is called demo-etcd, but the nodes of role etcd are demo-etcd-1 demo-etcd-2 demo-etcd-3: give the machine one of these host names, or add it to the spec\n",
+		},
+		{
 			name: "down", reason: "the network may come later; the reason is said once, not at every try",
 			console: "- identity wait metadata at " + packertest.Nowhere + " does not answer\n",
 		},
@@ -198,6 +212,7 @@ func TestIdentity(t *testing.T) {
 
 func TestDisk(t *testing.T) {
 	const mkfs, mount, umount = "mkfs.ext4 -q -L pgha-etcd DEV\n", "mount -t ext4 -o noatime DEV MNT\n", "umount MNT\n"
+	const grow, growXFS = "resize2fs DEV\n", "xfs_growfs MNT\n"
 	const look = "mount -t ext4 -o ro,noload DEV MNT\n"
 	const ok, fail = "demo-etcd-1 disk ok DEV on MNT\n", "demo-etcd-1 disk fail "
 	other := "nothing was changed; attach the right disk, or an empty one\n"
@@ -214,22 +229,22 @@ func TestDisk(t *testing.T) {
 	}{
 		{
 			name: "empty", reason: "nothing at all: ours to format", blkid: "exit 2",
-			calls: mkfs + mount, console: ok, marker: "demo-1a2b3c4d\n",
+			calls: mkfs + mount + grow, console: ok, marker: "demo-1a2b3c4d\n",
 		},
 		{
 			name: "ours", reason: "a machine was replaced and its disk kept", blkid: "echo TYPE=ext4",
 			files: map[string]string{".pgha": "demo-1a2b3c4d\n", "data/x": "1"},
-			calls: look + umount + mount, console: ok, marker: "demo-1a2b3c4d\n",
+			calls: look + umount + mount + grow, console: ok, marker: "demo-1a2b3c4d\n",
 		},
 		{
 			name: "xfs", reason: "a disk that was formatted by hand", blkid: "echo TYPE=xfs",
 			files: map[string]string{".pgha": "demo-1a2b3c4d\n"},
-			calls: "mount -t xfs -o noatime DEV MNT\n", console: ok, marker: "demo-1a2b3c4d\n",
+			calls: "mount -t xfs -o noatime DEV MNT\n" + growXFS, console: ok, marker: "demo-1a2b3c4d\n",
 		},
 		{
 			name: "interrupted", reason: "power was lost between mkfs and the mark", blkid: "echo TYPE=ext4",
 			files: map[string]string{"lost+found/.keep": "", ".pgha.new": ""},
-			calls: look + umount + mount, console: ok, marker: "demo-1a2b3c4d\n",
+			calls: look + umount + mount + grow, console: ok, marker: "demo-1a2b3c4d\n",
 		},
 		{
 			name: "another cluster's", reason: "the wrong disk was attached", blkid: "echo TYPE=ext4",
@@ -276,8 +291,22 @@ func TestDisk(t *testing.T) {
 		},
 		{
 			name: "mounted", reason: "the unit was restarted", mounted: "DEV",
-			files:   map[string]string{".pgha": "demo-1a2b3c4d\n"},
-			console: ok, marker: "demo-1a2b3c4d\n",
+			files: map[string]string{".pgha": "demo-1a2b3c4d\n"},
+			calls: grow, console: ok, marker: "demo-1a2b3c4d\n",
+		},
+		{
+			name: "does not grow", reason: "a file system that stays small is a file system all the same", blkid: "echo TYPE=ext4",
+			files: map[string]string{".pgha": "demo-1a2b3c4d\n"},
+			fakes: map[string]string{"resize2fs": "echo resize2fs 1.47.2 >&2; echo 'no space for it' >&2; echo old_desc_blocks = 1; exit 1"},
+			calls: look + umount + mount, marker: "demo-1a2b3c4d\n",
+			console: "demo-etcd-1 disk wait DEV is larger than its file system, which does not grow: no space for it\n" + ok,
+		},
+		{
+			name: "xfs does not grow", reason: "the same", blkid: "echo TYPE=xfs",
+			files: map[string]string{".pgha": "demo-1a2b3c4d\n"},
+			fakes: map[string]string{"xfs_growfs": "echo 'bad geometry' >&2; exit 1"},
+			calls: "mount -t xfs -o noatime DEV MNT\n", marker: "demo-1a2b3c4d\n",
+			console: "demo-etcd-1 disk wait DEV is larger than its file system, which does not grow: bad geometry\n" + ok,
 		},
 		{
 			name: "another one mounted", reason: "something else sits on the data directory", mounted: "/dev/vdz1",
@@ -304,13 +333,17 @@ func TestDisk(t *testing.T) {
 			m.Identity()
 			m.Cluster("PGHA_DATA_DEVICE="+device, "PGHA_DATA_MOUNT="+target)
 			calls := dir + "/calls"
-			for _, program := range []string{"mkfs.ext4", "mount", "umount"} {
+			for _, program := range []string{"mkfs.ext4", "mount", "umount", "resize2fs", "xfs_growfs"} {
 				m.Fake(program, fmt.Sprintf("echo %s \"$@\" >>%s", program, calls))
 			}
 			m.Fake("blkid", tc.blkid)
 			m.Fake("chown", "")
 			m.Fake("mountpoint", fmt.Sprintf("[ -n %q ]", tc.mounted))
-			m.Fake("findmnt", "echo "+names.Replace(tc.mounted))
+			kind := "ext4"
+			if strings.Contains(tc.blkid, "xfs") {
+				kind = "xfs"
+			}
+			m.Fake("findmnt", `case "$*" in *FSTYPE*) echo `+kind+` ;; *) echo `+names.Replace(tc.mounted)+` ;; esac`)
 			for name, text := range tc.fakes {
 				m.Fake(name, text)
 			}
@@ -776,6 +809,9 @@ func TestReady(t *testing.T) {
 			}
 			if _, err := os.Stat(m.Run + "/ready"); (err == nil) != tc.ready {
 				t.Errorf("%s: run/ready: %v", tc.reason, err)
+			}
+			if _, err := os.Stat(m.State + "/served"); (err == nil) != tc.ready {
+				t.Errorf("%s: a machine that has served never founds a cluster, any other may: %v", tc.reason, err)
 			}
 		})
 	}

@@ -287,12 +287,13 @@ func TestFailed(t *testing.T) {
 		journal      string // what journalctl prints
 		console      string
 	}{
-		{"last lines", "four say enough, the last ones", "one\ntwo\nthree\nfour\nfive\n", "N etcd.service fail two\nN etcd.service fail three\nN etcd.service fail four\nN etcd.service fail five\n"},
-		{"the protocol's own", "what is on the console already", "pgha: 1700000000000 demo-etcd-1 etcd-join ok new\nbind: address already in use\n", "N etcd.service fail bind: address already in use\n"},
-		{"empty lines", "they say nothing", "one\n\n\n\n\ntwo\n", "N etcd.service fail one\nN etcd.service fail two\n"},
+		{"last lines", "four say enough, the last ones", "one\ntwo\nthree\nfour\nfive\n", "N etcd.service wait two\nN etcd.service wait three\nN etcd.service wait four\nN etcd.service wait five\n"},
+		{"the protocol's own", "what is on the console already", "pgha: 1700000000000 demo-etcd-1 etcd-join ok new\nbind: address already in use\n", "N etcd.service wait bind: address already in use\n"},
+		{"empty lines", "they say nothing", "one\n\n\n\n\ntwo\n", "N etcd.service wait one\nN etcd.service wait two\n"},
 		{"silence", "nothing to say", "", ""},
 		{"only the protocol's", "nothing new to say", "pgha: 1700000000000 demo-etcd-1 disk fail x\n", ""},
-		{"control characters", "a terminal reads the console", "a\x1b[2Jb\n", "N etcd.service fail a [2Jb\n"},
+		{"a line twice", "each line is said, though the one before is young", "same\nsame\n", "N etcd.service wait same\nN etcd.service wait same\n"},
+		{"control characters", "a terminal reads the console", "a\x1b[2Jb\n", "N etcd.service wait a [2Jb\n"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -317,13 +318,13 @@ func TestFailedAgain(t *testing.T) {
 	}
 	m.Fake("journalctl", `cat "$PGHA_ETC/journal"`)
 	// Before pgha-identity has run, too.
-	if got := journal("10:00:01 [77] no space left\n"); got.Console != "- etcd.service fail 10:00:01 [77] no space left\n" {
+	if got := journal("10:00:01 [77] no space left\n"); got.Console != "- etcd.service wait 10:00:01 [77] no space left\n" {
 		t.Errorf("the first time: %q", got.Console)
 	}
 	if got := journal("10:00:03 [81] no space left\n"); got.Console != "" || got.Status != 0 {
 		t.Errorf("the same but for its numbers: %q", got.Console)
 	}
-	if got := journal("10:00:05 [85] corrupt\n"); got.Console != "- etcd.service fail 10:00:05 [85] corrupt\n" {
+	if got := journal("10:00:05 [85] corrupt\n"); got.Console != "- etcd.service wait 10:00:05 [85] corrupt\n" {
 		t.Errorf("another reason: %q", got.Console)
 	}
 	told := m.Run + "/failed.etcd.service"
@@ -335,11 +336,15 @@ func TestFailedAgain(t *testing.T) {
 		t.Errorf("the same after four minutes: %q", got.Console)
 	}
 	m.Age(told, 6)
-	if got := journal("10:06:05 [99] corrupt\n"); got.Console != "- etcd.service fail 10:06:05 [99] corrupt\n" {
+	if got := journal("10:06:05 [99] corrupt\n"); got.Console != "- etcd.service wait 10:06:05 [99] corrupt\n" {
 		t.Errorf("the same after six minutes: %q", got.Console)
 	}
 	m.Write(m.Etc+"/journal", "10:06:06 [99] corrupt\n")
-	if got := m.Boot("failed.sh", "patroni.service"); got.Console != "- patroni.service fail 10:06:06 [99] corrupt\n" {
+	// systemd starts a service again, and no boot step.
+	if got := m.Boot("failed.sh", "pgha-disk.service"); got.Console != "- pgha-disk.service fail 10:06:06 [99] corrupt\n" {
+		t.Errorf("a boot step: %q", got.Console)
+	}
+	if got := m.Boot("failed.sh", "patroni.service"); got.Console != "- patroni.service wait 10:06:06 [99] corrupt\n" {
 		t.Errorf("another unit: %q", got.Console)
 	}
 }

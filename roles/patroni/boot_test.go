@@ -249,6 +249,32 @@ func TestNodeIsRoots(t *testing.T) {
 	}
 }
 
+// A disk that an attacker had once must not make root give away a directory.
+func TestNodeFollowsNoLink(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	packertest.LookUp(t, "nobody")
+	m, data := node(t, "PGHA_SERVICE_USER=nobody")
+	m.Serve(map[string]string{})
+	m.Fake("install", `for last; do :; done; mkdir -p "$last"; chown nobody "$last"; chmod 0700 "$last"`)
+	elsewhere := t.TempDir()
+	m.Write(elsewhere+"/main/PG_VERSION", "18")
+	m.Write(data+"/.pgha", "")
+	if err := os.Symlink(elsewhere, data+"/18"); err != nil {
+		t.Fatal(err)
+	}
+	before := owners(t, elsewhere)
+	got := m.Boot("patroni-node.sh")
+	want := "demo-etcd-1 patroni-node fail " + data + "/18 is a link, not a directory of the data disk: nothing was changed; remove it, or attach an empty disk\n"
+	if got.Console != want || got.Status != 1 {
+		t.Errorf("status %d, console %q, want 1, %q", got.Status, got.Console, want)
+	}
+	if diff := cmp.Diff(before, owners(t, elsewhere)); diff != "" {
+		t.Errorf("another directory was given away (-want +got):\n%s", diff)
+	}
+}
+
 // owners are the owners and modes of all that is below a directory.
 func owners(t *testing.T, dir string) map[string]string {
 	t.Helper()

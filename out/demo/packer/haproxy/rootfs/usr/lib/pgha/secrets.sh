@@ -173,7 +173,7 @@ for file in $PGHA_SECRET_FILES; do
 	esac
 done
 rm -rf "$secrets.old"
-if [ -e "$secrets" ]; then
+if [ -e "$secrets" ] || [ -L "$secrets" ]; then
 	mv "$secrets" "$secrets.old"
 fi
 mv "$fresh" "$secrets"

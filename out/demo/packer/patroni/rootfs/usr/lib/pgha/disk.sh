@@ -71,8 +71,8 @@ refuse_foreign() {
 # nothing to one that has not, and a disk that cannot grow still works.
 grow() {
 	case $(findmnt -n -o FSTYPE --mountpoint "$target") in
-	ext4) grown=$(resize2fs "$device" 2>&1) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
-	xfs) grown=$(xfs_growfs "$target" 2>&1) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
+	ext4) grown=$(resize2fs "$device" 2>&1 >/dev/null) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
+	xfs) grown=$(xfs_growfs "$target" 2>&1 >/dev/null) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
 	esac
 }
 

@@ -35,8 +35,13 @@ if [ "$PGHA_WATCHDOG" != off ] && ! [ -e "$PGHA_WATCHDOG_DEVICE" ]; then
 	fi
 	notes="$notes, no watchdog"
 fi
-# initdb wants to make its directory itself; the one above must be there.
-install -d -o "$PGHA_SERVICE_USER" -g "$PGHA_SERVICE_USER" -m 0700 "$(dirname "$PGHA_PGDATA")"
+# initdb wants to make its directory itself; the one above must be there. A kept
+# disk may hold a link there, which install would follow.
+above=$(dirname "$PGHA_PGDATA")
+if [ -L "$above" ]; then
+	fail patroni-node "$above is a link, not a directory of the data disk: nothing was changed; remove it, or attach an empty disk"
+fi
+install -d -o "$PGHA_SERVICE_USER" -g "$PGHA_SERVICE_USER" -m 0700 "$above"
 
 mkdir -p "$run"
 config=$run/config
