@@ -102,6 +102,7 @@ func TestJudges(t *testing.T) {
 			write(t, filepath.Join(dir, name), data)
 		}
 		write(t, filepath.Join(dir, "config.yml"), userDataFile(t, b.files["user-data/patroni.yaml"].Data, "/etc/patroni/config.yml"))
+		write(t, filepath.Join(dir, "bootstrap.yml"), userDataFile(t, b.files["user-data/patroni.yaml"].Data, "/etc/patroni/bootstrap.yml"))
 		write(t, filepath.Join(dir, "etcd.env"), userDataFile(t, b.files["user-data/etcd.yaml"].Data, "/etc/etcd/etcd.env"))
 		script, err := filepath.Abs("testdata/validate-patroni.sh")
 		if err != nil {

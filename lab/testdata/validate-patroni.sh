@@ -50,5 +50,6 @@ export PATRONI_RESTAPI_CONNECT_ADDRESS=10.128.0.21:8008
 install -d -o postgres -m 0700 /var/lib/postgresql/18
 mkdir /run/patroni/config
 cp /run/judge/config.yml /run/patroni/config/10-cluster.yml
+cp /run/judge/bootstrap.yml /run/patroni/config/30-bootstrap.yml
 setpriv --reuid=postgres --regid=postgres --init-groups \
 	patroni --validate-config /run/patroni/config 2>&1 || :

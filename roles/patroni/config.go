@@ -98,7 +98,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "rewind", Value: []any{}},
 			{Key: "parameters", Value: s.local()},
 			{Key: "pg_hba", Value: texts(hba)},
-			{Key: "pg_ident", Value: []any{}},
+			{Key: "pg_ident", Value: []any{"# No user is another one here."}}, // Patroni wants a line
 		}},
 		{Key: "watchdog", Value: emit.Map{
 			{Key: "mode", Value: string(s.Watchdog)},
