@@ -4,11 +4,16 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"pgha-gen/generator"
+	"pgha-gen/lab"
 )
 
 // Nobody took back the permission to found the cluster. A machine that has
@@ -77,10 +82,27 @@ func TestServedNeverFounds(t *testing.T) {
 	health(t, ctx, l, victim)
 }
 
-func etcdLeader(t *testing.T, ctx context.Context, l interface {
-	Names() []string
-}) string {
+// etcdLeader is the member that leads.
+func etcdLeader(t *testing.T, ctx context.Context, l *lab.Lab) string {
 	t.Helper()
+	const from = "demo-etcd-1"
+	var status []struct {
+		Status struct {
+			Header struct {
+				MemberID uint64 `json:"member_id"`
+			} `json:"header"`
+			Leader uint64 `json:"leader"`
+		}
+	}
+	if err := json.Unmarshal([]byte(etcdctl(t, ctx, l, from, "endpoint", "status", "--write-out", "json")), &status); err != nil || len(status) == 0 {
+		t.Fatalf("endpoint status: %v", err)
+	}
+	for name, id := range members(t, ctx, l, from) {
+		if id == strconv.FormatUint(status[0].Status.Leader, 16) {
+			return name
+		}
+	}
+	t.Fatalf("nobody is member %x", status[0].Status.Leader)
 	return ""
 }
 
@@ -145,11 +167,11 @@ func TestFailureIsSaid(t *testing.T) {
 	c := newCluster(t, ctx)
 	const victim = "demo-haproxy-1"
 	spec := readExample(t)
-	data, err := c.userData(spec, "haproxy")
+	data, err := generator.UserData(spec, spec.Parts[2])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Cloud.SetAttribute(c.InstanceID(victim), "user-data", strings.Replace(data, "balance leastconn", "balance mostconn", 1)); err != nil {
+	if err := c.Cloud.SetAttribute(c.InstanceID(victim), "user-data", strings.Replace(string(data), "balance leastconn", "balance mostconn", 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Start(ctx, victim); err != nil {

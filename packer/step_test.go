@@ -287,7 +287,8 @@ func TestFailed(t *testing.T) {
 		journal      string // what journalctl prints
 		console      string
 	}{
-		{"last lines", "four say enough, the last ones", "one\ntwo\nthree\nfour\nfive\n", "N etcd.service wait two\nN etcd.service wait three\nN etcd.service wait four\nN etcd.service wait five\n"},
+		{"last lines", "eight say enough, the last ones", "1 one\n1 two\n" + strings.Repeat("more\n", 7), "N etcd.service wait 1 two\n" + strings.Repeat("N etcd.service wait more\n", 7)},
+		{"notices", "a service's own are no reason", "[ALERT] (7) : unknown keyword\n[NOTICE] (7) : version 3.2\n", "N etcd.service wait [ALERT] (7) : unknown keyword\n"},
 		{"the protocol's own", "what is on the console already", "pgha: 1700000000000 demo-etcd-1 etcd-join ok new\nbind: address already in use\n", "N etcd.service wait bind: address already in use\n"},
 		{"empty lines", "they say nothing", "one\n\n\n\n\ntwo\n", "N etcd.service wait one\nN etcd.service wait two\n"},
 		{"silence", "nothing to say", "", ""},

@@ -12,7 +12,7 @@ fi
 
 # Its own words only: what a boot step says is on the console already, and what
 # systemd says of it helps nobody.
-lines=$(journalctl --boot --output cat --no-pager --lines 40 _SYSTEMD_UNIT="$unit" | grep -v '^pgha: ' | grep . | tail -n 4) || lines=
+lines=$(journalctl --boot --output cat --no-pager --lines 40 _SYSTEMD_UNIT="$unit" | grep -vE '^pgha: |^\[NOTICE\]' | grep . | tail -n 8) || lines=
 if [ -z "$lines" ]; then
 	exit 0
 fi
