@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -291,6 +292,21 @@ func TestCluster(t *testing.T) {
 		if out := c.sql(t, ctx, leader, "SHOW max_connections"); out != "300" {
 			t.Errorf("max_connections is %q, want the spec's 300", out)
 		}
+		// What is reserved at boot is what PostgreSQL asks for, or hardly more.
+		need, err := strconv.Atoi(c.sql(t, ctx, leader, "SHOW shared_memory_size_in_huge_pages"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reserved, err := strconv.Atoi(c.run(t, ctx, leader, "sed -n 's/^PGHA_HUGE_PAGES=//p' /etc/pgha/cluster.env"))
+		if err != nil || reserved < need || reserved > need+need/8 {
+			t.Errorf("%d huge pages are reserved (%v), and PostgreSQL needs %d", reserved, err, need)
+		}
+		// What is pinned on the server's command line is nothing to restart for.
+		for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
+			if out := c.sql(t, ctx, name, "SELECT string_agg(name, ' ') FROM pg_settings WHERE pending_restart"); out != "" {
+				t.Errorf("%s: a restart is pending for %s", name, out)
+			}
+		}
 	})
 
 	refusals(t, ctx, c, leader)
@@ -361,7 +377,7 @@ func TestCluster(t *testing.T) {
 		if err := c.write(ctx, 4); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("leader's machine lost: %.1f s without an acknowledged write (failover balanced)", time.Since(start).Seconds())
+		t.Logf("leader's machine lost: %.1f s without an acknowledged write (failover fast)", time.Since(start).Seconds())
 		if got, err := c.rows(ctx, writers); err != nil || !slices.Equal(got, []int{1, 2, 3, 4}) {
 			t.Errorf("rows %v, %v; want 1 to 4", got, err)
 		}

@@ -4,6 +4,9 @@ package lab_test
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -60,6 +63,14 @@ func TestDrills(t *testing.T) {
 
 	t.Run("leader's machine stopped", func(t *testing.T) {
 		leader := c.whole(t, ctx)
+		// Pages that only a checkpoint brings to the disk; more with PGHA_TEST_DIRTY.
+		megabytes := 256
+		if n, err := strconv.Atoi(os.Getenv("PGHA_TEST_DIRTY")); err == nil {
+			megabytes = n
+		}
+		c.sql(t, ctx, leader, "CHECKPOINT")
+		c.sql(t, ctx, leader, fmt.Sprintf("CREATE TABLE dirty AS SELECT g, repeat('x', 980) FROM generate_series(1, %d) AS g", 1000*megabytes))
+		t.Logf("dirty in memory: %s", c.sql(t, ctx, leader, "CREATE EXTENSION IF NOT EXISTS pg_buffercache; SELECT pg_size_pretty(buffers_dirty * 8192::bigint) FROM (SELECT count(*) FILTER (WHERE isdirty) AS buffers_dirty FROM pg_buffercache)"))
 		start := time.Now()
 		gap, _ := l.fault(t, ctx, 10*time.Second, func() {
 			if err := c.Machine(leader).PowerOff(ctx); err != nil {

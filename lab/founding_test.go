@@ -180,7 +180,7 @@ func TestFailureIsSaid(t *testing.T) {
 	short, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
 	line, err := c.Machine(victim).Console().WaitLine(short, func(line string) bool {
-		return strings.Contains(line, "haproxy.service wait") && strings.Contains(line, "mostconn")
+		return strings.Contains(line, "haproxy.service wait") && strings.Contains(line, "balance only supports")
 	})
 	if err != nil {
 		t.Fatal(err)

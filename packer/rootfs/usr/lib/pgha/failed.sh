@@ -12,7 +12,13 @@ fi
 
 # Its own words only: what a boot step says is on the console already, and what
 # systemd says of it helps nobody.
-lines=$(journalctl --boot --output cat --no-pager --lines 40 _SYSTEMD_UNIT="$unit" | grep -vE '^pgha: |^\[NOTICE\]' | grep . | tail -n 8) || lines=
+set -- --boot --no-pager _SYSTEMD_UNIT="$unit"
+# Of its last run alone.
+run=$(journalctl "$@" --output json --lines 1 | jq -r '._SYSTEMD_INVOCATION_ID // empty' 2>/dev/null) || run=
+if [ -n "$run" ]; then
+	set -- "$@" _SYSTEMD_INVOCATION_ID="$run"
+fi
+lines=$(journalctl "$@" --output cat --lines 40 | grep -vE '^pgha: |^\[NOTICE\]' | grep . | tail -n 8) || lines=
 if [ -z "$lines" ]; then
 	exit 0
 fi
