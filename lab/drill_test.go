@@ -70,7 +70,8 @@ func TestDrills(t *testing.T) {
 		}
 		c.sql(t, ctx, leader, "CHECKPOINT")
 		c.sql(t, ctx, leader, fmt.Sprintf("CREATE TABLE dirty AS SELECT g, repeat('x', 980) FROM generate_series(1, %d) AS g", 1000*megabytes))
-		t.Logf("dirty in memory: %s", c.sql(t, ctx, leader, "CREATE EXTENSION IF NOT EXISTS pg_buffercache; SELECT pg_size_pretty(buffers_dirty * 8192::bigint) FROM (SELECT count(*) FILTER (WHERE isdirty) AS buffers_dirty FROM pg_buffercache)"))
+		c.sql(t, ctx, leader, "CREATE EXTENSION IF NOT EXISTS pg_buffercache")
+		t.Logf("dirty in memory: %s", c.sql(t, ctx, leader, "SELECT pg_size_pretty(buffers_dirty * 8192::bigint) FROM (SELECT count(*) FILTER (WHERE isdirty) AS buffers_dirty FROM pg_buffercache)"))
 		start := time.Now()
 		gap, _ := l.fault(t, ctx, 10*time.Second, func() {
 			if err := c.Machine(leader).PowerOff(ctx); err != nil {
