@@ -2,6 +2,7 @@ package generator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"pgha-gen/generator/role"
@@ -30,16 +31,17 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	})
 
 	say("## Ports\n")
-	table(&b, []string{"role", "port", "who connects, for what"}, func(row func(...string)) {
+	say("Each machine has a firewall of its own, which lets in whom this table names and nobody else. Security groups must let in as much.\n")
+	table(&b, []string{"role", "port", "who connects, for what", "let in"}, func(row func(...string)) {
 		for _, p := range c.Parts {
 			for _, port := range p.Settings.Service(c).Ports {
-				row(p.Name, fmt.Sprint(port.Number), port.For)
+				row(p.Name, fmt.Sprint(port.Number), port.For, admitted(c, port))
 			}
 		}
 	})
 
 	say("## What to run next\n")
-	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. The machines of a role read one secret, with a service account that may read this secret and nothing else. %s\n", without(c))
+	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. The first command makes what is missing and keeps the rest; if it says what `secrets.ca` of the spec must be, set that and render again before you go on. The machines of a role read one secret, with a service account that may read this secret and nothing else. %s\n", without(c))
 	say("   ```")
 	say("   pgha-gen secrets generate")
 	for _, p := range c.Parts {
@@ -93,15 +95,27 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	if c.Images.Builder == role.QEMU {
 		say("   Each image is then beside this folder: `../%s.image/%[1]s.qcow2`, and so on. A second bake wants it moved away.\n", c.ImageFamily(c.Parts[0].Name))
 	}
-	say("3. Create the machines; once the cluster answers, take back the permission to found it:\n")
+	say("3. Create the machines. Each says on its serial console how far it is, in lines that start with `pgha:`; the last one of each step says `ok`, and the one that counts is `ready ok`. They have no public addresses: where they read secrets, their subnets need a NAT gateway, by which they reach Lockbox.\n")
 	say("   ```")
 	say("   sh deploy/create.sh")
+	say("   yc compute instance get-serial-port-output --folder-id %s %s", c.Cloud.FolderID, c.Parts[0].Settings.Nodes()[0].Name)
+	say("   ```\n")
+	say("4. Once all are ready, take back the permission to found the cluster, which the first machines were created with:\n")
+	say("   ```")
 	say("   sh deploy/create.sh formed")
 	say("   ```\n")
-	say("Each machine says on its serial console how far it is, in lines that start with `pgha:`.\n")
+
+	say("## When the spec changes\n")
+	say("A machine reads its user-data when it boots for the first time, and its secrets each time. A change of the spec reaches it only when it is created anew: render, delete the machine, run `deploy/create.sh` again; its data disk stays. One machine after the other, and the next only when the one before is ready. What is in the images, such as versions, needs a bake before.\n")
+	say("Some keys are taken when the cluster is founded, and never again: it ignores what they are changed to, however its machines are created later.\n")
+	table(&b, []string{"key", "what of it, if not all"}, func(row func(...string)) {
+		for _, f := range Fixed(c) {
+			row("`"+f.Name+"`", f.Value)
+		}
+	})
 
 	say("## What to expect of an outage\n")
-	say("Computed from the timers of `failover: %s`, not measured here.\n", c.Failover)
+	say("Computed from the spec, above all from the timers of `failover: %s`, not measured here.\n", c.Failover)
 	table(&b, []string{"what", "then"}, func(row func(...string)) {
 		for _, p := range c.Parts {
 			for _, f := range p.Settings.Guide(c).Facts {
@@ -120,13 +134,36 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
 }
 
+// admitted are the sources of a port: machines by their role.
+func admitted(c *role.Cluster, port role.Port) string {
+	roleOf := map[string]string{}
+	for _, p := range c.Parts {
+		for _, source := range c.Sources(p.Settings.Nodes()) {
+			roleOf[source] = p.Name
+		}
+	}
+	var all []string
+	for _, source := range port.From {
+		if name := roleOf[source]; name != "" {
+			source = name
+		}
+		if !slices.Contains(all, source) {
+			all = append(all, source)
+		}
+	}
+	if len(all) == 0 {
+		return "nobody"
+	}
+	return strings.Join(all, ", ")
+}
+
 // without says which roles read no secret.
 func without(c *role.Cluster) string {
 	names := c.WithoutSecrets()
 	if len(names) == 0 {
 		return ""
 	}
-	return "Machines of role " + strings.Join(names, " and ") + " read none and have no service account."
+	return "Machines of role " + strings.Join(names, " and ") + " read none and have no service account: they have `secrets.ca` in their user-data."
 }
 
 // table writes a Markdown table; its cells hold no line breaks.

@@ -319,14 +319,17 @@ write_manifest() {
 }
 
 # write_sbom: CycloneDX. It has no time, and its serial number is made of its
-# content (a UUID of version 8), so that the same image has the same bytes.
+# content (a UUID of version 8), so that the same image has the same bytes on any
+# day. The manifest, which has the day of the bake, is therefore not in it.
 write_sbom() {
 	{
 		(cd "$here/rootfs" && find . -type f) | sed 's/^\.//'
 		printf '%s' "$owned"
-		echo "$manifest"
 	} | LC_ALL=C sort -u | xargs -d '\n' sha256sum | sed 's/  /\t/' >"$work/files"
-	serial=$(cat "$work/manifest" "$work/components" "$work/packages" "$work/files" | sha256sum)
+	serial=$({
+		jq 'del(.baked)' "$work/manifest"
+		cat "$work/components" "$work/packages" "$work/files"
+	} | sha256sum)
 	jq -n --arg role "$PGHA_ROLE" --arg contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
 		--arg id "$ID" --arg version "$base_version" --arg serial "$serial" \
 		--rawfile components "$work/components" --rawfile packages "$work/packages" --rawfile files "$work/files" '
@@ -423,7 +426,7 @@ verify() {
 	none "$user_data" /var/lib/etcd/* /var/lib/postgresql/*/* /etc/postgresql/*/* || unsound "it has the data of a cluster: $there"
 	none /usr/sbin/policy-rc.d || unsound "it keeps packages from starting services: $there"
 	jq -e '.format == "pgha-image/v1" and ([.components[], .packages[] | .name, .version] | all(. != null and . != ""))
-		and (.components | length > 0) and (.packages | length > 0)' "$manifest" >/dev/null || unsound 'its manifest is not complete'
+		and (.components | length > 0) and (.packages | length > 0) and (.baked | test("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))' "$manifest" >/dev/null || unsound 'its manifest is not complete'
 	jq -e '[.components[] | .hashes // [] | .[].content] | length > 0 and all(test("^[0-9a-f]{64}$"))' "$sbom" >/dev/null ||
 		unsound 'its bill of materials is not complete'
 	for unit in $units; do

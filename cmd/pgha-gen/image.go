@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -42,7 +43,7 @@ func (a *app) imageCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check PATH",
 		Short: "Say whether an image is the one that the spec asks for",
-		Long: `Compare an image with the spec: its role, contract number, recipe and versions.
+		Long: `Compare an image with the spec: its role, contract number, recipe, versions and age.
 PATH is the image's manifest.json, or a folder that holds the image's root. Of a
 root, also say whether it is as the bake left it: sealed, its units enabled, and
 every file and package as its bill of materials lists it.`,
@@ -91,9 +92,9 @@ func (a *app) checkImage(path, file, want string, strict bool) error {
 	}
 	var findings []manifest.Finding
 	if info.IsDir() {
-		findings, err = manifest.CheckRoot(path, c)
+		findings, err = manifest.CheckRoot(path, c, time.Now())
 	} else {
-		findings, err = m.Check(c)
+		findings, err = m.Check(c, time.Now())
 	}
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"pgha-gen/generator/role"
 	"pgha-gen/packer"
@@ -16,12 +17,17 @@ import (
 // Format is the format of the manifests that this program reads; base.sh writes it.
 const Format = "pgha-image/v1"
 
+// oldest is how many days old an image may be before the updates that its base
+// has had since are called missing.
+const oldest = 60
+
 // Manifest is what a bake says of its image.
 type Manifest struct {
 	Format     string      `json:"format"`
 	Role       string      `json:"role"`
 	Contract   int         `json:"contract"`
 	Recipe     string      `json:"recipe"` // the digest of what the image was made of
+	Baked      string      `json:"baked"`  // the day, as 2026-01-31, in UTC
 	Base       Base        `json:"base"`
 	Components []Component `json:"components"` // what the role is about
 	Packages   []Component `json:"packages"`   // every Debian package
@@ -82,10 +88,11 @@ func (m *Manifest) version(name string) string {
 }
 
 // Check is everything that keeps an image with this manifest from being one of
-// the cluster's.
-func (m *Manifest) Check(c *role.Cluster) ([]Finding, error) {
+// the cluster's, and what is to be known of it: now is for its age.
+func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
 	var f findings
 	m.complete(&f)
+	m.age(&f, now)
 	if m.Contract != role.Contract {
 		f.wrong("it speaks contract %d, this pgha-gen speaks %d (bake it again, or use the pgha-gen that baked it)", m.Contract, role.Contract)
 	}
@@ -160,6 +167,22 @@ func (m *Manifest) complete(f *findings) {
 			}
 			seen[c.Name] = true
 		}
+	}
+}
+
+// age warns of an image that lacks the updates of many days. The day is of
+// another machine's clock.
+func (m *Manifest) age(f *findings, now time.Time) {
+	day, err := time.Parse(time.DateOnly, m.Baked)
+	switch days := int(now.Sub(day).Hours() / 24); {
+	case m.Baked == "":
+		f.warn("its manifest does not say on which day it was baked, so that nobody knows which security updates it has (bake it again)")
+	case err != nil:
+		f.warn("its manifest gives %.80q as the day on which it was baked (want a date such as 2026-01-31: bake it again)", m.Baked)
+	case days < -1:
+		f.warn("it was baked on %s, which is still to come: a clock was wrong, there or here (bake it again if it was there)", m.Baked)
+	case days > oldest:
+		f.warn("it was baked %d days ago, on %s, and has no security update since (bake it again)", days, m.Baked)
 	}
 }
 

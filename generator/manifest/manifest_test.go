@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -53,9 +54,12 @@ func cluster(t testing.TB, s store) (*role.Cluster, string) {
 	return c, recipe.Digest
 }
 
+// today is the day of the tests, and good was baked on it.
+var today = time.Date(2026, 3, 1, 23, 59, 0, 0, time.UTC)
+
 func good(recipe string) *Manifest {
 	return &Manifest{
-		Format: Format, Role: "store", Contract: role.Contract, Recipe: recipe,
+		Format: Format, Role: "store", Contract: role.Contract, Recipe: recipe, Baked: "2026-03-01",
 		Base:       Base{ID: "debian", Version: "13"},
 		Components: []Component{{Name: "store", Version: "1.5"}, {Name: "python3", Version: "3.13.5-1"}},
 		Packages:   []Component{{Name: "python3", Version: "3.13.5-1"}, {Name: "curl", Version: "1:8.14.1-2+b1"}},
@@ -94,13 +98,25 @@ func TestCheck(t *testing.T) {
 				`user-data requires "store>1", which is neither name>=version nor name<version`}},
 		{"advisory", "it works, mostly", store{}, func(m *Manifest) { m.Components[0].Version = "1.4" },
 			[]string{`warning: store 1.4 loses what it keeps (fixed in 1.5)`}},
-		{"nothing in it", "all that is missing, in one run", store{}, func(m *Manifest) { *m = Manifest{Format: Format, Role: "store"} },
+		{"nothing in it", "all that is missing, in one run", store{}, func(m *Manifest) { *m = Manifest{Format: Format, Role: "store", Baked: m.Baked} },
 			[]string{`its manifest does not say from which recipe it was baked (no bake leaves that out: bake it again)`,
 				`its manifest does not say from which base it was baked (no bake leaves that out: bake it again)`,
 				`its manifest lists no components (no bake leaves that out: bake it again)`,
 				`its manifest lists no packages (no bake leaves that out: bake it again)`,
 				`it speaks contract 0, this pgha-gen speaks 2 (bake it again, or use the pgha-gen that baked it)`,
 				`warning: it was baked from recipe "", and the spec renders "RECIPE" now (bake it again to have what has changed since)`}},
+		{"60 days", "it is still young", store{}, func(m *Manifest) { m.Baked = "2025-12-31" }, nil},
+		{"61 days", "the updates of two months are missing", store{}, func(m *Manifest) { m.Baked = "2025-12-30" },
+			[]string{`warning: it was baked 61 days ago, on 2025-12-30, and has no security update since (bake it again)`}},
+		{"no day", "of an older bake", store{}, func(m *Manifest) { m.Baked = "" },
+			[]string{`warning: its manifest does not say on which day it was baked, so that nobody knows which security updates it has (bake it again)`}},
+		{"no date", "a manifest that no bake wrote", store{}, func(m *Manifest) { m.Baked = "yesterday\n" },
+			[]string{`warning: its manifest gives "yesterday\n" as the day on which it was baked (want a date such as 2026-01-31: bake it again)`}},
+		{"no such day", "each month has its days", store{}, func(m *Manifest) { m.Baked = "2026-02-30" },
+			[]string{`warning: its manifest gives "2026-02-30" as the day on which it was baked (want a date such as 2026-01-31: bake it again)`}},
+		{"tomorrow", "clocks differ a little", store{}, func(m *Manifest) { m.Baked = "2026-03-02" }, nil},
+		{"next week", "and here by too much to say how old it is", store{}, func(m *Manifest) { m.Baked = "2026-03-08" },
+			[]string{`warning: it was baked on 2026-03-08, which is still to come: a clock was wrong, there or here (bake it again if it was there)`}},
 		{"half a list", "each row has a name and a version, once", store{}, func(m *Manifest) {
 			m.Components = append(m.Components, m.Components[1])
 			m.Packages = append(m.Packages, Component{Name: "x"}, Component{Version: "1"}, m.Packages[0])
@@ -113,7 +129,7 @@ func TestCheck(t *testing.T) {
 			c, recipe := cluster(t, test.settings)
 			m := good(recipe)
 			test.change(m)
-			all, err := m.Check(c)
+			all, err := m.Check(c, today)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +189,7 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			return
 		}
-		all, err := m.Check(c)
+		all, err := m.Check(c, today)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +206,7 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rest, err := other.Check(c); err != nil || !slices.Equal(all, rest) {
+		if rest, err := other.Check(c, today); err != nil || !slices.Equal(all, rest) {
 			t.Errorf("%v; written again: %v, %v", all, rest, err)
 		}
 	})

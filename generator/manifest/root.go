@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"pgha-gen/generator/role"
 )
@@ -22,6 +23,9 @@ const (
 	Path     = "usr/lib/pgha/manifest.json"
 	billPath = "usr/lib/pgha/sbom.cdx.json"
 )
+
+// readyPath is the one program that every role's image has.
+const readyPath = "usr/lib/pgha/ready-check.sh"
 
 // Largest is how long a manifest or bill of materials may be; of a full desktop
 // it would be under 1 MB.
@@ -47,7 +51,7 @@ var sealed = []struct{ pattern, what string }{
 
 // boot are the units of every image, and masked those that no image may start.
 var (
-	boot   = []string{"pgha-boot", "pgha-contract", "pgha-identity", "pgha-disk", "pgha-secrets", "pgha-ready"}
+	boot   = []string{"pgha-boot", "pgha-firewall", "pgha-contract", "pgha-identity", "pgha-access", "pgha-names", "pgha-disk", "pgha-secrets", "pgha-ready"}
 	masked = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service", "ssh.service", "ssh.socket"}
 )
 
@@ -71,12 +75,12 @@ func ReadRoot(dir string) (*Manifest, error) {
 // CheckRoot is everything that keeps the image whose root is a folder from
 // being one of the cluster's: what Check finds, and what is not as the bake
 // left it. Nothing outside of the folder is looked at.
-func CheckRoot(dir string, c *role.Cluster) ([]Finding, error) {
+func CheckRoot(dir string, c *role.Cluster, now time.Time) ([]Finding, error) {
 	m, err := ReadRoot(dir)
 	if err != nil {
 		return nil, err
 	}
-	all, err := m.Check(c)
+	all, err := m.Check(c, now)
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +158,8 @@ func checkService(root *os.Root, service role.Service, f *findings) {
 			f.wrong("%s is not masked (bake it again)", unit)
 		}
 	}
-	if info, err := root.Stat("usr/lib/pgha/ready-check.sh"); err != nil || info.Mode()&0o111 == 0 {
-		f.wrong("it has no /usr/lib/pgha/ready-check.sh, and could not tell when it is ready (bake it again)")
+	if info, err := root.Stat(readyPath); err != nil || info.Mode()&0o111 == 0 {
+		f.wrong("it has no /%s, and could not tell when it is ready (bake it again)", readyPath)
 	}
 	if service.Data == "" {
 		return
@@ -244,8 +248,8 @@ func checkBill(root *os.Root, m *Manifest, f *findings) {
 			}
 		}
 	}
-	if _, ok := files[Path]; !ok {
-		f.wrong("its bill of materials does not list /%s (bake it again)", Path)
+	if _, ok := files[readyPath]; !ok {
+		f.wrong("its bill of materials does not list /%s (bake it again)", readyPath)
 	}
 	for _, c := range m.Packages {
 		if !packages[Component{Name: c.Name, Version: c.Version}] {

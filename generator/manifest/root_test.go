@@ -19,7 +19,7 @@ func image(t *testing.T, m *Manifest) string {
 		t.Fatal(err)
 	}
 	put(t, root, Path, string(text))
-	put(t, root, "usr/lib/pgha/ready-check.sh", "#!/bin/sh\n")
+	put(t, root, readyPath, "#!/bin/sh\n")
 	put(t, root, "usr/bin/store", "program")
 	put(t, root, "etc/machine-id", "")
 	put(t, root, "etc/hostname", "")
@@ -47,7 +47,7 @@ Version: 1
 	for _, unit := range masked {
 		link(t, root, "/dev/null", units+unit)
 	}
-	writeBill(t, root, "library:python3=3.13.5-1", "library:curl=1:8.14.1-2+b1", "/"+Path, "/usr/bin/store", "/usr/lib/pgha/ready-check.sh")
+	writeBill(t, root, "library:python3=3.13.5-1", "library:curl=1:8.14.1-2+b1", "/usr/bin/store", "/"+readyPath)
 	return root
 }
 
@@ -162,6 +162,8 @@ func TestCheckRoot(t *testing.T) {
 			[]string{`it swaps to "/dev/vdb", and so could write secrets to a disk` + reseal}},
 		{"lists", "a later apt-get would use them", add("var/lib/apt/lists/mirror_dists_main_Packages.lz4", "x"),
 			[]string{"it has /var/lib/apt/lists/mirror_dists_main_Packages.lz4, a package list" + reseal}},
+		{"open", "the network would find a machine without a firewall", remove(units + "multi-user.target.wants/pgha-firewall.service"),
+			[]string{"pgha-firewall.service is not enabled (bake it again)"}},
 		{"not enabled", "the machine would not boot its steps", remove(units+"multi-user.target.wants/pgha-disk.service", units+"pgha.target.wants/store.service"),
 			[]string{"pgha-disk.service is not enabled (bake it again)", "store.service is no part of pgha.target, and would not start (bake it again)"}},
 		{"too early", "before its secrets", func(t *testing.T, root string) {
@@ -178,10 +180,10 @@ func TestCheckRoot(t *testing.T) {
 			"its bill of materials cannot be read: /usr/lib/pgha/sbom.cdx.json: no such file or directory (bake it again)"}},
 		{"other bill", "another format", add(billPath, `{"spdxVersion": "SPDX-2.3"}`), []string{
 			`its bill of materials, /usr/lib/pgha/sbom.cdx.json, cannot be read: its bomFormat is "" (want "CycloneDX") (bake it again)`}},
-		{"short bill", "it must list what the manifest lists, and the manifest", func(t *testing.T, root string) {
+		{"short bill", "it must list what the manifest lists, and what every image has", func(t *testing.T, root string) {
 			writeBill(t, root, "library:python3=3.13.5-1", "/usr/bin/store")
 		}, []string{
-			"its bill of materials does not list /usr/lib/pgha/manifest.json (bake it again)",
+			"its bill of materials does not list /usr/lib/pgha/ready-check.sh (bake it again)",
 			`its bill of materials does not list package "curl" "1:8.14.1-2+b1", which its manifest has (bake it again)`}},
 		{"upgraded", "somebody ran apt in it", add("var/lib/dpkg/status", "Package: curl\nStatus: install ok installed\nVersion: 1:8.15-1\n"), []string{
 			`it has package "curl" "1:8.15-1", which its manifest does not list (somebody has changed it: bake it again)`}},
@@ -192,7 +194,7 @@ func TestCheckRoot(t *testing.T) {
 			root := image(t, good(recipe))
 			before := sums(t, root)
 			test.change(t, root)
-			all, err := CheckRoot(root, c)
+			all, err := CheckRoot(root, c, today)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,7 +233,7 @@ func TestOutside(t *testing.T) {
 	link(t, root, "/etc", "etc/out")
 	put(t, root, billPath, `{"bomFormat": "CycloneDX", "components": [
 		{"evidence": {"occurrences": [{"location": "/../outside"}, {"location": "/etc/out/passwd"}, {"location": ""}, {"location": "/etc"}, {"location": "/etc/out"}]}}]}`)
-	all, err := CheckRoot(root, c)
+	all, err := CheckRoot(root, c, today)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +252,7 @@ func TestReadRoot(t *testing.T) {
 	c, _ := cluster(t, store{})
 	empty := t.TempDir()
 	want := "there is no usr/lib/pgha/manifest.json in it (want the root of an image that pgha-gen baked)"
-	if _, err := CheckRoot(empty, c); err == nil || err.Error() != want {
+	if _, err := CheckRoot(empty, c, today); err == nil || err.Error() != want {
 		t.Errorf("an empty folder: have %v, want %s", err, want)
 	}
 	if _, err := ReadRoot(filepath.Join(empty, "x")); err == nil {

@@ -125,6 +125,7 @@ type Disk struct {
 // Guide is a role's part of the cluster's README.
 type Guide struct {
 	Facts []Fact
+	Fixed []Fact // keys of the spec that a cluster takes when it is founded, and what of them; it never takes them again
 }
 
 // Port is a TCP port that a machine listens on, and the machine's firewall opens.
@@ -135,5 +136,5 @@ type Port struct {
 	Limit  int      // how many connections one address may hold; 0: any number
 }
 
-// Fact is something computed that a person wants to know before an outage.
+// Fact is something that a person wants to know before it happens.
 type Fact struct{ Name, Value string }

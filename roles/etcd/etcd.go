@@ -229,6 +229,9 @@ func (s *Settings) Guide(c *role.Cluster) role.Guide {
 			{Name: "etcd leader lost", Value: fmt.Sprintf("elected again in about %s to %s (election timeout %s)",
 				s.ElectionTimeout, 2*s.ElectionTimeout+s.HeartbeatInterval, s.ElectionTimeout)},
 		},
+		Fixed: []role.Fact{
+			{Name: "roles.etcd.nodes", Value: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
+		},
 	}
 }
 

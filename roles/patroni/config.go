@@ -197,6 +197,11 @@ func (s *Settings) initdb() []any {
 	return append(options, "data-checksums")
 }
 
+// primaryStopTimeout is how long, in seconds, PostgreSQL may take to stop before
+// the lease is given up: the cloud cuts the power of a machine 30 s after it
+// asked it to stop.
+const primaryStopTimeout = 12
+
 // dcs is written once, when the cluster is founded, and shared by all nodes.
 func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	m := emit.Map{
@@ -204,8 +209,7 @@ func (s *Settings) dcs(c *role.Cluster) emit.Map {
 		{Key: "loop_wait", Value: s.LoopWait},
 		{Key: "retry_timeout", Value: s.RetryTimeout},
 		{Key: "primary_start_timeout", Value: s.PrimaryStartTimeout},
-		// The cloud cuts the power of a machine 30 s after it asked it to stop.
-		{Key: "primary_stop_timeout", Value: 12},
+		{Key: "primary_stop_timeout", Value: primaryStopTimeout},
 		{Key: "maximum_lag_on_failover", Value: int(s.MaximumLagOnFailover)},
 		{Key: "check_timeline", Value: true},
 		// Without it, losing etcd's quorum stops writes on a healthy leader.

@@ -393,28 +393,3 @@ func (s *Settings) exact() []string {
 	}
 	return all
 }
-
-// Guide implements role.Settings.
-func (s *Settings) Guide(c *role.Cluster) role.Guide {
-	// A lost machine's lease runs out between ttl-loop_wait and ttl after its
-	// last renewal; then a replica sees it (at once, by its watch), and promotes
-	// in up to two seconds.
-	lost := fmt.Sprintf("a replica leads after %d to %d s (ttl %d, loop_wait %d)", s.TTL-s.LoopWait, s.TTL+2, s.TTL, s.LoopWait)
-	crash := fmt.Sprintf("restarted in place within %d s, else failover (loop_wait %d, primary_start_timeout %d)",
-		s.LoopWait+s.PrimaryStartTimeout, s.LoopWait, s.PrimaryStartTimeout)
-	if s.PrimaryStartTimeout == 0 {
-		crash = fmt.Sprintf("failover at once: a replica leads after up to %d s (primary_start_timeout 0)", s.LoopWait+2)
-	}
-	return role.Guide{
-		Facts: []role.Fact{
-			{Name: "leader's machine lost", Value: lost},
-			{Name: "leader's PostgreSQL crashed", Value: crash},
-			{Name: "an acknowledged commit is on", Value: map[role.Durability]string{
-				role.Async:  "the leader's disk only: a failover may lose the last commits",
-				role.Sync:   "the leader and one chosen replica, as long as there is a replica",
-				role.Strict: "the leader and one chosen replica, always: without a replica, writes wait",
-				role.Quorum: "the leader and any one replica, as long as there is a replica",
-			}[c.Durability]},
-		},
-	}
-}

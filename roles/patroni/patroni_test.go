@@ -6,7 +6,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator/emit"
-	"pgha-gen/generator/role"
 	"pgha-gen/roles/patroni"
 	"pgha-gen/roles/roletest"
 )
@@ -89,42 +88,5 @@ func TestBake(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, c.Part(patroni.Name).Bake(c)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
-	}
-}
-
-func TestGuide(t *testing.T) {
-	tests := []struct {
-		name, reason string
-		edits        []string
-		want         []role.Fact
-	}{
-		{"default", "the lease was renewed up to loop_wait ago: 20-2 to 20, and two seconds to promote; a crash: 2+5", nil, []role.Fact{
-			{Name: "leader's machine lost", Value: "a replica leads after 18 to 22 s (ttl 20, loop_wait 2)"},
-			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 7 s, else failover (loop_wait 2, primary_start_timeout 5)"},
-			{Name: "an acknowledged commit is on", Value: "the leader and any one replica, as long as there is a replica"},
-		}},
-		{"balanced", "30-2 to 30+2; a crash: 2+30", []string{"failover: balanced", "durability: sync"}, []role.Fact{
-			{Name: "leader's machine lost", Value: "a replica leads after 28 to 32 s (ttl 30, loop_wait 2)"},
-			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 32 s, else failover (loop_wait 2, primary_start_timeout 30)"},
-			{Name: "an acknowledged commit is on", Value: "the leader and one chosen replica, as long as there is a replica"},
-		}},
-		{"safe", "60-2 to 60+2; a crash: 2+120", []string{"failover: safe", "durability: async"}, []role.Fact{
-			{Name: "leader's machine lost", Value: "a replica leads after 58 to 62 s (ttl 60, loop_wait 2)"},
-			{Name: "leader's PostgreSQL crashed", Value: "restarted in place within 122 s, else failover (loop_wait 2, primary_start_timeout 120)"},
-			{Name: "an acknowledged commit is on", Value: "the leader's disk only: a failover may lose the last commits"},
-		}},
-		{"at once", "a crash is seen within 2 and costs two more", []string{"durability: strict", "  patroni:\n=>  patroni:\n    primary_start_timeout: 0\n"}, []role.Fact{
-			{Name: "leader's machine lost", Value: "a replica leads after 18 to 22 s (ttl 20, loop_wait 2)"},
-			{Name: "leader's PostgreSQL crashed", Value: "failover at once: a replica leads after up to 4 s (primary_start_timeout 0)"},
-			{Name: "an acknowledged commit is on", Value: "the leader and one chosen replica, always: without a replica, writes wait"},
-		}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			c := roletest.Cluster(t, test.edits...)
-			if diff := cmp.Diff(test.want, c.Part(patroni.Name).Guide(c).Facts); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
-			}
-		})
 	}
 }
