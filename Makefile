@@ -9,7 +9,7 @@ options =
 go_files = $(shell git ls-files '*.go')
 shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out')
 
-.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh images
+.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drills images
 
 # Everything that a cluster needs, for the example: out/demo. Needs Go alone.
 render:
@@ -39,6 +39,13 @@ test-bake:
 # make alone: render, init, and both lists of packages. Two minutes.
 test-fresh: packages
 	.ci/fresh
+
+# As root: the faults of docs/figures.md under load, with failover=fast, balanced
+# or safe, and a stop with so many megabytes dirty in memory. Five minutes.
+failover = fast
+dirty = 256
+drills: packages
+	PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 30m -run 'TestDrills|TestFullDisk' ./lab | grep -v '^=== '
 
 # Bakes the images of the example, or of another cluster below out/, side by
 # side: make images cluster=mydb options='-var zone=ru-central1-b'
