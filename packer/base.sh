@@ -282,6 +282,8 @@ deliver() {
 	for unit in $units; do
 		systemctl enable --quiet "$unit.service"
 	done
+	# Its configuration begins with a flush of all rules, ours too.
+	systemctl mask --quiet nftables.service
 	# Nobody logs in. Not stopped: this bake may be running through it.
 	for unit in ssh.service ssh.socket; do
 		systemctl disable --quiet "$unit" 2>/dev/null || :
@@ -440,6 +442,13 @@ verify() {
 	for package in $held; do
 		[ "$(apt-mark showhold "$package")" = "$package" ] || unsound "$package is not held"
 	done
+	[ "$(readlink /etc/systemd/system/nftables.service)" = /dev/null ] || unsound 'nftables.service is not masked'
+	# In a container it would be the host's kernel.
+	if ! systemd-detect-virt --quiet --container; then
+		errors=$(printf '%s\n' 'include "/usr/lib/pgha/firewall.nft"' 'add element inet pgha admitted { 1024 . 192.0.2.1 }' \
+			'add rule inet pgha limits tcp dport 1024 add @held { ip saddr . tcp dport ct count over 1 } drop' | nft -c -f - 2>&1) ||
+			unsound "its kernel does not take the firewall: $(printf '%s' "$errors" | head -n 1)"
+	fi
 	[ -x /usr/lib/pgha/ready-check.sh ] || unsound 'it cannot tell when it is ready: it has no /usr/lib/pgha/ready-check.sh'
 	for process in /proc/[0-9]*/comm; do
 		case $(cat "$process" 2>/dev/null) in
