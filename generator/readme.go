@@ -34,7 +34,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	say("Each machine has a firewall of its own, which lets in whom this table names and nobody else. Security groups must let in as much.\n")
 	table(&b, []string{"role", "port", "who connects, for what", "let in"}, func(row func(...string)) {
 		for _, p := range c.Parts {
-			for _, port := range p.Settings.Service(c).Ports {
+			for _, port := range p.Ports(c) {
 				row(p.Name, fmt.Sprint(port.Number), port.For, admitted(c, port))
 			}
 		}

@@ -22,7 +22,7 @@ func UserData(c *role.Cluster, part role.Part) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
 	}
-	firewall, err := emit.Words(access(part.Settings.Service(c).Ports))
+	firewall, err := emit.Words(access(part.Ports(c)))
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
 	}
@@ -78,6 +78,7 @@ func clusterEnv(c *role.Cluster, part role.Part) emit.Map {
 		{Key: "PGHA_REQUIRES", Value: strings.Join(s.Requires, " ")},
 		{Key: "PGHA_SERVICE", Value: s.Unit},
 		{Key: "PGHA_SERVICE_USER", Value: s.User},
+		{Key: "PGHA_METRICS_PORT", Value: role.MetricsPort},
 	}
 	if len(secrets) > 0 {
 		env = append(env,

@@ -132,6 +132,7 @@ const exposures = `for unit in /usr/lib/systemd/system/pgha-*.service /etc/syste
 // mostExposed is what a unit may score; units that are not named, worst.
 var mostExposed = map[string]float64{
 	"etcd.service": 2.0, "patroni.service": 3.0, "haproxy.service": 3.0,
+	"pgha-metrics.service": 2.0,
 	// The mount of the data disk must be everybody's: no mount namespace.
 	"pgha-disk.service": 8.5,
 	// It is there to ask systemd for something.

@@ -13,13 +13,14 @@ import (
 // Step is one line of the boot protocol, as a machine's console shows it, alone
 // or behind a login prompt:
 //
-//	pgha: <unix-ms> <node> <step> ok|wait|fail <detail>
+//	pgha: <unix-ms> <node> <step> ok|wait|warn|fail <detail>
 type Step struct {
 	At                         time.Time // by the machine's clock
 	Node, Name, Status, Detail string
 }
 
-var stepForm = regexp.MustCompile(`pgha: (\d{13}) (\S+) (\S+) (ok|wait|fail) ?(.*)$`)
+// A step that warns has not ended: a disk is nearly full, a certificate ends soon.
+var stepForm = regexp.MustCompile(`pgha: (\d{13}) (\S+) (\S+) (ok|wait|warn|fail) ?(.*)$`)
 
 // ParseStep reads a console line; ok is false for every line that is none of
 // the boot protocol.

@@ -163,7 +163,7 @@ func oneSecretEach(t *testing.T, ctx context.Context, c *cluster) {
 
 // ports are all that any machine listens on, by the start of its name.
 var ports = map[string][]int{
-	"demo-etcd": {2379, 2380, 2381}, "demo-pg": {5432, 8008}, "demo-haproxy": {5431, 5433, 8404},
+	"demo-etcd": {2379, 2380, 2381, 9190}, "demo-pg": {5432, 8008, 9190}, "demo-haproxy": {5431, 5433, 8404, 9190},
 }
 
 // reaches says whether a connection to a machine's port is answered in a second.

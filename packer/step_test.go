@@ -3,6 +3,7 @@ package packer_test
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -62,6 +63,29 @@ func TestReadValues(t *testing.T) {
 		{"etc", "nor these", "PGHA_ETC=/tmp\n", "refused: PGHA_ETC=/tmp"},
 		{"state", "nor what it remembers", "PGHA_STATE=/tmp\n", "refused: PGHA_STATE=/tmp"},
 		{"console", "nor where it writes", "PGHA_CONSOLE=/tmp/x\n", "refused: PGHA_CONSOLE=/tmp/x"},
+	}
+	for _, tc := range tests {
+		t.Run("python/"+tc.name, func(t *testing.T) {
+			packertest.Need(t, "python3")
+			file := filepath.Join(t.TempDir(), "values")
+			if err := os.WriteFile(file, []byte(tc.file), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("python3", "-c", `import sys, step
+try:
+    print(step.read_values(sys.argv[1], "PGHA_")["PGHA_A"], end="")
+except ValueError:
+    print("refused", end="")`, file)
+			cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONPATH="+scripts, "LC_ALL=C")
+			out, err := cmd.CombinedOutput()
+			want, _, _ := strings.Cut(tc.want, ":") // never the line itself: it may be a secret
+			if !strings.HasPrefix(tc.want, "refused: ") {
+				want = tc.want
+			}
+			if string(out) != want || err != nil {
+				t.Errorf("%s: got %q, %v, want %q", tc.reason, out, err, want)
+			}
+		})
 	}
 	for _, locale := range []string{"C", "C.UTF-8"} {
 		for _, tc := range tests {
@@ -142,6 +166,9 @@ func TestNothingIsSourced(t *testing.T) {
 			text, err := os.ReadFile(path)
 			if err != nil || filepath.Ext(path) != ".sh" && !strings.HasPrefix(string(text), "#!") {
 				return err
+			}
+			if strings.HasPrefix(string(text), "#!/usr/bin/python3") {
+				return nil
 			}
 			for _, command := range sourced(t, path, string(text)) {
 				if allowed[command] || allowed[filepath.Base(path)+": "+command] {

@@ -315,14 +315,16 @@ func checkSize(at spec.Place, size, least spec.Size) bool {
 	return good
 }
 
-// CheckPorts reports ports that are no ports, or that two things on the same
-// machine would listen on.
+// CheckPorts reports ports that are no ports, that two things on the same
+// machine would listen on, or that every machine listens on.
 func CheckPorts(ports ...PlacedPort) {
 	seen := map[int]string{}
 	for _, p := range ports {
 		switch other, taken := seen[p.Number]; {
 		case p.Number < 1024 || p.Number > 65535:
 			p.At.Problem("port %d (want 1024 to 65535: the services do not run as root)", p.Number)
+		case p.Number == MetricsPort:
+			p.At.Problem("port %d is where every machine has its own metrics (choose another)", p.Number)
 		case taken:
 			p.At.Problem("port %d is %s on the same machine already", p.Number, other)
 		default:

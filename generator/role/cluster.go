@@ -116,6 +116,17 @@ func (c *Cluster) Dependent(of *Cluster) {
 // ReadsSecrets says whether the machines of this role read secrets.
 func (p Part) ReadsSecrets(c *Cluster) bool { return len(p.Settings.Service(c).Secrets) > 0 }
 
+// Ports are where the machines of this role listen: those of its service, and
+// the one that every machine has.
+func (p Part) Ports(c *Cluster) []Port {
+	return append(slices.Clone(p.Settings.Service(c).Ports), Port{
+		Number: MetricsPort, For: "monitoring: /metrics of the machine itself: its certificates and its data disk (plain HTTP)", Limit: metricsConnections,
+		From: Networks(c.Access.Monitoring)})
+}
+
+// metricsConnections is half of what metrics.py serves at a time.
+const metricsConnections = 4
+
 // WithSecrets are the roles whose machines read secrets.
 func (c *Cluster) WithSecrets() []Part {
 	return slices.DeleteFunc(slices.Clone(c.Parts), func(p Part) bool { return !p.ReadsSecrets(c) })

@@ -15,6 +15,9 @@ import (
 // one of them starts to need something of the other.
 const Contract = 2
 
+// MetricsPort is where each machine gives out what it knows of itself.
+const MetricsPort = 9190
+
 // Role is a kind of machine. It is added by adding its folder under roles/ and
 // one line to the command's list.
 type Role struct {

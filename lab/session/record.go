@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"pgha-gen/lab"
@@ -101,8 +102,20 @@ func (m Machine) Last() lab.Step {
 	return m.Steps[len(m.Steps)-1]
 }
 
-// Ready tells whether the machine said so, and still runs.
-func (m Machine) Ready() bool { return !m.Off && m.Last().Name == "ready" && m.Last().Status == "ok" }
+// Ready tells whether the machine said so, and still runs. What it says later of
+// a disk or a certificate does not change that.
+func (m Machine) Ready() bool {
+	_, ready := m.readyAt()
+	return ready && !m.Off
+}
+
+func (m Machine) readyAt() (time.Time, bool) {
+	i := slices.IndexFunc(m.Steps, func(s lab.Step) bool { return s.Name == "ready" && s.Status == "ok" })
+	if i < 0 {
+		return time.Time{}, false
+	}
+	return m.Steps[i].At, true
+}
 
 // AllReady is when the last machine said that it is ready; zero while one did not.
 func (r Record) AllReady() time.Time {
@@ -111,7 +124,7 @@ func (r Record) AllReady() time.Time {
 		if !m.Ready() {
 			return time.Time{}
 		}
-		if at := m.Last().At; at.After(last) {
+		if at, _ := m.readyAt(); at.After(last) {
 			last = at
 		}
 	}

@@ -263,6 +263,30 @@ func TestLinesSaysThingsOnce(t *testing.T) {
 	}
 }
 
+// A machine that says something of its disk later is ready all the same.
+func TestReadyStays(t *testing.T) {
+	ready := lab.Step{Name: "ready", Status: "ok", At: at(9000)}
+	for _, test := range []struct {
+		name  string
+		steps []lab.Step
+		off   bool
+		want  bool
+	}{
+		{"ready", []lab.Step{ready}, false, true},
+		{"warns later", []lab.Step{ready, {Name: "disk", Status: "warn", At: at(9900)}}, false, true},
+		{"warns before", []lab.Step{{Name: "certificates", Status: "warn", At: at(8000)}}, false, false},
+		{"off", []lab.Step{ready}, true, false},
+	} {
+		r := Record{Machines: []Machine{{Name: "a", Steps: test.steps, Off: test.off}}}
+		if got := r.Machines[0].Ready(); got != test.want {
+			t.Errorf("%s: ready %t, want %t", test.name, got, test.want)
+		}
+		if got := r.AllReady(); test.want && !got.Equal(at(9000)) || !test.want && !got.IsZero() {
+			t.Errorf("%s: all ready at %s", test.name, got)
+		}
+	}
+}
+
 func TestTrouble(t *testing.T) {
 	ready := Record{Machines: []Machine{{Name: "a", Steps: []lab.Step{{Name: "ready", Status: "ok"}}}}}
 	leader := client.Member{Name: "a", Role: "leader", State: "running"}

@@ -100,6 +100,9 @@ func (t Timeline) bars(l Lane, x func(float64) float64, y float64, colour map[st
 	var all []element
 	from, waits := 0.0, map[string]Step{}
 	for _, s := range l.Steps {
+		if s.Status == "warn" {
+			continue
+		}
 		to := t.seconds(s.At)
 		// Clocks that disagree by a millisecond must not draw backwards.
 		start, size := x(from), max(x(to)-x(from), 0.5)
@@ -136,7 +139,7 @@ func (t Timeline) legend(add func(...element)) map[string]string {
 	var names []string
 	for _, l := range t.Lanes {
 		for _, s := range l.Steps {
-			if !slices.Contains(names, s.Name) {
+			if s.Status != "warn" && !slices.Contains(names, s.Name) {
 				names = append(names, s.Name)
 			}
 		}

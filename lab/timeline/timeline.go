@@ -22,7 +22,7 @@ type Lane struct {
 }
 
 // Step is an event of a boot. With status ok or fail a step ended then; with wait it began to wait for what the detail
-// says.
+// says; with warn no step ended.
 type Step struct {
 	Name, Status, Detail string
 	At                   time.Time

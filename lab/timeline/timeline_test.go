@@ -28,6 +28,7 @@ func example() timeline.Timeline {
 				{"systemd", "ok", "", at(800)}, {"cloud-init", "ok", "", at(3000)},
 				{"secrets", "ok", "ca.crt server.crt", at(5200)},
 				{"ready", "wait", "etcd has not been started", at(5400)},
+				{"certificates", "warn", "server.crt ends in 40 days", at(5500)},
 				{"etcd-join", "ok", "new", at(5600)},
 				{"ready", "ok", "etcd answers", at(7000)},
 			}},

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
 
@@ -86,6 +87,9 @@ func (s *Settings) taken(words []string) string {
 			if first <= port.number && port.number <= max(first, last) {
 				return "listens on " + strconv.Itoa(port.number) + ", which is ports." + port.key + " (choose another)"
 			}
+		}
+		if first <= role.MetricsPort && role.MetricsPort <= max(first, last) {
+			return "listens on " + strconv.Itoa(role.MetricsPort) + ", where every machine has its own metrics (choose another)"
 		}
 	}
 	return ""

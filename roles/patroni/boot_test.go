@@ -49,6 +49,7 @@ func links(t *testing.T, m *packertest.Machine) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		to = strings.Replace(to, m.Lib, "LIB", 1)
 		all = append(all, f.Name()+"="+strings.TrimPrefix(to, m.Etc+"/patroni/"))
 	}
 	return strings.Join(all, " ")
@@ -114,6 +115,16 @@ func TestNode(t *testing.T) {
 			},
 			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 30-bootstrap.yml=bootstrap.yml", env: "127.0.0.1", pool: "100",
 			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may found the cluster\n",
+		},
+		{
+			name: "full disk", reason: "such a node does not take over, whatever tags it has; they are merged", metadata: map[string]string{},
+			prepare: func(m *packertest.Machine, data string) {
+				m.Write(data+"/18/main/PG_VERSION", "18")
+				m.Write(m.Etc+"/patroni/nodes/demo-etcd-1.yml", "")
+				m.Write(m.Run+"/disk-full", "")
+			},
+			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 40-disk-full.yml=LIB/disk-full.yml", env: "127.0.0.1", pool: "100", served: true,
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, does not take over: its disk is full\n",
 		},
 		{
 			name: "by name", reason: "the others connect to what the certificates say", metadata: told, lines: []string{"PGHA_REACHED_BY=name"},

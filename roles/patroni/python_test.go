@@ -1,0 +1,11 @@
+package patroni_test
+
+import (
+	"testing"
+
+	"pgha-gen/packer/packertest"
+)
+
+func TestDiskFull(t *testing.T) {
+	packertest.Python(t, "testdata", lib, "../../packer/rootfs/usr/lib/pgha")
+}
