@@ -124,9 +124,16 @@ else
 	else
 		look
 	fi
-	if ! errors=$(mount -t "$kind" -o noatime "$device" "$target" 2>&1); then
-		fail disk "cannot mount $device on $target: $errors"
-	fi
+	# The look before may still be mounted in the copy of the mounts that another
+	# unit has just been given; it goes by itself.
+	tries=1
+	until errors=$(mount -t "$kind" -o noatime "$device" "$target" 2>&1); do
+		if [ "$tries" = 20 ]; then
+			fail disk "cannot mount $device on $target: $errors"
+		fi
+		tries=$((tries + 1))
+		sleep 0.2
+	done
 fi
 refuse_foreign
 if ! [ -e "$marker" ]; then
