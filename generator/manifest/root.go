@@ -52,7 +52,8 @@ var sealed = []struct{ pattern, what string }{
 // boot are the units of every image, and masked those that no image may start.
 var (
 	boot   = []string{"pgha-boot", "pgha-firewall", "pgha-contract", "pgha-identity", "pgha-access", "pgha-names", "pgha-disk", "pgha-secrets", "pgha-ready"}
-	masked = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service", "nftables.service", "ssh.service", "ssh.socket"}
+	masked = []string{"apt-daily.timer", "apt-daily-upgrade.timer", "unattended-upgrades.service", "nftables.service", "ssh.service", "ssh.socket",
+		"console-getty.service", "getty@.service", "serial-getty@.service"}
 )
 
 // ReadRoot reads the manifest of the image whose root is a folder.

@@ -284,8 +284,10 @@ deliver() {
 	done
 	# Its configuration begins with a flush of all rules, ours too.
 	systemctl mask --quiet nftables.service
-	# Nobody logs in. Not stopped: this bake may be running through it.
-	for unit in ssh.service ssh.socket; do
+	# Nobody logs in: not over SSH, nor on the console, where a prompt that starts
+	# would also flush what the boot steps have just said. Not stopped: this bake
+	# may be running through them.
+	for unit in ssh.service ssh.socket console-getty.service getty@.service serial-getty@.service; do
 		systemctl disable --quiet "$unit" 2>/dev/null || :
 		systemctl mask --quiet "$unit"
 	done
@@ -436,7 +438,7 @@ verify() {
 	done
 	[ -L "/etc/systemd/system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"
 	none "/etc/systemd/system/multi-user.target.wants/$1" || unsound "$1 is part of multi-user.target"
-	for unit in apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service; do
+	for unit in apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service console-getty.service serial-getty@.service; do
 		[ "$(readlink "/etc/systemd/system/$unit")" = /dev/null ] || unsound "$unit is not masked"
 	done
 	for package in $held; do
