@@ -5,9 +5,11 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/roles/patroni/catalogue"
 )
 
 // The consumers of what we write judge it, in the images that it is for: each
@@ -91,6 +94,27 @@ func TestJudges(t *testing.T) {
 			"mkdir -p /run/haproxy && haproxy -c -V -f /etc/haproxy/haproxy.cfg 2>&1 | grep -v 'changed from server-state'")
 		if strings.Contains(out, "WARNING") || strings.Contains(out, "ALERT") {
 			t.Errorf("haproxy says:\n%s", out)
+		}
+	})
+	t.Run("postgres --describe-config", func(t *testing.T) {
+		const major = 18 // the example's
+		told := b.in(t, ctx, "patroni", nil, fmt.Sprintf("/usr/lib/postgresql/%d/bin/postgres", major), "--describe-config")
+		if wrong := judgeCatalogue(catalogue.Read(major), told); len(wrong) > 0 {
+			t.Errorf("the catalogue of PostgreSQL %d is not the server's (make catalogue):\n%s", major, strings.Join(wrong, "\n"))
+		}
+		if wrong := judgeCatalogue(catalogue.Read(15), told); len(wrong) < 10 {
+			t.Errorf("the catalogue of PostgreSQL 15 passes, too: nothing is judged here (%q)", wrong)
+		}
+		found := strings.Fields(b.in(t, ctx, "patroni", nil, "sh", "-c", fmt.Sprintf("cd /usr/lib/postgresql/%d/lib && ls *.so", major)))
+		for _, library := range found {
+			if name := strings.TrimSuffix(library, ".so"); !catalogue.Read(major).HasLibrary(name) {
+				t.Errorf("the image has the library %s, which the catalogue lacks", name)
+			}
+		}
+		for _, name := range catalogue.Read(major).Preloadable() {
+			if !slices.Contains(found, name+".so") {
+				t.Errorf("the image lacks the library %s, which the catalogue has", name)
+			}
 		}
 	})
 	t.Run("patroni --validate-config", func(t *testing.T) {
@@ -190,6 +214,38 @@ func write(t testing.TB, file string, data []byte) {
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// judgeCatalogue compares a catalogue with what a server says of itself. Each
+// line has the parameter's name, context, group, type, default, least, most.
+// Parameters for developers are not among them.
+func judgeCatalogue(c *catalogue.Catalogue, told string) (wrong []string) {
+	lines := 0
+	for line := range strings.Lines(told) {
+		lines++
+		word := strings.Split(line, "\t")
+		if len(word) < 7 {
+			return append(wrong, fmt.Sprintf("not a line of postgres --describe-config: %q", line))
+		}
+		name, context, kind := word[0], word[1], strings.TrimSuffix(strings.ToLower(word[3]), "ean") // BOOLEAN
+		p, found := c.Find(name)
+		if !found || p.Name != name || p.Context != context || p.Type != kind {
+			wrong = append(wrong, fmt.Sprintf("%s: the server has %s %s, the catalogue %s %s", name, context, kind, p.Context, p.Type))
+			continue
+		}
+		if kind != "integer" && kind != "real" {
+			continue
+		}
+		least, errLeast := strconv.ParseFloat(word[5], 64)
+		most, errMost := strconv.ParseFloat(word[6], 64)
+		if errLeast != nil || errMost != nil || least != p.Min || most != p.Max {
+			wrong = append(wrong, fmt.Sprintf("%s: the server takes %s to %s, the catalogue %v to %v", name, word[5], word[6], p.Min, p.Max))
+		}
+	}
+	if lines < 300 {
+		wrong = append(wrong, fmt.Sprintf("the server names %d parameters, want at least 300", lines))
+	}
+	return wrong
 }
 
 // judgeUserData lets cloud-init's own checker and its JSON schema, in process,
