@@ -96,6 +96,27 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 			s.checkMeaning(c, here, known, p, value)
 		}
 	}
+	s.checkReserve(at)
+}
+
+// checkReserve wants connections for clients beside those that are kept back:
+// PostgreSQL does not start otherwise.
+func (s *Settings) checkReserve(at spec.Place) {
+	keeps := 0
+	for _, p := range s.parameters() {
+		if n, ok := p.Value.(int); ok && (p.Key == "superuser_reserved_connections" || p.Key == "reserved_connections") {
+			keeps += n
+		}
+	}
+	if keeps < s.connections() {
+		return
+	}
+	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
+		if here := at.Key(name); here.Given() {
+			here.Problem("with it %d connections are kept back, and max_connections is %d (want fewer)", keeps, s.connections())
+			return
+		}
+	}
 }
 
 // instead says what else a name may have meant to be.

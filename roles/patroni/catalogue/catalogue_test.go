@@ -151,6 +151,7 @@ func TestNumber(t *testing.T) {
 		{count, "10s", bad, "it has no unit"},
 		{count, "99999999999999999999", bad, "more than 64 bits"},
 		{share, "010", 10, "decimal: a real is never octal"},
+		{share, "0x10", 16, "hexadecimal"},
 		{share, ".5", 0.5, "no digit before the point"},
 		{share, "1.", 1, "none behind it"},
 		{share, "nan", bad, "PostgreSQL refuses it, too"},

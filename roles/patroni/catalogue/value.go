@@ -24,6 +24,29 @@ func (p Parameter) Check(value string) error {
 		return p.checkWord(value)
 	case "integer", "real":
 		return p.checkNumber(value)
+	case "string":
+		return p.checkList(value)
+	}
+	return nil
+}
+
+// lists are strings that PostgreSQL splits at commas, with the words that it
+// takes there (check_log_destination, check_log_connections).
+var lists = map[string][]string{
+	"log_destination": {"stderr", "csvlog", "jsonlog", "syslog"},
+	"log_connections": {"receipt", "authentication", "authorization", "setup_durations", "all"},
+}
+
+func (p Parameter) checkList(value string) error {
+	known := lists[p.Name]
+	if known == nil || p.Name == "log_connections" && isBool(value) {
+		return nil
+	}
+	for _, word := range strings.Split(value, ",") {
+		word = strings.Trim(word, ` "`)
+		if word != "" && !slices.Contains(known, strings.ToLower(word)) {
+			return fmt.Errorf("want some of %s, have %q", strings.Join(known, ", "), word)
+		}
 	}
 	return nil
 }
@@ -71,6 +94,31 @@ func (p Parameter) checkNumber(value string) error {
 			text += " (a number without a unit is in " + p.ownUnit() + ")"
 		}
 		return errors.New(text)
+	}
+	return p.checkHook(n, value)
+}
+
+// checkHook refuses numbers in the range that the server refuses all the same
+// (the check hooks of guc_tables.c).
+func (p Parameter) checkHook(n float64, value string) error {
+	switch p.Name {
+	case "commit_timestamp_buffers", "multixact_member_buffers", "multixact_offset_buffers", "notify_buffers",
+		"serializable_buffers", "subtransaction_buffers", "transaction_buffers":
+		if math.Mod(n, 16) != 0 {
+			return fmt.Errorf("want a multiple of 128kB, have %q (a number without a unit is in pages of 8kB: a multiple of 16)", value)
+		}
+	case "vacuum_buffer_usage_limit":
+		if n != 0 && n < 128 {
+			return fmt.Errorf("want 0, or 128kB to 16GB, have %q", value)
+		}
+	case "max_stack_depth":
+		if n > 7680 {
+			return fmt.Errorf("want at most 7680kB, have %q (the stack of a process has 8MB)", value)
+		}
+	case "io_max_concurrency":
+		if n == 0 {
+			return fmt.Errorf("want -1 or at least 1, have %q", value)
+		}
 	}
 	return nil
 }
@@ -122,7 +170,7 @@ func sizeOf(units []unit, name string) (float64, bool) {
 
 var (
 	numberForm = regexp.MustCompile(`^\s*([+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?))\s*(.*?)\s*$`)
-	wholeForm  = regexp.MustCompile(`^[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)$`)
+	wholeForm  = regexp.MustCompile(`^[+-]?[0-9]+$`)
 )
 
 // Number is a value in the parameter's own unit, as PostgreSQL reads it: with a
@@ -140,7 +188,7 @@ func (p Parameter) Number(value string) (float64, error) {
 		return 0, fmt.Errorf("want %s, have %q", want, value)
 	}
 	n, err := strconv.ParseFloat(m[1], 64)
-	if p.Type == "integer" && wholeForm.MatchString(m[1]) {
+	if hex := strings.ContainsAny(m[1], "xX"); hex || p.Type == "integer" && wholeForm.MatchString(m[1]) {
 		var i int64
 		i, err = strconv.ParseInt(m[1], 0, 64)
 		n = float64(i)
