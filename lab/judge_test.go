@@ -5,7 +5,6 @@ package lab_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/roles/patroni/catalogue"
+	"pgha-gen/roles/patroni/catalogue/cataloguetest"
 )
 
 // The consumers of what we write judge it, in the images that it is for: each
@@ -96,26 +96,8 @@ func TestJudges(t *testing.T) {
 			t.Errorf("haproxy says:\n%s", out)
 		}
 	})
-	t.Run("postgres --describe-config", func(t *testing.T) {
-		const major = 18 // the example's
-		told := b.in(t, ctx, "patroni", nil, fmt.Sprintf("/usr/lib/postgresql/%d/bin/postgres", major), "--describe-config")
-		if wrong := judgeCatalogue(catalogue.Read(major), told); len(wrong) > 0 {
-			t.Errorf("the catalogue of PostgreSQL %d is not the server's (make catalogue):\n%s", major, strings.Join(wrong, "\n"))
-		}
-		if wrong := judgeCatalogue(catalogue.Read(15), told); len(wrong) < 10 {
-			t.Errorf("the catalogue of PostgreSQL 15 passes, too: nothing is judged here (%q)", wrong)
-		}
-		found := strings.Fields(b.in(t, ctx, "patroni", nil, "sh", "-c", fmt.Sprintf("cd /usr/lib/postgresql/%d/lib && ls *.so", major)))
-		for _, library := range found {
-			if name := strings.TrimSuffix(library, ".so"); !catalogue.Read(major).HasLibrary(name) {
-				t.Errorf("the image has the library %s, which the catalogue lacks", name)
-			}
-		}
-		for _, name := range catalogue.Read(major).Preloadable() {
-			if !slices.Contains(found, name+".so") {
-				t.Errorf("the image lacks the library %s, which the catalogue has", name)
-			}
-		}
+	t.Run("catalogue of parameters", func(t *testing.T) {
+		judgeCatalogue(t, ctx, b)
 	})
 	t.Run("patroni --validate-config", func(t *testing.T) {
 		// Against a live etcd, which it insists on. It calls "quorum" not a
@@ -216,36 +198,39 @@ func write(t testing.TB, file string, data []byte) {
 	}
 }
 
-// judgeCatalogue compares a catalogue with what a server says of itself. Each
-// line has the parameter's name, context, group, type, default, least, most.
-// Parameters for developers are not among them.
-func judgeCatalogue(c *catalogue.Catalogue, told string) (wrong []string) {
-	lines := 0
-	for line := range strings.Lines(told) {
-		lines++
-		word := strings.Split(line, "\t")
-		if len(word) < 7 {
-			return append(wrong, fmt.Sprintf("not a line of postgres --describe-config: %q", line))
-		}
-		name, context, kind := word[0], word[1], strings.TrimSuffix(strings.ToLower(word[3]), "ean") // BOOLEAN
-		p, found := c.Find(name)
-		if !found || p.Name != name || p.Context != context || p.Type != kind {
-			wrong = append(wrong, fmt.Sprintf("%s: the server has %s %s, the catalogue %s %s", name, context, kind, p.Context, p.Type))
-			continue
-		}
-		if kind != "integer" && kind != "real" {
-			continue
-		}
-		least, errLeast := strconv.ParseFloat(word[5], 64)
-		most, errMost := strconv.ParseFloat(word[6], 64)
-		if errLeast != nil || errMost != nil || least != p.Min || most != p.Max {
-			wrong = append(wrong, fmt.Sprintf("%s: the server takes %s to %s, the catalogue %v to %v", name, word[5], word[6], p.Min, p.Max))
+// judgeCatalogue lets the server of the image, and its folder of libraries, judge
+// the catalogue of its version, and another one, which must not pass.
+func judgeCatalogue(t *testing.T, ctx context.Context, b baked) {
+	const major, home = 18, "/usr/lib/postgresql/18" // the example's
+	c, other := catalogue.Read(major), catalogue.Read(15)
+	told := b.in(t, ctx, "patroni", nil, home+"/bin/postgres", "--describe-config")
+	if wrong := cataloguetest.Described(c, told); len(wrong) > 0 {
+		t.Errorf("the catalogue is not the server's (make catalogue):\n%s", strings.Join(wrong, "\n"))
+	}
+	if wrong := cataloguetest.Described(other, told); len(wrong) < 10 {
+		t.Errorf("the catalogue of PostgreSQL 15 passes, too: nothing is judged here (%q)", wrong)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "try.sh"), []byte(cataloguetest.Try))
+	write(t, filepath.Join(dir, "pairs"), []byte(cataloguetest.Pairs(c)))
+	tried := b.in(t, ctx, "patroni", []string{dir + ":/run/judge"}, "sh", "/run/judge/try.sh", home+"/bin/postgres", "/run/judge/pairs")
+	if wrong := cataloguetest.Tried(c, tried); len(wrong) > 0 {
+		t.Errorf("the server judges values otherwise:\n%s", strings.Join(wrong, "\n"))
+	}
+	if wrong := cataloguetest.Tried(other, tried); len(wrong) == 0 {
+		t.Error("the catalogue of PostgreSQL 15 judges values alike: nothing is judged here")
+	}
+	libraries := strings.Fields(b.in(t, ctx, "patroni", nil, "sh", "-c", "cd "+home+"/lib && ls *.so"))
+	for _, library := range libraries {
+		if !c.HasLibrary(strings.TrimSuffix(library, ".so")) {
+			t.Errorf("the image has the library %s, and the catalogue lacks it", library)
 		}
 	}
-	if lines < 300 {
-		wrong = append(wrong, fmt.Sprintf("the server names %d parameters, want at least 300", lines))
+	for _, name := range c.Preloadable() {
+		if !slices.Contains(libraries, name+".so") {
+			t.Errorf("the image lacks the library %s, which the catalogue has", name)
+		}
 	}
-	return wrong
 }
 
 // judgeUserData lets cloud-init's own checker and its JSON schema, in process,
