@@ -91,7 +91,8 @@ func Pairs(c *catalogue.Catalogue) string {
 func Tried(c *catalogue.Catalogue, told string) (wrong []string) {
 	yes, no := 0, 0
 	for line := range strings.Lines(told) {
-		word := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		// The console of a container ends lines as terminals do.
+		word := strings.Split(strings.TrimRight(line, "\r\n"), "\t")
 		if len(word) != 3 {
 			return append(wrong, fmt.Sprintf("not a line of try.sh: %q", line))
 		}
