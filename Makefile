@@ -9,7 +9,7 @@ options =
 go_files = $(shell git ls-files '*.go')
 shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out')
 
-.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drills images
+.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drills catalogue images
 
 # Everything that a cluster needs, for the example: out/demo. Needs Go alone.
 render:
@@ -46,6 +46,11 @@ failover = fast
 dirty = 256
 drills: packages
 	PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 30m -run 'TestDrills|TestFullDisk' ./lab | grep -v '^=== '
+
+# As root: what each PostgreSQL says of its parameters, from Debian's packages,
+# into roles/patroni/catalogue/data. Three minutes.
+catalogue: packages
+	roles/patroni/catalogue/make.sh
 
 # Bakes the images of the example, or of another cluster below out/, side by
 # side: make images cluster=mydb options='-var zone=ru-central1-b'

@@ -24,7 +24,7 @@ import (
 // TestBad reads specs that say themselves what is wrong with them: each line
 // with a problem ends in " # want: " and what follows the problem's place.
 func TestBad(t *testing.T) {
-	eachSpec(t, "bad", 180, func(t *testing.T, file string, src []byte) {
+	eachSpec(t, "bad", 215, func(t *testing.T, file string, src []byte) {
 		_, err := generator.Read(file, src, roles.All())
 		var found spec.Problems
 		if !errors.As(err, &found) {
@@ -62,7 +62,7 @@ func TestWarn(t *testing.T) {
 
 // TestGood reads specs with nothing to say about.
 func TestGood(t *testing.T) {
-	eachSpec(t, "good", 14, func(t *testing.T, file string, src []byte) {
+	eachSpec(t, "good", 15, func(t *testing.T, file string, src []byte) {
 		if c := read(t, src); len(c.Warnings) > 0 {
 			t.Errorf("got warnings:\n%v", c.Warnings)
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -20,6 +21,8 @@ import (
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/roles/patroni/catalogue"
+	"pgha-gen/roles/patroni/catalogue/cataloguetest"
 )
 
 // The consumers of what we write judge it, in the images that it is for: each
@@ -92,6 +95,9 @@ func TestJudges(t *testing.T) {
 		if strings.Contains(out, "WARNING") || strings.Contains(out, "ALERT") {
 			t.Errorf("haproxy says:\n%s", out)
 		}
+	})
+	t.Run("catalogue of parameters", func(t *testing.T) {
+		judgeCatalogue(t, ctx, b)
 	})
 	t.Run("patroni --validate-config", func(t *testing.T) {
 		// Against a live etcd, which it insists on. It calls "quorum" not a
@@ -189,6 +195,41 @@ func write(t testing.TB, file string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(file, data, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// judgeCatalogue lets the server of the image, and its folder of libraries, judge
+// the catalogue of its version, and another one, which must not pass.
+func judgeCatalogue(t *testing.T, ctx context.Context, b baked) {
+	const major, home = 18, "/usr/lib/postgresql/18" // the example's
+	c, other := catalogue.Read(major), catalogue.Read(15)
+	told := b.in(t, ctx, "patroni", nil, home+"/bin/postgres", "--describe-config")
+	if wrong := cataloguetest.Described(c, told); len(wrong) > 0 {
+		t.Errorf("the catalogue is not the server's (make catalogue):\n%s", strings.Join(wrong, "\n"))
+	}
+	if wrong := cataloguetest.Described(other, told); len(wrong) < 10 {
+		t.Errorf("the catalogue of PostgreSQL 15 passes, too: nothing is judged here (%q)", wrong)
+	}
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "try.sh"), []byte(cataloguetest.Try))
+	write(t, filepath.Join(dir, "pairs"), []byte(cataloguetest.Pairs(c)))
+	tried := b.in(t, ctx, "patroni", []string{dir + ":/run/judge"}, "sh", "/run/judge/try.sh", home+"/bin/postgres", "/run/judge/pairs")
+	if wrong := cataloguetest.Tried(c, tried); len(wrong) > 0 {
+		t.Errorf("the server judges values otherwise:\n%s", strings.Join(wrong, "\n"))
+	}
+	if wrong := cataloguetest.Tried(other, tried); len(wrong) == 0 {
+		t.Error("the catalogue of PostgreSQL 15 judges values alike: nothing is judged here")
+	}
+	libraries := strings.Fields(b.in(t, ctx, "patroni", nil, "sh", "-c", "cd "+home+"/lib && ls *.so"))
+	for _, library := range libraries {
+		if !c.HasLibrary(strings.TrimSuffix(library, ".so")) {
+			t.Errorf("the image has the library %s, and the catalogue lacks it", library)
+		}
+	}
+	for _, name := range c.Preloadable() {
+		if !slices.Contains(libraries, name+".so") {
+			t.Errorf("the image lacks the library %s, which the catalogue has", name)
+		}
 	}
 }
 

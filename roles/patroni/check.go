@@ -1,7 +1,6 @@
 package patroni
 
 import (
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,38 +13,10 @@ import (
 var (
 	// A name that needs no quotes anywhere: in SQL, pg_hba.conf, file names,
 	// Lockbox entries.
-	sqlName       = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
-	parameterName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
-	packageForm   = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
-	urlForm       = regexp.MustCompile(`^https?://[^\s'"$]+$`)
+	sqlName     = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+	packageForm = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
+	urlForm     = regexp.MustCompile(`^https?://[^\s'"$]+$`)
 )
-
-// reserved parameters are Patroni's (docs/patroni_configuration.rst: never
-// settable) or would undo what pgha-gen promises.
-var reserved = map[string]string{
-	"listen_addresses":          "Patroni sets it from the machine's address",
-	"port":                      "use roles.patroni.port",
-	"cluster_name":              "Patroni sets it from the cluster's name",
-	"hot_standby":               "replicas serve reads, always",
-	"data_directory":            "it is on the data disk",
-	"hba_file":                  "use pg_hba",
-	"ident_file":                "Patroni writes it",
-	"config_file":               "Patroni writes it",
-	"synchronous_standby_names": "Patroni sets it from durability",
-	"primary_conninfo":          "Patroni sets it",
-	"primary_slot_name":         "Patroni sets it",
-	"restore_command":           "use config.postgresql.recovery_conf",
-	"recovery_target_timeline":  "Patroni sets it",
-	"unix_socket_directories":   "Patroni and its scripts expect the default",
-	"ssl":                       "all traffic is TLS",
-	"ssl_cert_file":             "it comes from Lockbox",
-	"ssl_key_file":              "it comes from Lockbox",
-	"ssl_ca_file":               "it comes from Lockbox",
-	"ssl_passphrase_command":    "keys in Lockbox have no passphrase",
-	"password_encryption":       "it is scram-sha-256; MD5 is deprecated",
-	"fsync":                     "off would lose acknowledged commits",
-	"full_page_writes":          "off would corrupt data at a power cut",
-}
 
 // Check implements role.Settings.
 func (s *Settings) Check(c *role.Cluster, at spec.Place) {
@@ -152,36 +123,6 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 	case sync == 2 && c.Durability == role.Strict:
 		at.Key("nodes").Warn("durability strict with two synchronous nodes: while either is down, every write waits (want 3)")
 	}
-}
-
-func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
-	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
-		here, value := at.Key(name), s.Parameters[name]
-		why, ours := reserved[name]
-		n, number := scalar(value).(int)
-		switch {
-		case ours:
-			here.KeyProblem("cannot be set (%s)", why)
-		case !parameterName.MatchString(name):
-			here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
-		case name == "max_connections" && (!number || n < 10 || n > 262143):
-			here.Problem("want a number of 10 to 262143, have %q", value)
-		case name == "max_wal_senders" && (!number || n < 3):
-			here.Problem("want a number of at least 3, have %q", value)
-		case name == "max_replication_slots" && (!number || n < 4):
-			here.Problem("want a number of at least 4, have %q", value)
-		case name == "wal_level" && value != "replica" && value != "logical":
-			here.Problem("want replica or logical, have %q (replication needs it)", value)
-		case name == "synchronous_commit" && c.Durability != role.Async && !waits(value):
-			here.Problem("%q acknowledges commits before a replica has them on its disk, and durability %s promises that (leave it out, or choose durability async)", value, c.Durability)
-		}
-	}
-}
-
-// waits says whether a value of synchronous_commit waits for a replica's disk:
-// on, the words that mean it, and remote_apply (PostgreSQL takes any case).
-func waits(value string) bool {
-	return slices.Contains([]string{"on", "true", "yes", "1", "remote_apply"}, strings.ToLower(value))
 }
 
 func (s *Settings) checkUsers(at spec.Place) {

@@ -131,6 +131,7 @@ func TestHugePages(t *testing.T) {
 		{"no", "PostgreSQL's other word for it", map[string]string{"huge_pages": "No"}, 0},
 		{"yes", "PostgreSQL's other word for on: without them it would not start", map[string]string{"huge_pages": "yes"}, 2250},
 		{"in pages", "a number alone is in pages of 8 kB: 128 MB", map[string]string{"shared_buffers": "16384"}, 167},
+		{"fraction", "1.5 GB: 1612.8 + 200 MB", map[string]string{"shared_buffers": "1.5 GB"}, 906},
 		{"no size", "PostgreSQL refuses it, and nothing is reserved", map[string]string{"shared_buffers": "much"}, 0},
 	}
 	for _, test := range tests {

@@ -138,14 +138,11 @@ func (s *Settings) hugePages() int {
 	for _, p := range s.parameters() {
 		switch p.Key {
 		case "shared_buffers":
-			switch v := p.Value.(type) {
-			case int:
-				shared = spec.Size(v) * 8 * spec.KiB // PostgreSQL's pages
-			case string:
-				if shared.UnmarshalText([]byte(v)) != nil {
-					return 0
-				}
+			size, err := bufferSize(fmt.Sprint(p.Value))
+			if err != nil {
+				return 0
 			}
+			shared = size
 		case "huge_pages":
 			switch strings.ToLower(fmt.Sprint(p.Value)) {
 			case "off", "false", "no", "0":

@@ -1,0 +1,199 @@
+package patroni
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+	"pgha-gen/roles/patroni/catalogue"
+)
+
+// parameterName is the form of a name; one with a dot is an extension's.
+var parameterName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
+
+// reserved parameters are Patroni's (docs/patroni_configuration.rst: never
+// settable) or would undo what pgha-gen promises.
+var reserved = map[string]string{
+	"listen_addresses":          "Patroni sets it from the machine's address",
+	"port":                      "use roles.patroni.port",
+	"cluster_name":              "Patroni sets it from the cluster's name",
+	"hot_standby":               "replicas serve reads, always",
+	"data_directory":            "it is on the data disk",
+	"hba_file":                  "use pg_hba",
+	"ident_file":                "Patroni writes it",
+	"config_file":               "Patroni writes it",
+	"synchronous_standby_names": "Patroni sets it from durability",
+	"primary_conninfo":          "Patroni sets it",
+	"primary_slot_name":         "Patroni sets it",
+	"restore_command":           "use config.postgresql.recovery_conf",
+	"recovery_target_timeline":  "Patroni sets it",
+	"archive_cleanup_command":   "use config.postgresql.recovery_conf",
+	"recovery_end_command":      "use config.postgresql.recovery_conf",
+	"recovery_min_apply_delay":  "use config.postgresql.recovery_conf",
+	"recovery_target":           "use config.postgresql.recovery_conf",
+	"recovery_target_action":    "use config.postgresql.recovery_conf",
+	"recovery_target_inclusive": "use config.postgresql.recovery_conf",
+	"recovery_target_lsn":       "use config.postgresql.recovery_conf",
+	"recovery_target_name":      "use config.postgresql.recovery_conf",
+	"recovery_target_time":      "use config.postgresql.recovery_conf",
+	"recovery_target_xid":       "use config.postgresql.recovery_conf",
+	"promote_trigger_file":      "Patroni promotes",
+	"transaction_isolation":     "use default_transaction_isolation",
+	"transaction_read_only":     "use default_transaction_read_only",
+	"transaction_deferrable":    "use default_transaction_deferrable",
+	"unix_socket_directories":   "Patroni and its scripts expect the default",
+	"ssl":                       "all traffic is TLS",
+	"ssl_cert_file":             "it comes from Lockbox",
+	"ssl_key_file":              "it comes from Lockbox",
+	"ssl_ca_file":               "it comes from Lockbox",
+	"ssl_passphrase_command":    "keys in Lockbox have no passphrase",
+	"password_encryption":       "it is scram-sha-256; MD5 is deprecated",
+	"fsync":                     "off would lose acknowledged commits",
+	"full_page_writes":          "off would corrupt data at a power cut",
+}
+
+func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
+	known := catalogue.Read(s.PostgreSQL)
+	if known == nil || len(s.Parameters) == 0 {
+		return // that there is no such version is said already
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
+		here, value := at.Key(name), s.Parameters[name]
+		why, ours := reserved[strings.ToLower(name)]
+		p, found := known.Find(name)
+		n, number := scalar(value).(int)
+		switch {
+		case ours:
+			here.KeyProblem("cannot be set (%s)", why)
+		case strings.Contains(name, ".") && parameterName.MatchString(name):
+			// An extension's own: who knows.
+		case found && name != strings.ToLower(name) && name != p.Name:
+			here.KeyProblem("want %s, have %q", p.Name, name)
+		case !found && !parameterName.MatchString(name):
+			here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
+		case !found:
+			here.KeyProblem("PostgreSQL %d has no such parameter (%s)", s.PostgreSQL, instead(name, known))
+		case p.Preset():
+			here.KeyProblem("cannot be set (PostgreSQL only shows it)")
+		case name == "max_connections" && (!number || n < 10 || n > 262143):
+			here.Problem("want a number of 10 to 262143, have %q", value)
+		case name == "max_wal_senders" && (!number || n < 3):
+			here.Problem("want a number of at least 3, have %q", value)
+		case name == "max_replication_slots" && (!number || n < 4):
+			here.Problem("want a number of at least 4, have %q", value)
+		case name == "wal_level" && value != "replica" && value != "logical":
+			here.Problem("want replica or logical, have %q (replication needs it)", value)
+		default:
+			if err := p.Check(value); err != nil {
+				here.Problem("%v", err)
+				continue
+			}
+			s.checkMeaning(c, here, known, p, value)
+		}
+	}
+	s.checkReserve(at)
+}
+
+// checkReserve wants connections for clients beside those that are kept back:
+// PostgreSQL does not start otherwise.
+func (s *Settings) checkReserve(at spec.Place) {
+	keeps := 0
+	for _, p := range s.parameters() {
+		if n, ok := p.Value.(int); ok && (p.Key == "superuser_reserved_connections" || p.Key == "reserved_connections") {
+			keeps += n
+		}
+	}
+	if keeps < s.connections() {
+		return
+	}
+	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
+		if here := at.Key(name); here.Given() {
+			here.Problem("with it %d connections are kept back, and max_connections is %d (want fewer)", keeps, s.connections())
+			return
+		}
+	}
+}
+
+// instead says what else a name may have meant to be.
+func instead(name string, known *catalogue.Catalogue) string {
+	if near := spec.Nearest(name, known.Names()); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "an extension's begins with the extension's name and a dot"
+}
+
+// checkMeaning looks at values that are PostgreSQL's, and do not suit this
+// cluster.
+func (s *Settings) checkMeaning(c *role.Cluster, at spec.Place, known *catalogue.Catalogue, p catalogue.Parameter, value string) {
+	switch p.Name {
+	case "synchronous_commit":
+		if c.Durability != role.Async && !waits(value) {
+			at.Problem("%q acknowledges commits before a replica has them on its disk, and durability %s promises that (leave it out, or choose durability async)", value, c.Durability)
+		}
+	case "shared_buffers":
+		buffers, err := bufferSize(value)
+		switch {
+		case err != nil: // said already
+		case buffers >= s.Machine.Memory:
+			at.Problem("%q does not fit into the machine's memory of %s (leave it out: it is sized then, to %s)", value, s.Machine.Memory, s.Machine.Memory/4)
+		case buffers > s.Machine.Memory/2:
+			at.Warn("%q is more than half of the machine's memory of %s (a quarter is usual: connections, queries and the files' cache need the rest)", value, s.Machine.Memory)
+		}
+	case "shared_preload_libraries", "session_preload_libraries":
+		for _, library := range libraries(value) {
+			if err := lacks(known, library); err != nil {
+				at.Problem("%v", err)
+			}
+		}
+	case "archive_library":
+		if value != "" && value != "basic_archive" {
+			at.Problem("the image has no archive library %q (it has basic_archive; for a program, use archive_command)", value)
+		}
+	case "local_preload_libraries":
+		for _, library := range libraries(value) {
+			at.Problem("the image has no library %q in PostgreSQL's folder of plugins, which is empty (use session_preload_libraries)", library)
+		}
+	}
+}
+
+// libraries are those that a list of them names. A name may be in quotes.
+func libraries(value string) []string {
+	var all []string
+	for _, word := range strings.Split(value, ",") {
+		if word = strings.Trim(word, ` "`); word != "" {
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+// lacks refuses a library that PostgreSQL's packages do not bring.
+func lacks(known *catalogue.Catalogue, library string) error {
+	name := strings.TrimSuffix(strings.TrimPrefix(library, "$libdir/"), ".so")
+	if known.HasLibrary(name) {
+		return nil
+	}
+	text := fmt.Sprintf("the image has no library %q", library)
+	if near := spec.Nearest(name, known.Preloadable()); near != "" {
+		return errors.New(text + " (did you mean " + near + "?)")
+	}
+	return errors.New(text + " (it has " + strings.Join(known.Preloadable(), ", ") + ")")
+}
+
+// bufferSize is a value of shared_buffers in bytes.
+func bufferSize(value string) (spec.Size, error) {
+	const page = 8 * spec.KiB
+	pages, err := catalogue.Parameter{Type: "integer", Unit: "8kB"}.Number(value)
+	return spec.Size(pages) * page, err
+}
+
+// waits says whether a value of synchronous_commit waits for a replica's disk:
+// on, the words that mean it, and remote_apply (PostgreSQL takes any case).
+func waits(value string) bool {
+	return slices.Contains([]string{"on", "true", "yes", "1", "remote_apply"}, strings.ToLower(value))
+}
