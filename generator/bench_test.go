@@ -16,7 +16,7 @@ func BenchmarkReadGenerate(b *testing.B) {
 		name string
 		src  []byte
 	}{{"example", example(b)}}
-	for _, nodes := range []int{10, 100, 1000} {
+	for _, nodes := range []int{10, 100, 500} {
 		specs = append(specs, struct {
 			name string
 			src  []byte
