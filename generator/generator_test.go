@@ -371,7 +371,7 @@ func TestTooLargeUserData(t *testing.T) {
 // TestOut compares the folder that people read with what the example gives.
 func TestOut(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "demo")
-	if err := generate(t, read(t, example(t))).Write(fresh); err != nil {
+	if err := generate(t, read(t, example(t))).Write(t.Context(), fresh); err != nil {
 		t.Fatal(err)
 	}
 	want, got := listing(t, fresh), listing(t, "../out/demo")

@@ -56,7 +56,7 @@ func newBakery(t testing.TB) bakery {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := files.Write(b.recipes); err != nil {
+	if err := files.Write(t.Context(), b.recipes); err != nil {
 		t.Fatal(err)
 	}
 	if b.base, err = workshop.Base(t.Context()); err != nil {

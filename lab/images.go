@@ -96,7 +96,7 @@ func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archi
 	}
 	defer os.RemoveAll(recipes)
 	out := filepath.Join(recipes, "out")
-	if err := t.Write(out); err != nil {
+	if err := t.Write(ctx, out); err != nil {
 		return nil, err
 	}
 	listener, err := listenWhenFree(ctx, mirror)

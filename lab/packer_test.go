@@ -31,7 +31,7 @@ func TestPackerRefuses(t *testing.T) {
 	}
 	dir := labtest.State(t)
 	out := filepath.Join(dir, "out")
-	if err := files.Write(out); err != nil {
+	if err := files.Write(t.Context(), out); err != nil {
 		t.Fatal(err)
 	}
 	zeros := strings.Repeat("0", 64)

@@ -88,12 +88,12 @@ func TestQEMU(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "out")
-	if err := files.Write(out); err != nil {
+	if err := files.Write(t.Context(), out); err != nil {
 		t.Fatal(err)
 	}
 	image := packByQEMU(t, ctx, dir, filepath.Join(out, "packer", "etcd"), c.ImageFamily("etcd"))
 	write(t, filepath.Join(out, "packer", "etcd", "plugins.pkr.hcl"), files["packer/etcd/plugins.pkr.hcl"].Data)
-	if err := files.Write(out); err != nil {
+	if err := files.Write(t.Context(), out); err != nil {
 		t.Errorf("the bake is in the way of the next render: %v", err)
 	}
 	clock.lap("packer build")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/manifest"
 )
 
@@ -70,11 +69,7 @@ every file and package as its bill of materials lists it.`,
 
 func (a *app) checkImage(path, file, want string, strict bool) error {
 	// The spec's own warnings are for validate to say.
-	src, err := a.load(file)
-	if err != nil {
-		return err
-	}
-	c, err := generator.Read(name(file), src, a.roles)
+	c, err := a.understand(file)
 	if err != nil {
 		return err
 	}

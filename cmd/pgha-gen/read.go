@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"pgha-gen/generator"
+	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
@@ -22,17 +23,31 @@ func fileFlag(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVarP(file, "file", "f", defaultSpec, "the spec; - is standard input")
 }
 
-// read gives the cluster of a spec, its warnings said.
-func (a *app) read(file string) (*role.Cluster, error) {
+// understand gives the cluster of a spec, and leaves its warnings to be said.
+func (a *app) understand(file string) (*role.Cluster, error) {
 	src, err := a.load(file)
 	if err != nil {
 		return nil, err
 	}
-	c, err := generator.Read(name(file), src, a.roles)
-	if err != nil {
-		return nil, err
+	return generator.Read(name(file), src, a.roles)
+}
+
+// read gives the cluster of a spec, and says how many warnings there are: which
+// ones is for validate, so that what a command itself has to say is seen.
+func (a *app) read(file string) (*role.Cluster, error) {
+	c, err := a.understand(file)
+	if err != nil || len(c.Warnings) == 0 {
+		return c, err
 	}
-	a.report(c.Warnings)
+	words := []string{"pgha-gen", "validate"}
+	if file != defaultSpec {
+		words = append(words, file)
+	}
+	command, err := emit.Shell(words...)
+	if err != nil { // a name that no shell takes
+		command = "pgha-gen validate"
+	}
+	fmt.Fprintf(a.err, "pgha-gen: %s in %s (see %s)\n", count(len(c.Warnings), "warning"), name(file), command)
 	return c, nil
 }
 

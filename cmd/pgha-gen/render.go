@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -77,7 +81,13 @@ func (a *app) renderAll(file, dir string) error {
 		return err
 	}
 	target := filepath.Join(dir, c.Name)
-	if err := t.Write(target); err != nil {
+	// Only from here on does an interrupt leave something to tidy up.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := t.Write(ctx, target); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted (%s is as it was)", target)
+		}
 		return err
 	}
 	fmt.Fprintf(a.err, "pgha-gen: wrote %s (%d files; next: %s)\n", target, len(t), filepath.Join(target, "README.md"))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
@@ -74,8 +75,14 @@ Exit status: 0 done, 1 the spec or the world is wrong, 2 the command line is.`,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
+	root.Version = version()
+	root.SetVersionTemplate("pgha-gen {{.Version}}\n")
 	root.Args = func(_ *cobra.Command, args []string) error { return unknownCommand(root, args) }
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var value *pflag.InvalidValueError
+		if errors.As(err, &value) && value.GetFlag().Value.Type() == "bool" {
+			err = fmt.Errorf("--%s cannot be %q (it takes no value)", value.GetFlag().Name, value.GetValue())
+		}
 		return usageError{fmt.Errorf("%w (see %s --help)", err, cmd.CommandPath())}
 	})
 	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.imageCommand(), a.schemaCommand(), a.secretsCommand())

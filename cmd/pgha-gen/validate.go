@@ -1,47 +1,126 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pgha-gen/generator"
+	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+// The forms in which validate says its findings.
+const (
+	asText = "text"
+	asJSON = "json"
 )
 
 func (a *app) validateCommand() *cobra.Command {
-	var file string
+	var file, output string
 	var strict bool
 	cmd := &cobra.Command{
-		Use:   "validate",
+		Use:   "validate [FILE]",
 		Short: "Say everything that is wrong with a spec, and where",
 		Long: `Say everything that is wrong with a spec, and where. It knows the file alone: of a
 cluster that runs it can only say which keys that has taken when it was founded,
-and does not take again. README.md of the rendering says what of each.`,
-		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error {
-			c, err := a.read(file)
-			if err != nil {
-				return err
+and does not take again. README.md of the rendering says what of each.
+
+With --output json, standard output has one list, of what is wrong and of all
+warnings, in the order of the file; it is empty if there is nothing to say:
+  file, line, column   the place; line and column count from 1
+  path                 the key, such as roles.etcd.nodes[0].zone; "" for the file as a whole
+  text                 what is wrong, and in parentheses what instead
+  severity             problem or warning
+A file that cannot be read gives no list, and a sentence on standard error.`,
+		Example: `  pgha-gen validate --strict
+  pgha-gen validate staging.yaml --output json`,
+		Args: oneArgument("file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if cmd.Flags().Changed("file") {
+					return usageError{fmt.Errorf("validate which file, %q or %q? (give one of both)", args[0], file)}
+				}
+				file = args[0]
 			}
-			if strict && len(c.Warnings) > 0 {
-				return fmt.Errorf("%s: %s, and --strict was asked for", name(file), count(len(c.Warnings), "warning"))
+			switch output {
+			case asText:
+				return a.validate(file, strict)
+			case asJSON:
+				return a.validateJSON(file, strict)
 			}
-			var parts []string
-			for _, p := range c.Parts {
-				parts = append(parts, fmt.Sprintf("%d %s", len(p.Settings.Nodes()), p.Name))
-			}
-			if _, err = fmt.Fprintf(a.out, "%s: cluster %s is fine: %s\n", name(file), c.Name, strings.Join(parts, ", ")); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.err, "%s: note: a cluster that runs takes no change of these, or not of all in them: %s (README.md of the rendering says more)\n", name(file), fixed(c))
-			return nil
+			return usageError{fmt.Errorf("unknown output %q (want %s or %s)", output, asText, asJSON)}
 		},
 	}
 	fileFlag(cmd, &file)
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings, too")
+	cmd.Flags().StringVar(&output, "output", asText, "text or json")
 	return cmd
+}
+
+func (a *app) validate(file string, strict bool) error {
+	c, err := a.understand(file)
+	if err != nil {
+		return err
+	}
+	a.report(c.Warnings)
+	if err := tooMany(c.Warnings, file, strict); err != nil {
+		return err
+	}
+	var parts []string
+	for _, p := range c.Parts {
+		parts = append(parts, fmt.Sprintf("%d %s", len(p.Settings.Nodes()), p.Name))
+	}
+	if _, err = fmt.Fprintf(a.out, "%s: cluster %s is fine: %s\n", name(file), c.Name, strings.Join(parts, ", ")); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "%s: note: a cluster that runs takes no change of these, or not of all in them: %s (README.md of the rendering says more)\n", name(file), fixed(c))
+	return nil
+}
+
+// validateJSON says the same for programs.
+func (a *app) validateJSON(file string, strict bool) error {
+	c, err := a.understand(file)
+	var found spec.Problems
+	switch {
+	case err == nil:
+		found = c.Warnings
+	case !errors.As(err, &found):
+		return err
+	}
+	list := []any{}
+	for _, p := range found {
+		severity := "problem"
+		if p.Warning {
+			severity = "warning"
+		}
+		list = append(list, emit.Map{
+			{Key: "file", Value: p.File}, {Key: "line", Value: p.Line}, {Key: "column", Value: p.Column},
+			{Key: "path", Value: p.Path}, {Key: "text", Value: p.Text}, {Key: "severity", Value: severity},
+		})
+	}
+	data, failed := emit.JSON(list)
+	if failed != nil {
+		return failed
+	}
+	if _, failed := a.out.Write(data); failed != nil {
+		return failed
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %s", name(file), count(len(found), "problem"))
+	}
+	return tooMany(found, file, strict)
+}
+
+// tooMany is the failure that --strict asks for.
+func tooMany(warnings spec.Problems, file string, strict bool) error {
+	if !strict || len(warnings) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %s, and --strict was asked for", name(file), count(len(warnings), "warning"))
 }
 
 // fixed are the keys that are fixed at founding; of those that follow each other

@@ -138,7 +138,7 @@ func TestSha256sumAgrees(t *testing.T) {
 		t.Skip("no sha256sum on this machine")
 	}
 	dir := filepath.Join(t.TempDir(), "out")
-	if err := sample(t).Write(dir); err != nil {
+	if err := sample(t).Write(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(tool, "--check", "--strict", SumsName)

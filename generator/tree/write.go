@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -18,11 +19,19 @@ import (
 // empty, or its SumsName lists all files in it with the content that they
 // have. Everything else is refused: a file that was edited or put there by
 // hand, a link, and dir being a file or a link itself.
-func (t Tree) Write(dir string) error {
-	return t.write(dir, os.Rename)
+//
+// Once ctx is done nothing more is written, and all is as it was. What a program
+// that was killed left beside dir is removed.
+func (t Tree) Write(ctx context.Context, dir string) error {
+	err := t.write(ctx, dir, os.Rename)
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return fmt.Errorf("cannot write %q: %w", at.Path, at.Err)
+	}
+	return err
 }
 
-func (t Tree) write(dir string, rename func(from, to string) error) error {
+func (t Tree) write(ctx context.Context, dir string, rename func(from, to string) error) error {
 	if err := t.check(); err != nil {
 		return err
 	}
@@ -37,12 +46,17 @@ func (t Tree) write(dir string, rename func(from, to string) error) error {
 	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(filepath.Dir(dir), ".pgha-gen-*")
+	unlock := lock(filepath.Dir(dir))
+	defer unlock()
+	if err := sweep(filepath.Dir(dir)); err != nil {
+		return errors.Join(err, undo())
+	}
+	work, err := os.MkdirTemp(filepath.Dir(dir), workPrefix+"*")
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	fresh, old := filepath.Join(work, "new"), filepath.Join(work, "old")
-	if err := t.writeNew(fresh); err != nil {
+	fresh, old := filepath.Join(work, freshName), filepath.Join(work, oldName)
+	if err := t.writeNew(ctx, fresh); err != nil {
 		return errors.Join(err, os.RemoveAll(work), undo())
 	}
 	if err := swap(dir, fresh, old, rename); err != nil {
@@ -52,6 +66,37 @@ func (t Tree) write(dir string, rename func(from, to string) error) error {
 		return errors.Join(err, os.RemoveAll(work), undo())
 	}
 	return os.RemoveAll(work)
+}
+
+// What a writer works in: a folder beside its target, with at most two in it.
+const (
+	workPrefix = ".pgha-gen-"
+	freshName  = "new" // what is to be written
+	oldName    = "old" // what was there before, until that is in its place
+)
+
+// sweep removes what killed writers left in dir. A folder that holds what was
+// there before stays: it may be all that is left of it.
+func sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		number, ours := strings.CutPrefix(e.Name(), workPrefix)
+		if !ours || !e.IsDir() || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		work := filepath.Join(dir, e.Name())
+		in, err := os.ReadDir(work)
+		if err != nil || len(in) > 1 || len(in) == 1 && in[0].Name() != freshName {
+			continue
+		}
+		if err := os.RemoveAll(work); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // swap moves dir to old, if it is there, and fresh to dir. After an error dir
@@ -93,12 +138,15 @@ func makeParents(dir string) (undo func() error, err error) {
 	return undo, nil
 }
 
-func (t Tree) writeNew(dir string) error {
+func (t Tree) writeNew(ctx context.Context, dir string) error {
 	if err := makeDir(dir); err != nil {
 		return err
 	}
 	made := map[string]bool{}
 	for _, name := range t.names() {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
 		for i, r := range name {
 			if r != '/' || made[name[:i]] {
 				continue
@@ -112,7 +160,10 @@ func (t Tree) writeNew(dir string) error {
 			return err
 		}
 	}
-	return writeFile(filepath.Join(dir, SumsName), File{Mode: 0o644, Data: t.Sums()})
+	if err := writeFile(filepath.Join(dir, SumsName), File{Mode: 0o644, Data: t.Sums()}); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
 }
 
 // makeDir and writeFile set modes once more, since the umask took from them.

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -79,17 +81,17 @@ func TestWrite(t *testing.T) {
 			}
 		}},
 		{"the same again", "identical input, identical folder", func(t *testing.T, dir string) {
-			if err := sample(t).Write(dir); err != nil {
+			if err := sample(t).Write(t.Context(), dir); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{"another tree of ours", "files that are no longer made go away", func(t *testing.T, dir string) {
-			if err := (Tree{"old/file": {Mode: 0o600, Data: []byte("x")}, "README.md": {Mode: 0o600}}).Write(dir); err != nil {
+			if err := (Tree{"old/file": {Mode: 0o600, Data: []byte("x")}, "README.md": {Mode: 0o600}}).Write(t.Context(), dir); err != nil {
 				t.Fatal(err)
 			}
 		}},
 		{"a listed file is gone", "what is gone cannot be lost", func(t *testing.T, dir string) {
-			if err := sample(t).Write(dir); err != nil {
+			if err := sample(t).Write(t.Context(), dir); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
@@ -102,7 +104,7 @@ func TestWrite(t *testing.T) {
 			parent := filepath.Join(t.TempDir(), "p", "q")
 			dir := filepath.Join(parent, "out")
 			test.prepare(t, dir)
-			if err := sample(t).Write(dir); err != nil {
+			if err := sample(t).Write(t.Context(), dir); err != nil {
 				t.Fatalf("%v: %s", err, test.reason)
 			}
 			if diff := cmp.Diff(sampleDump(t), dump(t, dir)); diff != "" {
@@ -129,7 +131,7 @@ func names(t *testing.T, dir string) (list []string) {
 
 func TestWriteRefused(t *testing.T) {
 	ours := func(t *testing.T, dir string) {
-		if err := sample(t).Write(dir); err != nil {
+		if err := sample(t).Write(t.Context(), dir); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -189,7 +191,7 @@ func TestWriteRefused(t *testing.T) {
 			if tr == nil {
 				tr = sample(t)
 			}
-			if err := tr.Write(dir); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := tr.Write(t.Context(), dir); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want %q: %s", err, test.want, test.reason)
 			}
 			if diff := cmp.Diff(before, dump(t, root)); diff != "" {
@@ -207,7 +209,7 @@ func TestWriteIntoUnwritableParent(t *testing.T) {
 	if err := os.Chmod(parent, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	if err := sample(t).Write(filepath.Join(parent, "out")); !errors.Is(err, fs.ErrPermission) {
+	if err := sample(t).Write(t.Context(), filepath.Join(parent, "out")); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got error %v, want a missing permission", err)
 	}
 	if got := names(t, parent); got != nil {
@@ -250,12 +252,12 @@ func TestSwap(t *testing.T) {
 
 func TestWriteCannotPutBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
-	if err := sample(t).Write(dir); err != nil {
+	if err := sample(t).Write(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	var old string
 	calls := 0
-	err := Tree{"new": {Mode: 0o644}}.write(dir, func(from, to string) error {
+	err := Tree{"new": {Mode: 0o644}}.write(t.Context(), dir, func(from, to string) error {
 		if calls++; calls > 1 {
 			return fs.ErrPermission
 		}
@@ -267,5 +269,82 @@ func TestWriteCannotPutBack(t *testing.T) {
 	}
 	if diff := cmp.Diff(sampleDump(t), dump(t, old)); diff != "" {
 		t.Errorf("the former content is not whole (-want +got):\n%s", diff)
+	}
+}
+
+func TestWriteInterrupted(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "out")
+	if err := sample(t).Write(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	before := dump(t, root)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, at := range []string{dir, filepath.Join(root, "deeper", "other")} {
+		if err := (Tree{"new": {Mode: 0o644}}).Write(ctx, at); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got error %v, want that it was interrupted", at, err)
+		}
+	}
+	if diff := cmp.Diff(before, dump(t, root)); diff != "" {
+		t.Errorf("an interrupt changed something (-before +after):\n%s", diff)
+	}
+}
+
+func TestSweep(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		files        []string
+		stays        bool
+	}{
+		{".pgha-gen-123", "killed while it wrote", []string{"new/README.md"}, false},
+		{".pgha-gen-0", "killed before it wrote", nil, false},
+		{".pgha-gen-77", "the former content may be only there", []string{"new/README.md", "old/README.md"}, true},
+		{".pgha-gen-78", "the former content may be only there", []string{"old/README.md"}, true},
+		{".pgha-gen-79", "somebody put a file into it", []string{"mine"}, true},
+		{".pgha-gen-notes", "not a name that we give", []string{"new/README.md"}, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
+			if err := os.Mkdir(filepath.Join(root, test.name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range test.files {
+				write(t, filepath.Join(root, test.name, f), "x")
+			}
+			if err := sample(t).Write(t.Context(), filepath.Join(root, "out")); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"out"}
+			if test.stays {
+				want = []string{test.name, "out"}
+			}
+			if got := names(t, root); !slices.Equal(got, want) {
+				t.Errorf("there are %q, want %q: %s", got, want, test.reason)
+			}
+		})
+	}
+}
+
+// TestWriteWaits holds the lock as another writer does: what it works in is no
+// leftover while it is there.
+func TestWriteWaits(t *testing.T) {
+	root := t.TempDir()
+	unlock := lock(root)
+	write(t, filepath.Join(root, ".pgha-gen-1", "new", "f"), "x")
+	done := make(chan error, 1)
+	go func() { done <- sample(t).Write(t.Context(), filepath.Join(root, "out")) }()
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait (%v)", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := os.Stat(filepath.Join(root, ".pgha-gen-1", "new", "f")); err != nil {
+		t.Error(err)
+	}
+	unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -117,7 +117,7 @@ func newCloud(t *testing.T, c *role.Cluster) *cloud {
 		t.Fatal(err)
 	}
 	folder := filepath.Join(t.TempDir(), "out", "a b")
-	if err := files.Write(folder); err != nil {
+	if err := files.Write(t.Context(), folder); err != nil {
 		t.Fatal(err)
 	}
 	state := t.TempDir()
@@ -406,6 +406,17 @@ func TestRefused(t *testing.T) {
 			same(t, test.reason, nil, changes(calls))
 		})
 	}
+}
+
+// TestFormedTooSoon: with no machine there, it must not seem that the
+// permission was taken back.
+func TestFormedTooSoon(t *testing.T) {
+	c := newCloud(t, read(t, example))
+	status, _, stderr, calls := c.run("formed")
+	if want := "has none of these machines (create them first, without an argument)\n"; status != 1 || !strings.HasSuffix(stderr, want) {
+		t.Errorf("status %d, stderr %q; want 1, %q", status, stderr, want)
+	}
+	same(t, "nothing is there to change", nil, changes(calls))
 }
 
 func TestWithoutYc(t *testing.T) {

@@ -82,14 +82,19 @@ machine() { # machine NAME ARGUMENT...
 }
 
 formed() {
+	there=''
 	for node in $FOUNDERS; do
 		if ! has "$INSTANCES" "$node"; then
 			echo "machine $node: not there"
 			continue
 		fi
+		there=yes
 		yc compute instance remove-metadata --folder-id "$FOLDER" --name "$node" --keys pgha-bootstrap >/dev/null
 		echo "machine $node: may found no cluster any more"
 	done
+	if [ -n "$FOUNDERS" ] && [ -z "$there" ]; then
+		stop 1 "folder $FOLDER has none of these machines (create them first, without an argument)"
+	fi
 	exit 0
 }
 

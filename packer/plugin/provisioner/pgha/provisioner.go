@@ -94,7 +94,7 @@ func (p *Provisioner) bake(ctx context.Context, ui packersdk.Ui, comm packersdk.
 	}
 	defer os.RemoveAll(local)
 	recipe := filepath.Join(local, "recipe")
-	if err := p.work.recipe.Files.Write(recipe); err != nil {
+	if err := p.work.recipe.Files.Write(ctx, recipe); err != nil {
 		return err
 	}
 	// With the slash: what is in the folder, not the folder.
