@@ -26,10 +26,30 @@ var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
 
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
-// Example is the reference of the spec, for a new cluster of the given name:
-// without an authority, and with the values that are better than the reference's
-// where something new begins. Refused is a name that no cluster with these roles
-// can have.
+// exampleID is an id of the reference; the first letters of an id tell what it is
+// of. What a new cluster gets instead is none, so that it cannot be forgotten.
+var exampleID = regexp.MustCompile(`\b(b1g|e9b|aje|e6q)example\w*`)
+
+// decided are the keys that a person decides, beside those that a spec must have.
+// Names that differ from cluster to cluster are *, a list's items are [].
+var decided = map[string]bool{
+	"cloud.subnets.*": true, "cloud.service_accounts.*": true, "secrets.lockbox.*": true,
+	"access.operators": true, "access.monitoring": true, "failover": true, "durability": true, "secrets.ca": true,
+	"roles.*.postgresql": true, "roles.*.databases": true, "roles.*.users": true,
+	"roles.*.users[].databases": true, "roles.*.users[].member_of": true, "roles.*.nodes[].address": true,
+}
+
+const exampleHead = `# What a person decides stands here. All other keys are behind a "# ", with their
+# defaults or an example: take it away to set one. Where a default follows from
+# failover, the one of fast is shown.
+
+`
+
+// Example is a spec for a new cluster of the given name, made of the reference:
+// with what a person decides, and all else as comments; without ids and an
+// authority; and with the values that are better than the reference's where
+// something new begins. Refused is a name that no cluster with these roles can
+// have.
 func Example(name string, roles []*role.Role) ([]byte, error) {
 	var names []string
 	for _, r := range roles {
@@ -39,8 +59,82 @@ func Example(name string, roles []*role.Role) ([]byte, error) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", name, longest)
 	}
 	mine := exampleCA.ReplaceAllString(example, `  ca: ""`+"\n")
+	mine, err := leaveToDefaults(mine)
+	if err != nil {
+		return nil, err
+	}
 	mine = exampleInit.ReplaceAllString(mine, ": $2 # $1; $2 is $3")
-	return []byte(exampleWord.ReplaceAllString(mine, name)), nil
+	mine = exampleID.ReplaceAllString(mine, "$1"+role.Placeholder)
+	return []byte(exampleHead + exampleWord.ReplaceAllString(mine, name)), nil
+}
+
+// leaveToDefaults makes comments of the keys that nobody has to decide.
+func leaveToDefaults(text string) (string, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+		return "", fmt.Errorf("internal error: example.yaml: %w", err)
+	}
+	lines := strings.Split(text, "\n")
+	// decides says whether a person decides n, the value of a key, or a part of it.
+	var decides func(path string, key, n *yaml.Node) bool
+	decides = func(path string, key, n *yaml.Node) bool {
+		if key != nil {
+			at := lines[key.Line-1]
+			if decided[path] || strings.HasPrefix(key.LineComment+n.LineComment, "# required") || exampleInit.MatchString(at) {
+				return true
+			}
+		}
+		for i := range n.Content {
+			switch {
+			case n.Kind == yaml.SequenceNode && decides(path+"[]", nil, n.Content[i]),
+				n.Kind == yaml.MappingNode && i%2 == 1 && decides(below(path, n.Content[i-1].Value), n.Content[i-1], n.Content[i]):
+				return true
+			}
+		}
+		return false
+	}
+	// leave does it in n, which ends before a line.
+	var leave func(path string, n *yaml.Node, end int)
+	leave = func(path string, n *yaml.Node, end int) {
+		step := 1
+		if n.Kind == yaml.MappingNode {
+			step = 2
+		}
+		for i := 0; i < len(n.Content) && n.Style&yaml.FlowStyle == 0; i += step {
+			next := end
+			if i+step < len(n.Content) {
+				next = n.Content[i+step].Line
+			}
+			switch c := n.Content[i]; {
+			case n.Kind == yaml.SequenceNode:
+				leave(path+"[]", c, next)
+			case decides(below(path, c.Value), c, n.Content[i+1]):
+				leave(below(path, c.Value), n.Content[i+1], next)
+			default:
+				comments(lines[c.Line-1:next-1], c.Column-1)
+			}
+		}
+	}
+	leave("", doc.Content[0], len(lines)+1)
+	return strings.Join(lines, "\n"), nil
+}
+
+// below is the path of a key, as decided has it.
+func below(path, key string) string {
+	switch path {
+	case "roles", "cloud.subnets", "cloud.service_accounts", "secrets.lockbox":
+		key = "*"
+	}
+	return strings.TrimPrefix(path+"."+key, ".")
+}
+
+// comments makes comments of lines, all at the same column.
+func comments(lines []string, column int) {
+	for i, line := range lines {
+		if len(line) > column && !strings.HasPrefix(strings.TrimLeft(line, " "), "#") {
+			lines[i] = line[:column] + "# " + line[column:]
+		}
+	}
 }
 
 // Schema is the JSON Schema of the spec, for editors. The sentence on each key

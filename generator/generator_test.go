@@ -3,6 +3,7 @@ package generator_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -197,19 +198,72 @@ func TestExampleHasEveryKey(t *testing.T) {
 }
 
 func TestExampleOfAnotherName(t *testing.T) {
-	text, err := generator.Example("other", roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := exampleOf(t, "other")
 	if bytes.Contains(bytes.ToLower(text), []byte("demo")) {
 		t.Error("the example of the cluster other speaks of demo")
 	}
-	if c := read(t, text); c.Name != "other" {
+	if c := read(t, filled(text)); c.Name != "other" {
 		t.Errorf("got a cluster with the name %q, want other", c.Name)
 	}
 	const want = `"Other!" cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)`
 	if _, err := generator.Example("Other!", roles.All()); err == nil || err.Error() != want {
 		t.Errorf("got error %v, want %s", err, want)
+	}
+}
+
+func exampleOf(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := generator.Example(name, roles.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// filled puts an id in the place of each placeholder, another one each time.
+func filled(text []byte) []byte {
+	n := 0
+	return regexp.MustCompile(`: (b1g|e9b|aje|e6q)\.\.\.`).ReplaceAllFunc(text, func(at []byte) []byte {
+		n++
+		return fmt.Appendf(nil, "%sid%d", bytes.TrimSuffix(at, []byte("...")), n)
+	})
+}
+
+// TestExampleSaysAll takes the # away: what init writes is the reference, each
+// key of it, and what it leaves to defaults has the values that it shows.
+func TestExampleSaysAll(t *testing.T) {
+	text := filled(exampleOf(t, "demo"))
+	shown := regexp.MustCompile(`(?m)^( *)# ( *[a-z_]+:( .*)?)$`).ReplaceAll(text, []byte("$1$2"))
+	if bytes.Equal(text, shown) {
+		t.Fatal("nothing is left to defaults")
+	}
+	// Only its parameters are an example, and 300 is what they would be.
+	want := strings.Replace(understood(t, text), "    parameters: {}\n", "    parameters:\n      max_connections: \"300\"\n", 1)
+	if diff := cmp.Diff(want, understood(t, shown)); diff != "" {
+		t.Errorf("with and without the # (-without +with):\n%s", diff)
+	}
+	keys := regexp.MustCompile(`(?m)^ *(- )?[a-z_]+:`)
+	reference := keys.FindAllString(string(example(t)), -1)
+	if diff := cmp.Diff(reference, keys.FindAllString(string(shown), -1)); diff != "" {
+		t.Errorf("keys (-reference +init):\n%s", diff)
+	}
+}
+
+// TestExampleFollows changes one word of what init writes: what follows from it
+// does.
+func TestExampleFollows(t *testing.T) {
+	for word, want := range map[string][]string{
+		"fast":     {`election_timeout: "1s"`, "ttl: 20", "retry_timeout: 5", "primary_start_timeout: 5", "fall: 10"},
+		"balanced": {`election_timeout: "1s"`, "ttl: 30", "retry_timeout: 10", "primary_start_timeout: 30", "fall: 7"},
+		"safe":     {`election_timeout: "2500ms"`, "ttl: 60", "retry_timeout: 20", "primary_start_timeout: 120", "fall: 5"},
+	} {
+		src := bytes.Replace(filled(exampleOf(t, "demo")), []byte("\nfailover: fast "), []byte("\nfailover: "+word+" "), 1)
+		got := understood(t, src)
+		for _, line := range want {
+			if !strings.Contains(got, " "+line+"\n") {
+				t.Errorf("failover %s: no %s", word, line)
+			}
+		}
 	}
 }
 

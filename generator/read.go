@@ -57,6 +57,10 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 			continue
 		}
 		settings := r.New(c)
+		if f, ok := settings.(role.Follower); ok {
+			doc.Quietly(func(root spec.Place) { root.Key("roles").Key(r.Name).Decode(settings) })
+			f.Follow()
+		}
 		at.Key(r.Name).Decode(settings)
 		c.Parts = append(c.Parts, role.Part{Role: r, Settings: settings})
 	}

@@ -17,8 +17,9 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init [NAME]",
 		Short: "Write a commented pgha.yaml to start from",
 		Long: `Write pgha.yaml for a cluster of the given name (demo, if none is given) into
-the current folder: every key with its default and a sentence. A file that is
-there already is left alone.`,
+the current folder: what a person decides, and every other key as a comment, with
+its default and a sentence. Ids are for you to put in: validate says which, and the
+command that shows each. A file that is there already is left alone.`,
 		Args:              oneArgument("name"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -69,9 +69,9 @@ func (c *Cluster) checkCloud(at spec.Place) {
 	if (region || at.Key("domain").Given()) && (!domainName.MatchString(c.Cloud.Domain) || len(c.Cloud.Domain) > 189) {
 		at.Key("domain").Problem("%q is no DNS domain (want one such as ru-central1.internal)", c.Cloud.Domain)
 	}
-	checkID(at.Key("folder_id"), c.Cloud.FolderID)
+	checkID(at.Key("folder_id"), c.Cloud.FolderID, "yc resource-manager folder list")
 	for i, id := range c.Cloud.SecurityGroups {
-		checkID(at.Key("security_groups").Index(i), id)
+		checkID(at.Key("security_groups").Index(i), id, "yc vpc security-group list")
 	}
 	if n := len(c.Cloud.SecurityGroups); n > 5 {
 		at.Key("security_groups").Problem("%d security groups (want at most 5, all that a network interface can have)", n)
@@ -87,12 +87,21 @@ func (c *Cluster) checkCloud(at spec.Place) {
 		case region && !strings.HasPrefix(zone, c.Cloud.Region+"-"):
 			at.Key("subnets").Key(zone).KeyProblem("zone %q is not in region %q (its name would start with %s-)", zone, c.Cloud.Region, c.Cloud.Region)
 		}
-		checkID(at.Key("subnets").Key(zone), c.Cloud.Subnets[zone])
+		checkID(at.Key("subnets").Key(zone), c.Cloud.Subnets[zone], listSubnets)
 	}
 }
 
-func checkID(at spec.Place, id string) {
-	if !cloudID.MatchString(id) {
+// Placeholder ends what stands for an id that a person has yet to put in.
+const Placeholder = "..."
+
+const listSubnets = "yc vpc subnet list"
+
+// checkID looks at an id of the cloud; list is the command that shows them.
+func checkID(at spec.Place, id, list string) {
+	switch {
+	case strings.HasSuffix(id, Placeholder):
+		at.Problem("%q is not filled in (put in the id, as this shows it: %s)", id, list)
+	case !cloudID.MatchString(id):
 		at.Problem("%q is no id of the cloud (want one such as b1gexample)", id)
 	}
 }
@@ -128,7 +137,7 @@ func (c *Cluster) checkAccess(at spec.Place) {
 }
 
 func (c *Cluster) checkSecrets(at spec.Place) {
-	c.checkIDs(at.Key("lockbox"), c.Secrets.Lockbox, "the id of the Lockbox secret for these machines", "reads no secret")
+	c.checkIDs(at.Key("lockbox"), c.Secrets.Lockbox, "the id of the Lockbox secret for these machines", "reads no secret", "yc lockbox secret list")
 	c.checkDistinct(at.Key("lockbox"), c.Secrets.Lockbox, "secret")
 	c.checkCA(at.Key("ca"))
 }
@@ -136,7 +145,7 @@ func (c *Cluster) checkSecrets(at spec.Place) {
 // checkAccounts wants an account of its own for each role that reads a secret:
 // with one for two roles, a machine of either could read both secrets.
 func (c *Cluster) checkAccounts(at spec.Place) {
-	c.checkIDs(at, c.Cloud.ServiceAccounts, "the id of the service account of these machines", "needs no service account")
+	c.checkIDs(at, c.Cloud.ServiceAccounts, "the id of the service account of these machines", "needs no service account", "yc iam service-account list")
 	c.checkDistinct(at, c.Cloud.ServiceAccounts, "account")
 }
 
@@ -145,7 +154,7 @@ func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what strin
 	of := map[string]string{}
 	for _, p := range c.Parts {
 		id := ids[p.Name]
-		if other, taken := of[id]; taken && id != "" {
+		if other, taken := of[id]; taken && cloudID.MatchString(id) {
 			at.Key(p.Name).Problem("%q is the %s of role %s already (want one for each role: a machine must read the secret of its own role alone)", id, what, other)
 		}
 		of[id] = p.Name
@@ -153,7 +162,7 @@ func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what strin
 }
 
 // checkIDs looks at an id for each role that reads secrets.
-func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none string) {
+func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none, list string) {
 	var known, without []string
 	for _, p := range c.Parts {
 		if !p.ReadsSecrets(c) {
@@ -162,7 +171,7 @@ func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none stri
 		}
 		known = append(known, p.Name)
 		if id, ok := ids[p.Name]; ok {
-			checkID(at.Key(p.Name), id)
+			checkID(at.Key(p.Name), id, list)
 		} else {
 			at.Key(p.Name).Problem("missing (%s)", what)
 		}
@@ -195,7 +204,7 @@ func (c *Cluster) checkImages(at spec.Place) {
 	switch i.Builder {
 	case Yandex:
 		if i.Base.ImageID != "" {
-			checkID(base.Key("image_id"), i.Base.ImageID)
+			checkID(base.Key("image_id"), i.Base.ImageID, "yc compute image list --folder-id standard-images")
 		} else if !familyName.MatchString(i.Base.Family) {
 			base.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", i.Base.Family)
 		}
@@ -222,7 +231,7 @@ func (c *Cluster) checkImages(at spec.Place) {
 		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
 	}
 	if i.Bake.SubnetID != "" {
-		checkID(bake.Key("subnet_id"), i.Bake.SubnetID)
+		checkID(bake.Key("subnet_id"), i.Bake.SubnetID, listSubnets)
 	}
 	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
 }

@@ -50,6 +50,10 @@ type Settings interface {
 	Guide(c *Cluster) Guide
 }
 
+// Follower is Settings with defaults that follow from other values of the same
+// role, which it has by the time of the call.
+type Follower interface{ Follow() }
+
 // Service tells the boot steps, which all roles share, about one role.
 type Service struct {
 	Unit     string   // the systemd unit that the machine is for

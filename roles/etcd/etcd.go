@@ -94,6 +94,17 @@ func newSettings(c *role.Cluster) *Settings {
 	return s
 }
 
+// Follow implements role.Follower: an election timeout is ten heartbeats.
+func (s *Settings) Follow() {
+	if h := s.HeartbeatInterval; h > 0 && h <= slowest {
+		s.ElectionTimeout = 10 * h
+	}
+}
+
+// slowest is the longest interval whose ten make an election timeout that etcd
+// takes.
+const slowest = 5 * spec.Second
+
 // Nodes implements role.Settings.
 func (s *Settings) Nodes() []role.Node { return s.Members }
 
@@ -308,8 +319,9 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 
 func (s *Settings) checkTimers(at spec.Place) {
 	heartbeat, election := s.HeartbeatInterval, s.ElectionTimeout
-	if heartbeat < 10*spec.Millisecond || heartbeat > 5*spec.Second {
+	if heartbeat < 10*spec.Millisecond || heartbeat > slowest {
 		at.Key("heartbeat_interval").Problem("%s (want 10ms to 5s; 100ms inside one region)", heartbeat)
+		return
 	}
 	switch {
 	case election < 5*heartbeat:

@@ -26,6 +26,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	s.checkMajor(at.Key("postgresql"))
 	s.checkPackages(c, at)
 	s.checkTimers(at)
+	s.checkPreset(c, at)
 	s.checkDurability(c, at)
 	s.checkParameters(c, at.Key("parameters"))
 	s.checkUsers(at)
@@ -71,6 +72,17 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 	}
 }
 
+// said is the first of these keys that the file has: where several clash, a person
+// looks for what he wrote, not for a default.
+func said(at spec.Place, keys ...string) spec.Place {
+	for _, key := range keys {
+		if at.Key(key).Given() {
+			return at.Key(key)
+		}
+	}
+	return at.Key(keys[0])
+}
+
 func (s *Settings) checkTimers(at spec.Place) {
 	if s.TTL < 20 || s.TTL > 600 {
 		at.Key("ttl").Problem("ttl %d (Patroni's minimum is 20; want at most 600 s)", s.TTL)
@@ -83,7 +95,7 @@ func (s *Settings) checkTimers(at spec.Place) {
 		at.Key("retry_timeout").Problem("retry_timeout %d (Patroni's minimum is 3; want at most 300 s)", s.RetryTimeout)
 	}
 	if need := s.LoopWait + 2*s.RetryTimeout; s.TTL >= 20 && loop && retry && need > s.TTL {
-		at.Key("ttl").Problem("ttl %d is under loop_wait + 2*retry_timeout = %d + 2*%d (want at least %d: a leader must not lose its lease while it still tries to renew it)",
+		said(at, "ttl", "retry_timeout", "loop_wait").Problem("ttl %d is under loop_wait + 2*retry_timeout = %d + 2*%d (want at least %d: a leader must not lose its lease while it still tries to renew it)",
 			s.TTL, s.LoopWait, s.RetryTimeout, need)
 	}
 	if s.PrimaryStartTimeout < 0 || s.PrimaryStartTimeout > 3600 {
@@ -91,6 +103,22 @@ func (s *Settings) checkTimers(at spec.Place) {
 	}
 	if s.MaximumLagOnFailover < spec.MiB/16 {
 		at.Key("maximum_lag_on_failover").Problem("%s (want at least 64kB: a replica is never exactly up to date)", s.MaximumLagOnFailover)
+	}
+}
+
+// checkPreset warns of timers that the file gives and failover has otherwise.
+func (s *Settings) checkPreset(c *role.Cluster, at spec.Place) {
+	t := presets[c.Failover]
+	for _, timer := range []struct {
+		key           string
+		given, preset int
+	}{
+		{"ttl", s.TTL, t.ttl}, {"loop_wait", s.LoopWait, t.loopWait},
+		{"retry_timeout", s.RetryTimeout, t.retryTimeout}, {"primary_start_timeout", s.PrimaryStartTimeout, t.primaryStart},
+	} {
+		if timer.given != timer.preset {
+			at.Key(timer.key).Warn("%d wins over failover %s, which has %d (leave it out to have what failover says)", timer.given, c.Failover, timer.preset)
+		}
 	}
 }
 
