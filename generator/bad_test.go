@@ -208,6 +208,14 @@ func TestBadForm(t *testing.T) {
 			"name: demo: two\n", []string{"1:1: not YAML: mapping values are not allowed in this context (is the indent wrong, is there no colon above, or does a text with a colon want quotes?)"}},
 		{"key without colon", "a forgotten colon",
 			text + "failover fast\ndurability: sync\n", []string{"3:1: not YAML: could not find expected ':' (a key wants a colon and a blank behind it)"}},
+		{"no-break space behind a colon", "YAML stumbles over the line behind",
+			text + "cloud:\n  region:\u00a0x\n  folder_id: y\n", []string{"4:10: a blank that is not the usual one, such as a no-break space (write it anew)"}},
+		{"no-break space on the last line", "there is no line behind",
+			text + "failover:\u00a0fast\n", []string{"3:10: a blank that is not the usual one, such as a no-break space (write it anew)"}},
+		{"no-break space in the indent", "to YAML a key that begins with it",
+			text + "cloud:\n\u00a0\u00a0region: x\n  folder_id: y\n", []string{"4:1: a blank that is not the usual one, such as a no-break space (write it anew)"}},
+		{"no-break space on the first line", "there is no line before",
+			"format:\u00a0pgha/v1\nname: demo\n", []string{"1:8: a blank that is not the usual one, such as a no-break space (write it anew)"}},
 		{"unknown anchor", "the library names no line at all",
 			text + "access: *there\n", []string{"3:1: not YAML: unknown anchor 'there' referenced (a text that begins with * wants quotes)"}},
 		{"key without colon above", "shown where YAML can no longer make sense of it",
@@ -229,8 +237,8 @@ func TestBadForm(t *testing.T) {
 		{"a list", "a list is a document to YAML",
 			"- format: pgha/v1\n", []string{"1:1: want a mapping, have a list"}},
 		{"byte order mark", "some editors write one; columns count without it",
-			"\ufeffcolour: red\nformat: pgha/v1\nname: x\ncloud: {folder_id: x, subnets: {}, service_accounts: {}}\naccess: {clients: []}\nsecrets: {lockbox: {}}\nroles: {}\n",
-			[]string{"1:1: colour: unknown key (did you mean cloud?)"}},
+			"\ufeffcolour: red\nformat: pgha/v1\nname: x\ncloud: {folder_id: xy, subnets: {ru-central1-a: xy}, service_accounts: {}}\naccess: {clients: [10.0.0.0/24]}\nsecrets: {lockbox: {}}\nroles: {etc: {}}\n",
+			[]string{"1:1: colour: unknown key (did you mean cloud?)", "7:9: roles.etc: unknown role (did you mean etcd?)"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,18 +8,15 @@ import (
 )
 
 // Read gives the cluster that src describes, file being the name to use in
-// messages. Or it gives every problem, in file order, as a spec.Problems: those
-// of shape first; what values mean is only looked at when each has the right
-// shape. The warnings of a good spec are in the cluster.
+// messages. Or it gives every problem, in file order, as a spec.Problems: all of
+// shape, and those of meaning that do not depend on what has the wrong shape. The
+// warnings of a good spec are in the cluster.
 func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 	doc := spec.Parse(file, src)
 	if errs, _ := doc.Problems(); len(errs) > 0 {
 		return nil, errs
 	}
 	c := decode(doc, roles)
-	if errs, _ := doc.Problems(); len(errs) > 0 {
-		return nil, errs
-	}
 	c.Check(doc.Root())
 	errs, warnings := doc.Problems()
 	if len(errs) > 0 {

@@ -35,26 +35,54 @@ var (
 )
 
 // Check reports everything that is wrong with the cluster as a whole: the
-// common part, and what no role can see alone. at is the document's root.
+// common part, and what no role can see alone. at is the document's root. What
+// depends on values that have a wrong shape is not looked at: they are not known.
 func (c *Cluster) Check(at spec.Place) {
-	if c.Format != Format {
+	roles := at.Key("roles")
+	// Asked before anything more is reported.
+	sound := map[string]bool{}
+	for _, key := range []string{"format", "name", "cloud", "access", "failover", "durability", "secrets", "images", "roles"} {
+		sound[key] = at.Key(key).Sound()
+	}
+	known := roles.Knows()
+	common := at.Knows() && known && sound["cloud"] && sound["access"] && sound["failover"] && sound["durability"] && sound["secrets"] && sound["images"]
+	for _, p := range c.Parts {
+		sound["roles."+p.Name] = common && roles.Key(p.Name).Sound()
+	}
+
+	if sound["format"] && c.Format != Format {
 		at.Key("format").Problem("unknown format %q (this program reads %s)", c.Format, Format)
 	}
-	if longest := c.longestClusterName(); !IsClusterName(c.Name, longest) {
+	if longest := c.longestClusterName(); sound["name"] && !IsClusterName(c.Name, longest) {
 		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most %d characters)", c.Name, longest)
 	}
-	c.checkCloud(at.Key("cloud"))
-	c.checkAccess(at.Key("access"))
-	c.checkImages(at.Key("images"))
+	if sound["cloud"] {
+		c.checkCloud(at.Key("cloud"))
+	}
+	if sound["access"] {
+		c.checkAccess(at.Key("access"))
+	}
+	if sound["images"] && sound["cloud"] {
+		c.checkImages(at.Key("images"))
+	}
 	if len(c.Parts) == 0 {
-		at.Key("roles").Problem("no role (give at least one)")
+		if sound["roles"] {
+			roles.Problem("no role (give at least one)")
+		}
 		return
 	}
-	c.checkSecrets(at.Key("secrets"))
-	c.checkAccounts(at.Key("cloud").Key("service_accounts"))
-	c.checkNodes(at.Key("roles"))
+	if sound["roles"] && sound["secrets"] {
+		c.checkSecrets(at.Key("secrets"))
+	}
+	if sound["roles"] && sound["cloud"] {
+		c.checkAccounts(at.Key("cloud").Key("service_accounts"))
+		c.checkNodes(roles)
+	}
 	for _, p := range c.Parts {
-		here := at.Key("roles").Key(p.Name)
+		if !sound["roles."+p.Name] {
+			continue
+		}
+		here := roles.Key(p.Name)
 		c.checkMachine(here.Key("machine"), p.Settings.Hardware(), p.Settings.Service(c).Data != "")
 		p.Settings.Check(c, here)
 	}

@@ -68,11 +68,16 @@ func (p Place) Keys() []string {
 
 // Unknown reports at the key itself that it is none of the known ones.
 func (p Place) Unknown(what string, known []string) {
-	if near := Nearest(p.path[len(p.path)-1].key, known); near != "" {
+	key := p.path[len(p.path)-1].key
+	if oddBlank(key) > 0 {
+		p.KeyProblem("unknown %s (it holds a blank that is not the usual one, such as a no-break space: write it anew)", what)
+	} else if near := Nearest(key, known); near != "" {
 		p.KeyProblem("unknown %s (did you mean %s?)", what, near)
 	} else {
 		p.KeyProblem("unknown %s (known: %s)", what, strings.Join(known, ", "))
 	}
+	found := &p.doc.found[len(p.doc.found)-1]
+	found.unknown, found.unknownIn = true, Place{p.doc, p.path[:len(p.path)-1]}.String()
 }
 
 func (p Place) decode(n *yaml.Node, v reflect.Value) {

@@ -150,6 +150,14 @@ func (d *Document) syntax(err error) {
 		d.addAt(line, i+1, "a tab in the indent (indent with blanks)")
 		return
 	}
+	// To YAML such a blank is a letter, so that what it makes no sense of is
+	// often the line behind.
+	for _, i := range []int{line - 1, line} {
+		if column := oddBlank(d.lines[max(i-1, 0)]); column > 0 {
+			d.addAt(max(i, 1), column, "a blank that is not the usual one, such as a no-break space (write it anew)")
+			return
+		}
+	}
 	text := yamlErrorLine.ReplaceAllString(err.Error(), "")
 	for _, h := range hints {
 		if strings.HasPrefix(text, h.words) {
@@ -157,6 +165,19 @@ func (d *Document) syntax(err error) {
 		}
 	}
 	d.addAt(line, len(indent)+1, "not YAML: "+text)
+}
+
+// oddBlank is the column of the first character in a line that looks like a
+// blank and is another, or 0.
+func oddBlank(line string) int {
+	column := 0
+	for _, r := range line {
+		column++
+		if r != ' ' && unicode.Is(unicode.Zs, r) {
+			return column
+		}
+	}
+	return 0
 }
 
 // notText finds what makes a file something else than UTF-8 text with Unix line

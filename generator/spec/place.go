@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -19,8 +20,10 @@ type Problem struct {
 	Text         string // what, and in parentheses what instead
 	Warning      bool   // advice that fails nothing unless the user asks for it
 
-	source string // the source line
-	width  int    // characters to mark in it, at least 1
+	source    string // the source line
+	width     int    // characters to mark in it, at least 1
+	unknown   bool   // a key that is not known, of the mapping at unknownIn
+	unknownIn string
 }
 
 // String is the problem on one line: file:line:col: path: what (what instead).
@@ -147,6 +150,31 @@ func (p Place) Warn(format string, args ...any) { p.report(true, format, args...
 func (p Place) Given() bool {
 	_, _, depth := p.find()
 	return depth == len(p.path)
+}
+
+// Sound says whether nothing wrong was reported yet here, below, or of something
+// that this is a part of.
+func (p Place) Sound() bool {
+	here := p.String()
+	for _, f := range p.doc.found {
+		if !f.Warning && (within(f.Path, here) || within(here, f.Path)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Knows says whether no key of the mapping here was reported as unknown: one that
+// is misspelt may be any that seems to be left out.
+func (p Place) Knows() bool {
+	here := p.String()
+	return !slices.ContainsFunc(p.doc.found, func(f Problem) bool { return f.unknown && f.unknownIn == here })
+}
+
+// within says whether a path is another one or leads on from it.
+func within(path, of string) bool {
+	rest, ok := strings.CutPrefix(path, of)
+	return ok && (of == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // String is the path as people write it: roles.x.nodes[0].zone. A key that

@@ -13,9 +13,11 @@ import (
 var (
 	// A name that needs no quotes anywhere: in SQL, pg_hba.conf, file names,
 	// Lockbox entries.
-	sqlName     = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
-	packageForm = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
-	urlForm     = regexp.MustCompile(`^https?://[^\s'"$]+$`)
+	sqlName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+	// Of a database, a dash, too: it is in quotes everywhere.
+	databaseName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,62}$`)
+	packageForm  = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
+	urlForm      = regexp.MustCompile(`^https?://[^\s'"$]+$`)
 )
 
 // Check implements role.Settings.
@@ -157,7 +159,9 @@ func (s *Settings) checkUsers(at spec.Place) {
 	databases := map[string]bool{}
 	for i, d := range s.Databases {
 		here := at.Key("databases").Index(i)
-		checkName(here.Key("name"), d.Name)
+		if !databaseName.MatchString(d.Name) {
+			here.Key("name").Problem("%q cannot be a database's name (want a to z, 0 to 9, _ and -, a letter or _ first, at most 63 characters)", d.Name)
+		}
 		checkUser(here.Key("owner"), d.Owner)
 		switch {
 		case databases[d.Name]:
