@@ -2,6 +2,7 @@ package generator
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,6 +40,8 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 			}
 		}
 	})
+
+	prerequisites(say, &b, c)
 
 	say("## What to run next\n")
 	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. The first command makes what is missing and keeps the rest; if it says what `secrets.ca` of the spec must be, set that and render again before you go on. The machines of a role read one secret, with a service account that may read this secret and nothing else. %s\n", without(c))
@@ -87,23 +90,35 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 		say("   echo 'instance-id: bake' >\"$seed/meta-data\"")
 		say("   sh packer/images.sh -var seed_directory=\"$seed\" -var ssh_private_key_file=\"$seed/key\"")
 	default:
-		say("2. Bake the images, which is what `packer init . && packer build .` in the folder of each role does:\n")
+		say("2. Bake the images, which is what `packer init . && packer build .` in the folder of each role does. The token is yours, and lasts 12 hours at most:\n")
 		say("   ```")
+		say("   export YC_TOKEN=$(yc iam create-token)")
 		say("   sh packer/images.sh")
 	}
 	say("   ```\n")
 	if c.Images.Builder == role.QEMU {
 		say("   Each image is then beside this folder: `../%s.image/%[1]s.qcow2`, and so on. A second bake wants it moved away.\n", c.ImageFamily(c.Parts[0].Name))
 	}
-	say("3. Create the machines. Each says on its serial console how far it is, in lines that start with `pgha:`; the last one of each step says `ok`, and the one that counts is `ready ok`. They have no public addresses: where they read secrets, their subnets need a NAT gateway, by which they reach Lockbox.\n")
+	say("3. Create the machines. Each says on its serial console how far it is, in lines that start with `pgha:`; the last one of each step says `ok`, and the one that counts is `ready ok`. The second command shows that one of each machine; where there is none, all lines with `pgha:` say why.\n")
 	say("   ```")
 	say("   sh deploy/create.sh")
-	say("   yc compute instance get-serial-port-output --folder-id %s %s", c.Cloud.FolderID, c.Parts[0].Settings.Nodes()[0].Name)
+	say("   for node in %s; do", strings.Join(nodeNames(c), " "))
+	say("     yc compute instance get-serial-port-output --folder-id %s \"$node\" | grep -a 'pgha: .* ready ok' | tail -1", c.Cloud.FolderID)
+	say("   done")
 	say("   ```\n")
 	say("4. Once all are ready, take back the permission to found the cluster, which the first machines were created with:\n")
 	say("   ```")
 	say("   sh deploy/create.sh formed")
 	say("   ```\n")
+	if tries := triesOf(c); len(tries) > 0 {
+		say("5. See that it answers: on a machine that `access.clients` admits, in the folder of your spec. Clients verify the server by `ca.crt`; a password is that user's entry in `secrets/%s`, and in Lockbox.\n", c.Name)
+		for _, try := range tries {
+			say("   %s:\n", try.Name)
+			say("   ```")
+			say("   %s", strings.ReplaceAll(try.Value, "\n", "\n   "))
+			say("   ```\n")
+		}
+	}
 
 	say("## When the spec changes\n")
 	say("A machine reads its user-data when it boots for the first time, and its secrets each time. A change of the spec reaches it only when it is created anew: render, delete the machine, run `deploy/create.sh` again; its data disk stays. One machine after the other, and the next only when the one before is ready. What is in the images, such as versions, needs a bake before.\n")
@@ -132,6 +147,88 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 		}
 	})
 	return []byte(strings.TrimRight(b.String(), "\n") + "\n")
+}
+
+// prerequisites are what must be there before anything is run: programs, rights,
+// what the ids of the spec are of, quotas, and the way out of the subnets.
+func prerequisites(say func(format string, args ...any), b *strings.Builder, c *role.Cluster) {
+	folder := c.Cloud.FolderID
+	programs := "`yc` (after `yc init`), `jq`, `psql` 14 or later"
+	if c.Images.Builder != role.SSH {
+		programs += ", Packer 1.9.5 or later"
+	}
+	say("## What you need first\n")
+	say("On your own machine: %s. In the folder `%s` you need the role `admin`, or these: `compute.editor`, `vpc.admin`, `iam.serviceAccounts.admin`, `lockbox.admin`.\n", programs, folder)
+	say("The ids in the spec are of these; a command that makes one prints its id:\n")
+	table(b, []string{"key", "id", "shown by", "made by"}, func(row func(...string)) {
+		row("`cloud.folder_id`", "`"+folder+"`", "`yc resource-manager folder list`", "`yc resource-manager folder create --name NAME`")
+		zones := slices.Sorted(maps.Keys(c.Cloud.Subnets))
+		for _, zone := range zones {
+			row("`cloud.subnets."+zone+"`", "`"+c.Cloud.Subnets[zone]+"`", "`yc vpc subnet list --folder-id "+folder+"`",
+				"`yc vpc subnet create --folder-id "+folder+" --name "+c.Name+"-"+zone+" --zone "+zone+" --network-id NETWORK --range NETWORK/PREFIX`")
+		}
+		for _, p := range c.WithSecrets() {
+			name := c.Name + "-" + p.Name
+			row("`cloud.service_accounts."+p.Name+"`", "`"+c.Cloud.ServiceAccounts[p.Name]+"`", "`yc iam service-account list --folder-id "+folder+"`",
+				"`yc iam service-account create --folder-id "+folder+" --name "+name+"`")
+			row("`secrets.lockbox."+p.Name+"`", "`"+c.Secrets.Lockbox[p.Name]+"`", "`yc lockbox secret list --folder-id "+folder+"`",
+				"`yc lockbox secret create --folder-id "+folder+" --name "+name+" --payload '[{\"key\": \"none\", \"text_value\": \"none\"}]'`")
+		}
+	})
+	say("What all machines take together, and what a new cloud may have; where that is less, ask for more in the console, under Quotas:\n")
+	table(b, []string{"what", "needed", "quota of a new cloud"}, func(row func(...string)) {
+		for _, n := range c.Needs() {
+			more := ""
+			if n.Over {
+				more = ": ask for more"
+			}
+			row(n.What, n.Amount, n.Quota+more)
+		}
+	})
+	subnets := secretSubnets(c)
+	if len(subnets) == 0 {
+		return
+	}
+	say("The machines have no public addresses. Those that read secrets reach Lockbox by a NAT gateway of their subnets, which is one for all in a network:\n")
+	say("```")
+	say("network=$(yc vpc subnet get %s --format json | jq -r .network_id)", subnets[0])
+	say("gateway=$(yc vpc gateway create --folder-id %s --name %s --format json | jq -r .id)", folder, c.Name)
+	say("table=$(yc vpc route-table create --folder-id %s --name %s --network-id \"$network\" --route destination=0.0.0.0/0,gateway-id=\"$gateway\" --format json | jq -r .id)", folder, c.Name)
+	for _, id := range subnets {
+		say("yc vpc subnet update %s --route-table-id \"$table\"", id)
+	}
+	say("```\n")
+}
+
+// secretSubnets are those of machines that read secrets, each once.
+func secretSubnets(c *role.Cluster) []string {
+	var all []string
+	for _, p := range c.WithSecrets() {
+		for _, n := range p.Settings.Nodes() {
+			if id := c.Cloud.Subnets[n.Zone]; !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+	}
+	return all
+}
+
+func triesOf(c *role.Cluster) []role.Fact {
+	var all []role.Fact
+	for _, p := range c.Parts {
+		all = append(all, p.Settings.Guide(c).Try...)
+	}
+	return all
+}
+
+func nodeNames(c *role.Cluster) []string {
+	var all []string
+	for _, p := range c.Parts {
+		for _, n := range p.Settings.Nodes() {
+			all = append(all, n.Name)
+		}
+	}
+	return all
 }
 
 // admitted are the sources of a port: machines by their role.

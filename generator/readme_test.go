@@ -2,6 +2,8 @@ package generator_test
 
 import (
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,6 +53,51 @@ func TestAdmitted(t *testing.T) {
 			for _, row := range test.want {
 				if !strings.Contains(all, row) {
 					t.Errorf("%s: no row %s in\n%s", test.reason, row, all)
+				}
+			}
+		})
+	}
+}
+
+// TestReadmeCommands gives each command of the cluster's README to a shell, which
+// reads it and runs none.
+func TestReadmeCommands(t *testing.T) {
+	src := string(example(t))
+	operated := strings.Replace(src, "operators: []", "operators: [10.9.0.0/24]", 1)
+	direct := src[:strings.Index(src, "\n  haproxy:")]
+	tests := []struct {
+		name, reason, spec string
+		want               []string
+	}{
+		{"example", "through HAProxy, with the CA and where the password is", src, []string{
+			`PGPASSWORD=$(jq -r '.[] | select(.key == "password.app").text_value' secrets/demo/patroni.json)`,
+			`psql "host=10.128.0.40 port=5431 dbname=app user=app sslmode=verify-full sslrootcert=secrets/demo/ca.crt"`,
+			`export YC_TOKEN=$(yc iam create-token)`, "yc vpc subnet update e9bexample --route-table-id",
+			"| network-ssd | 415GB | 200GB: ask for more |", "| `secrets.lockbox.etcd` | `e6qexampleetcd` |",
+		}},
+		{"operators", "who may ask Patroni", operated, []string{"curl --cacert secrets/demo/ca.crt https://10.128.0.21:8008/cluster"}},
+		{"without HAProxy", "libpq finds the node that leads", direct, []string{
+			`psql "host=10.128.0.21,10.128.0.22,10.128.0.23 port=5432 dbname=app user=app target_session_attrs=read-write sslmode=verify-full`}},
+		{"etcd alone", "there is nothing to connect to", string(minimal(t)), []string{"sh deploy/create.sh formed"}},
+	}
+	blocks := regexp.MustCompile("(?ms)^ *```\n(.*?)^ *```$")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			text := string(generate(t, read(t, []byte(test.spec)))["README.md"].Data)
+			for _, want := range test.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("no %q: %s", want, test.reason)
+				}
+			}
+			found := blocks.FindAllStringSubmatch(text, -1)
+			if len(found) < 4 {
+				t.Fatalf("%d blocks of commands, want at least 4", len(found))
+			}
+			for _, block := range found {
+				sh := exec.Command("sh", "-n")
+				sh.Stdin = strings.NewReader(block[1])
+				if out, err := sh.CombinedOutput(); err != nil {
+					t.Errorf("no commands: %v: %s\n%s", err, out, block[1])
 				}
 			}
 		})

@@ -77,6 +77,9 @@ func (a *app) validate(file string, strict bool) error {
 	if _, err = fmt.Fprintf(a.out, "%s: cluster %s is fine: %s\n", name(file), c.Name, strings.Join(parts, ", ")); err != nil {
 		return err
 	}
+	if over := overQuota(c); over != "" {
+		fmt.Fprintf(a.err, "%s: note: more than a new cloud may have: %s (look at Quotas in its console, and ask there for more before you create machines)\n", name(file), over)
+	}
 	fmt.Fprintf(a.err, "%s: note: a cluster that runs takes no change of these, or not of all in them: %s (README.md of the rendering says more)\n", name(file), fixed(c))
 	return nil
 }
@@ -121,6 +124,18 @@ func tooMany(warnings spec.Problems, file string, strict bool) error {
 		return nil
 	}
 	return fmt.Errorf("%s: %s, and --strict was asked for", name(file), count(len(warnings), "warning"))
+}
+
+// overQuota says of what the cluster needs more than a new cloud may have. It is
+// no warning: a spec does not know the cloud, whose quotas may be raised by now.
+func overQuota(c *role.Cluster) string {
+	var all []string
+	for _, n := range c.Needs() {
+		if n.Over {
+			all = append(all, fmt.Sprintf("%s %s (quota %s)", n.Amount, n.What, n.Quota))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // fixed are the keys that are fixed at founding; of those that follow each other

@@ -15,7 +15,6 @@ const (
 	largest        = 4 * spec.TiB  // disk; no platform has more memory
 	leastBoot      = 5 * spec.GiB  // an image has 3 to 4
 	unitReplicated = 93 * spec.GiB // allocation unit of the two fast disk types
-	quotaMachines  = 12            // default; support raises it
 	longestName    = 58            // a disk's 63, less what the data disk's name adds to the node's
 	longestFamily  = 48            // an image's 63, less the time that the bake adds to its family
 )
@@ -255,10 +254,10 @@ func (c *Cluster) checkImages(at spec.Place) {
 		}
 	}
 	bake := at.Key("bake")
-	if (regionName.MatchString(c.Cloud.Region) || bake.Key("zone").Given()) && !zoneName.MatchString(i.Bake.Zone) {
+	if bake.Key("zone").Given() && !zoneName.MatchString(i.Bake.Zone) {
 		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
 	}
-	if i.Bake.SubnetID != "" {
+	if i.Bake.SubnetID != "" && bake.Key("subnet_id").Given() {
 		checkID(bake.Key("subnet_id"), i.Bake.SubnetID, listSubnets)
 	}
 	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
@@ -268,14 +267,12 @@ func (c *Cluster) checkImages(at spec.Place) {
 func (c *Cluster) checkNodes(at spec.Place) {
 	names := map[string]string{} // node to where it is
 	addresses := map[string]string{}
-	total := 0
 	for _, p := range c.Parts {
 		nodes := p.Settings.Nodes()
 		list := at.Key(p.Name).Key("nodes")
 		if len(nodes) == 0 {
 			list.Problem("no node (give at least one)")
 		}
-		total += len(nodes)
 		for i, n := range nodes {
 			here := list.Index(i)
 			name := here.Key("name")
@@ -308,9 +305,6 @@ func (c *Cluster) checkNodes(at spec.Place) {
 				address.Problem("%s is a network's own address (want a host's)", n.Address)
 			}
 		}
-	}
-	if total > quotaMachines {
-		at.Warn("%d machines (a cloud's quota is %d unless support has raised it)", total, quotaMachines)
 	}
 }
 

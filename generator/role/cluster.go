@@ -107,10 +107,20 @@ func Defaults() *Cluster {
 }
 
 // Dependent fills in the defaults that follow from other values, which c has
-// by now: the domain is the region's.
+// by now: the domain is the region's, and images are baked in a subnet of the
+// cluster's. Packer makes a network for each bake that has none, and clouds have
+// a quota of two.
 func (c *Cluster) Dependent(of *Cluster) {
 	c.Cloud.Domain = of.Cloud.Region + ".internal"
-	c.Images.Bake.Zone = of.Cloud.Region + "-a"
+	zone := of.Cloud.Region + "-a"
+	if _, ok := of.Cloud.Subnets[zone]; !ok && len(of.Cloud.Subnets) > 0 {
+		zone = sortedKeys(of.Cloud.Subnets)[0]
+	}
+	c.Images.Bake.Zone = zone
+	if of.Images.Bake.Zone != "" {
+		zone = of.Images.Bake.Zone
+	}
+	c.Images.Bake.SubnetID = of.Cloud.Subnets[zone]
 }
 
 // ReadsSecrets says whether the machines of this role read secrets.

@@ -132,6 +132,7 @@ type Disk struct {
 // Guide is a role's part of the cluster's README.
 type Guide struct {
 	Facts []Fact
+	Try   []Fact // what a person tries once the cluster runs, and the command, run where the spec is
 	Fixed []Fact // keys of the spec that a cluster takes when it is founded, and what of them; it never takes them again
 }
 

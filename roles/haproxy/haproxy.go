@@ -193,6 +193,13 @@ func (s *Settings) through(c *role.Cluster) int {
 // Guide implements role.Settings.
 func (s *Settings) Guide(cluster *role.Cluster) role.Guide {
 	c := s.Checks
+	var try []role.Fact
+	database := cluster.Part(patroni.Name).(*patroni.Settings)
+	if command := database.Connect(cluster, s.Members, s.Ports.Primary, "", "SELECT inet_server_addr(), pg_is_in_recovery()"); command != "" {
+		try = append(try,
+			role.Fact{Name: "The node that leads answers, and says `f`", Value: command},
+			role.Fact{Name: "A replica answers, and says `t`", Value: database.Connect(cluster, s.Members, s.Ports.Replicas, "", "SELECT inet_server_addr(), pg_is_in_recovery()")})
+	}
 	asked := max(c.Inter, c.DownInter+spec.Duration(c.Rise-1)*c.FastInter)
 	return role.Guide{
 		Facts: []role.Fact{
@@ -200,5 +207,6 @@ func (s *Settings) Guide(cluster *role.Cluster) role.Guide {
 			{Name: "Patroni away, PostgreSQL still there", Value: fmt.Sprintf("sessions live on for %s", spec.Duration(c.Fall-1)*c.FastInter)},
 			{Name: "More clients than PostgreSQL takes", Value: fmt.Sprintf("each HAProxy lets %d through to a node, others wait up to 10 s; together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's", s.through(cluster))},
 		},
+		Try: try,
 	}
 }

@@ -35,6 +35,7 @@ func (s *Settings) Guide(c *role.Cluster) role.Guide {
 			}[c.Durability]},
 		},
 		Fixed: fixed(),
+		Try:   s.try(c),
 	}
 }
 

@@ -1,0 +1,85 @@
+package generator_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/generator/role"
+)
+
+func TestNeeds(t *testing.T) {
+	src := string(example(t))
+	tests := []struct {
+		name, reason string
+		spec         string
+		want         []role.Need
+	}{
+		{"example", "3 of 2 cores, 3 of 4, 1 of 2; boot and data disks", src, []role.Need{
+			{What: "machines", Amount: "7", Quota: "12"},
+			{What: "cores", Amount: "20", Quota: "32"},
+			{What: "memory", Amount: "62GB", Quota: "128GB"},
+			{What: "disks", Amount: "13", Quota: "32"},
+			{What: "network-ssd", Amount: "415GB", Quota: "200GB", Over: true},
+		}},
+		{"other disks, a network for each bake", "only what there is a figure for is summed",
+			strings.NewReplacer("data_disk: {type: network-ssd, size: 100GB}", "data_disk: {type: network-hdd, size: 100GB}", "subnet_id: e9bexample", `subnet_id: ""`).Replace(src), []role.Need{
+				{What: "machines", Amount: "7", Quota: "12"},
+				{What: "cores", Amount: "20", Quota: "32"},
+				{What: "memory", Amount: "62GB", Quota: "128GB"},
+				{What: "disks", Amount: "13", Quota: "32"},
+				{What: "network-ssd", Amount: "115GB", Quota: "200GB"},
+				{What: "networks, one for each bake", Amount: "3", Quota: "2", Over: true},
+			}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, read(t, []byte(test.spec)).Needs()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+// TestBakeSubnet: images are baked in a subnet that is there.
+func TestBakeSubnet(t *testing.T) {
+	tests := []struct{ name, subnets, bake, zone, subnet string }{
+		{"zone a", "{ru-central1-b: e2lone, ru-central1-a: e9bone}", "", "ru-central1-a", "e9bone"},
+		{"no subnet in zone a", "{ru-central1-d: fl8one, ru-central1-b: e2lone}", "", "ru-central1-b", "e2lone"},
+		{"a zone that is given", "{ru-central1-a: e9bone, ru-central1-d: fl8one}", "zone: ru-central1-d", "ru-central1-d", "fl8one"},
+		{"a zone without a subnet", "{ru-central1-a: e9bone}", "zone: ru-central1-d", "ru-central1-d", ""},
+		{"a subnet that is given", "{ru-central1-a: e9bone}", "subnet_id: e9btwo", "ru-central1-a", "e9btwo"},
+		{"none wanted", "{ru-central1-a: e9bone}", `subnet_id: ""`, "ru-central1-a", ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			zone, _, _ := strings.Cut(strings.Trim(test.subnets, "{}"), ":")
+			src := strings.NewReplacer("{ru-central1-a: e9bexample}", test.subnets, "zone: ru-central1-a", "zone: "+zone).Replace(string(minimal(t)))
+			if test.bake != "" {
+				src += "images: {bake: {" + test.bake + "}}\n"
+			}
+			got := read(t, []byte(src)).Images.Bake
+			if got.Zone != test.zone || got.SubnetID != test.subnet {
+				t.Errorf("baked in zone %q, subnet %q, want %q, %q", got.Zone, got.SubnetID, test.zone, test.subnet)
+			}
+		})
+	}
+}
+
+func minimal(t *testing.T) []byte {
+	t.Helper()
+	return []byte(`format: pgha/v1
+name: demo
+cloud:
+  folder_id: b1gexample
+  service_accounts: {etcd: ajea}
+  subnets: {ru-central1-a: e9bexample}
+access: {clients: [10.128.0.0/24]}
+secrets: {lockbox: {etcd: e6qa}}
+roles:
+  etcd:
+    nodes:
+      - {name: e1, zone: ru-central1-a}
+`)
+}

@@ -1,0 +1,56 @@
+package role
+
+import (
+	"fmt"
+
+	"pgha-gen/generator/spec"
+)
+
+// Need is how much of something the cluster takes from the cloud.
+type Need struct {
+	What   string // such as cores
+	Amount string
+	Quota  string // what a new cloud may have of it
+	Over   bool   // the amount is more than that
+}
+
+// Needs are what all machines and disks take together, and networks where each
+// bake makes its own. The quotas are a new cloud's (the table of quotas and
+// limits of Compute Cloud, and of Virtual Private Cloud); support raises them.
+func (c *Cluster) Needs() []Need {
+	machines, cores, disks, networks := 0, 0, 0, 0
+	var memory, ssd spec.Size
+	for _, p := range c.Parts {
+		m, n := p.Settings.Hardware(), len(p.Settings.Nodes())
+		each := []Disk{m.BootDisk}
+		if p.Settings.Service(c).Data != "" {
+			each = append(each, m.DataDisk)
+		}
+		machines += n
+		cores += n * m.Cores
+		memory += spec.Size(n) * m.Memory
+		disks += n * len(each)
+		for _, d := range each {
+			if d.Type == SSD {
+				ssd += spec.Size(n) * d.Size
+			}
+		}
+	}
+	if c.Images.Builder == Yandex && c.Images.Bake.SubnetID == "" {
+		networks = len(c.Parts)
+	}
+	number := func(what string, n, quota int) Need {
+		return Need{what, fmt.Sprint(n), fmt.Sprint(quota), n > quota}
+	}
+	size := func(what string, n, quota spec.Size) Need {
+		return Need{what, n.String(), quota.String(), n > quota}
+	}
+	all := []Need{
+		number("machines", machines, 12), number("cores", cores, 32), size("memory", memory, 128*spec.GiB),
+		number("disks", disks, 32), size("network-ssd", ssd, 200*spec.GiB),
+	}
+	if networks > 0 {
+		all = append(all, number("networks, one for each bake", networks, 2))
+	}
+	return all
+}
