@@ -27,7 +27,8 @@ func (a *app) validateCommand() *cobra.Command {
 		Short: "Say everything that is wrong with a spec, and where",
 		Long: `Say everything that is wrong with a spec, and where. It knows the file alone: of a
 cluster that runs it can only say which keys that has taken when it was founded,
-and does not take again. README.md of the rendering says what of each.
+and does not take again. README.md of the rendering says what of each. Where this
+host has haproxy, it is asked about what the spec adds to its configuration.
 
 With --output json, standard output has one list, of what is wrong and of all
 warnings, in the order of the file; it is empty if there is nothing to say:
@@ -61,8 +62,28 @@ A file that cannot be read gives no list, and a sentence on standard error.`,
 	return cmd
 }
 
+// judged gives the cluster of a spec, with the warnings of this host's programs
+// among its own.
+func (a *app) judged(file string) (*role.Cluster, error) {
+	src, err := a.load(file)
+	if err != nil {
+		return nil, err
+	}
+	c, err := generator.Read(name(file), src, a.roles)
+	if err != nil {
+		return nil, err
+	}
+	more, err := judge(name(file), src, c)
+	if err != nil {
+		return nil, err
+	}
+	c.Warnings = append(c.Warnings, more...)
+	c.Warnings.Sort()
+	return c, nil
+}
+
 func (a *app) validate(file string, strict bool) error {
-	c, err := a.understand(file)
+	c, err := a.judged(file)
 	if err != nil {
 		return err
 	}
@@ -86,7 +107,7 @@ func (a *app) validate(file string, strict bool) error {
 
 // validateJSON says the same for programs.
 func (a *app) validateJSON(file string, strict bool) error {
-	c, err := a.understand(file)
+	c, err := a.judged(file)
 	var found spec.Problems
 	switch {
 	case err == nil:

@@ -54,6 +54,20 @@ type Settings interface {
 // role, which it has by the time of the call.
 type Follower interface{ Follow() }
 
+// Judged is Settings that let a program check what they add to its configuration.
+type Judged interface {
+	Judge(c *Cluster) (Judge, error)
+}
+
+// Judge is a check of files by the program that they are for. It has no Program if
+// there is nothing to check.
+type Judge struct {
+	Program []string                                    // and its arguments, run in a folder with the files
+	Files   map[string][]byte                           // by name
+	Main    string                                      // the file that it names lines of
+	Place   func(at spec.Place, line string) spec.Place // where the role's part of the spec has such a line
+}
+
 // Service tells the boot steps, which all roles share, about one role.
 type Service struct {
 	Unit     string   // the systemd unit that the machine is for

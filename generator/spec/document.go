@@ -97,8 +97,8 @@ func (d *Document) Problems() (errs, warnings Problems) {
 			errs = append(errs, p)
 		}
 	}
-	errs.sort()
-	warnings.sort()
+	errs.Sort()
+	warnings.Sort()
 	return errs, warnings
 }
 

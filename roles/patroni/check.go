@@ -3,6 +3,7 @@ package patroni
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"pgha-gen/generator/role"
@@ -55,17 +56,27 @@ func (s *Settings) checkMajor(at spec.Place) {
 	}
 }
 
+// tooOld is what the distribution of an image family has.
+var tooOld = map[string]string{
+	"ubuntu-2404-lts":         "Ubuntu 24.04 has Patroni 3.2",
+	"ubuntu-2404-lts-oslogin": "Ubuntu 24.04 has Patroni 3.2",
+	"debian-12":               "Debian 12 has Patroni 3.0 and PostgreSQL 15",
+}
+
 func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 	for _, p := range []struct{ key, version string }{{"postgresql", s.Packages.PostgreSQL}, {"patroni", s.Packages.Patroni}} {
 		if p.version != "" && !packageForm.MatchString(p.version) {
 			at.Key("packages").Key(p.key).Problem("%q is no Debian version (want one such as 18.6-1.pgdg24.04+2)", p.version)
 		}
 	}
+	if v := s.Packages.PostgreSQL; packageForm.MatchString(v) && !strings.HasPrefix(v, strconv.Itoa(s.PostgreSQL)+".") {
+		at.Key("packages").Key("postgresql").Problem("%q is no version of PostgreSQL %d (want %d.…, or another roles.patroni.postgresql)", v, s.PostgreSQL, s.PostgreSQL)
+	}
 	if m := s.APT.Mirror; m != "" && !urlForm.MatchString(m) {
 		at.Key("apt").Key("mirror").Problem("%q is no URL (want http:// or https://)", m)
 	}
-	if s.APT.Repository == Distribution && c.Images.Base.Family == "ubuntu-2404-lts" && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" {
-		at.Key("apt").Key("repository").Problem("Ubuntu 24.04 has Patroni 3.2, which does not know PostgreSQL 18 (want pgdg)")
+	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" {
+		at.Key("apt").Key("repository").Problem("%s, and the nodes need 4.0.7 (want pgdg)", old)
 	}
 	if v := s.Packages.Patroni; v != "" {
 		for _, advice := range s.Advisories(Name, v) {
