@@ -70,11 +70,13 @@ func (c *Cluster) Check(at spec.Place) {
 		}
 		return
 	}
-	if sound["roles"] && sound["secrets"] {
+	if known && sound["secrets"] {
 		c.checkSecrets(at.Key("secrets"))
 	}
-	if sound["roles"] && sound["cloud"] {
+	if known && sound["cloud"] {
 		c.checkAccounts(at.Key("cloud").Key("service_accounts"))
+	}
+	if sound["roles"] && sound["cloud"] {
 		c.checkNodes(roles)
 	}
 	for _, p := range c.Parts {
