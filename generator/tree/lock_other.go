@@ -2,5 +2,7 @@
 
 package tree
 
+import "context"
+
 // lock is for systems that have no flock: nothing waits there.
-func lock(string) (unlock func()) { return func() {} }
+func lock(context.Context, string) (unlock func(), err error) { return func() {}, nil }

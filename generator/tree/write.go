@@ -46,7 +46,10 @@ func (t Tree) write(ctx context.Context, dir string, rename func(from, to string
 	if err != nil {
 		return err
 	}
-	unlock := lock(filepath.Dir(dir))
+	unlock, err := lock(ctx, filepath.Dir(dir))
+	if err != nil {
+		return errors.Join(err, undo())
+	}
 	defer unlock()
 	if err := sweep(filepath.Dir(dir)); err != nil {
 		return errors.Join(err, undo())
@@ -80,7 +83,7 @@ const (
 func sweep(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return nil // a folder that can be written to need not be readable
 	}
 	for _, e := range entries {
 		number, ours := strings.CutPrefix(e.Name(), workPrefix)

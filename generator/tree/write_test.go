@@ -331,7 +331,10 @@ func TestSweep(t *testing.T) {
 // leftover while it is there.
 func TestWriteWaits(t *testing.T) {
 	root := t.TempDir()
-	unlock := lock(root)
+	unlock, err := lock(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(root, ".pgha-gen-1", "new", "f"), "x")
 	done := make(chan error, 1)
 	go func() { done <- sample(t).Write(t.Context(), filepath.Join(root, "out")) }()
@@ -342,6 +345,11 @@ func TestWriteWaits(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(root, ".pgha-gen-1", "new", "f")); err != nil {
 		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := sample(t).Write(ctx, filepath.Join(root, "other")); !errors.Is(err, context.Canceled) {
+		t.Errorf("got error %v, want that it was interrupted while it waited", err)
 	}
 	unlock()
 	if err := <-done; err != nil {
