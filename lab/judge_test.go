@@ -77,6 +77,14 @@ func TestJudges(t *testing.T) {
 					t.Errorf("systemd says:\n%s", out)
 				}
 			})
+			t.Run("numbers of the service's user", func(t *testing.T) {
+				// A data disk outlives the image: the next one must have the same.
+				want := map[string]string{"etcd": "etcd 541 541", "patroni": "postgres 540 540", "haproxy": "haproxy 542 542"}[role]
+				user, _, _ := strings.Cut(want, " ")
+				if got := strings.TrimSpace(b.in(t, ctx, role, nil, "sh", "-c", "echo "+user+" $(id -u "+user+") $(id -g "+user+")")); got != want {
+					t.Errorf("the image has %q, want %q", got, want)
+				}
+			})
 			t.Run("systemd-analyze security", func(t *testing.T) { judgeExposure(t, b.in(t, ctx, role, nil, "sh", "-c", exposures)) })
 		})
 	}
