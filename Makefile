@@ -30,7 +30,7 @@ lab: packages
 packages:
 	.ci/packages
 
-# As root: bakes the etcd image in QEMU, and boots it there. Four minutes.
+# As root: bakes the etcd image in QEMU, and boots it there. Six minutes.
 test-bake:
 	.ci/packages qemu
 	PGHA_TEST_QEMU=yes go test -count=1 -v -timeout 20m -run TestQEMU ./lab
