@@ -100,7 +100,7 @@ func TestDrills(t *testing.T) {
 	t.Run("leader's cable pulled", func(t *testing.T) {
 		leader := c.whole(t, ctx)
 		gap, _ := l.fault(t, ctx, 10*time.Second, func() { c.unplug(t, ctx, leader) })
-		atMost(t, gap, 25*time.Second) // ttl and 2 s, and HAProxy's checks
+		atMost(t, gap, 24*time.Second) // ttl and 2 s, and HAProxy's checks
 		c.plug(t, ctx, leader)
 		c.whole(t, ctx)
 	})
