@@ -34,6 +34,9 @@ func BenchmarkReadGenerate(b *testing.B) {
 		b.Run("generate/"+s.name, func(b *testing.B) {
 			c := read(b, s.src)
 			c.Secrets.CA = read(b, example(b)).Secrets.CA // without it, HAProxy has no user-data
+			if err := c.Plan(); err != nil {
+				b.Fatal(err)
+			}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := generator.Generate(c); err != nil {

@@ -30,8 +30,8 @@ func TestFixed(t *testing.T) {
 	}
 	var fixed, marked []string
 	for _, f := range generator.Fixed(c) {
-		fixed = append(fixed, f.Name)
-		if row := "| `" + f.Name + "` | " + f.Value + " |\n"; !strings.Contains(string(files["README.md"].Data), row) {
+		fixed = append(fixed, f.Key)
+		if row := "| `" + f.Key + "` | " + f.Only + " |\n"; !strings.Contains(string(files["README.md"].Data), row) {
 			t.Errorf("README.md has no row %s", row)
 		}
 	}

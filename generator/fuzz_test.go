@@ -43,7 +43,7 @@ func FuzzRead(f *testing.F) {
 			checkPlaces(t, err, src)
 			return
 		}
-		understood, err := generator.Understood(c)
+		understood, err := generator.Effective(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,12 +59,15 @@ func FuzzRead(f *testing.F) {
 		}
 		if c.Secrets.CA == "" { // a warning only: it is made after the spec
 			c.Secrets.CA = authority
+			if err := c.Plan(); err != nil {
+				t.Fatal(err)
+			}
 		}
 		tree, err := generator.Generate(c)
 		if err != nil {
 			t.Fatalf("a good spec does not generate: %v", err)
 		}
-		for _, p := range c.Parts {
+		for _, p := range c.Groups {
 			if bytes.ContainsRune(tree["user-data/"+p.Name+".yaml"].Data, '$') {
 				t.Fatalf("the user-data of %s holds a $, which the cloud's command would replace", p.Name)
 			}

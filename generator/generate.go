@@ -18,7 +18,7 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 	}
 	t := tree.Tree{}
 	userData := map[string]int{}
-	for _, part := range c.Parts {
+	for _, part := range c.Groups {
 		data, err := UserData(c, part)
 		if err != nil {
 			return nil, err
@@ -43,21 +43,21 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 	if err := t.Add("deploy/create.sh", create); err != nil {
 		return nil, err
 	}
-	understood, err := Understood(c)
+	effective, err := Effective(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.Add("cluster.yaml", understood); err != nil {
+	if err := t.Add("cluster.yaml", effective); err != nil {
 		return nil, err
 	}
 	return t, t.Add("README.md", readme(c, userData))
 }
 
-// Understood is the spec with every default written out. Reading it gives the
+// Effective is the spec with every default written out. Reading it gives the
 // same cluster again.
-func Understood(c *role.Cluster) ([]byte, error) {
+func Effective(c *role.Cluster) ([]byte, error) {
 	parts := emit.Map{}
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		parts = append(parts, emit.Pair{Key: p.Name, Value: spec.Encode(p.Settings)})
 	}
 	return emit.YAML(append(spec.Encode(c).(emit.Map), emit.Pair{Key: "roles", Value: parts}))

@@ -152,7 +152,7 @@ func matches(pattern, path string) bool {
 
 func understood(t *testing.T, src []byte) string {
 	t.Helper()
-	text, err := generator.Understood(read(t, src))
+	text, err := generator.Effective(read(t, src))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,9 @@ func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 		return nil, errs
 	}
 	c.Warnings = warnings
+	if err := c.Plan(); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -32,7 +35,7 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 	first := role.Defaults()
 	doc.Quietly(func(root spec.Place) { root.Decode(first) })
 	c := role.Defaults()
-	c.Dependent(first)
+	c.DeriveDefaults(first)
 	doc.Root().Decode(c)
 
 	at := doc.Root().Key("roles")
@@ -54,12 +57,12 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 			continue
 		}
 		settings := r.New(c)
-		if f, ok := settings.(role.Follower); ok {
+		if f, ok := settings.(role.DefaultsDeriver); ok {
 			doc.Quietly(func(root spec.Place) { root.Key("roles").Key(r.Name).Decode(settings) })
-			f.Follow()
+			f.DeriveDefaults()
 		}
 		at.Key(r.Name).Decode(settings)
-		c.Parts = append(c.Parts, role.Part{Role: r, Settings: settings})
+		c.Groups = append(c.Groups, &role.Group{Role: r, Settings: settings})
 	}
 	return c
 }

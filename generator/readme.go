@@ -24,8 +24,8 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 
 	say("## Machines\n")
 	table(&b, []string{"role", "name", "zone", "address"}, func(row func(...string)) {
-		for _, p := range c.Parts {
-			for _, n := range p.Settings.Nodes() {
+		for _, p := range c.Groups {
+			for _, n := range p.Nodes() {
 				row(p.Name, n.Name, n.Zone, n.Host(c))
 			}
 		}
@@ -34,8 +34,8 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	say("## Ports\n")
 	say("Each machine has a firewall of its own, which lets in whom this table names and nobody else. Security groups must let in as much.\n")
 	table(&b, []string{"role", "port", "who connects, for what", "let in"}, func(row func(...string)) {
-		for _, p := range c.Parts {
-			for _, port := range p.Ports(c) {
+		for _, p := range c.Groups {
+			for _, port := range p.Plan.Ports {
 				row(p.Name, fmt.Sprint(port.Number), port.For, admitted(c, port))
 			}
 		}
@@ -47,12 +47,12 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	say("1. Make the secrets and put them into Lockbox: in the folder of your spec, not in this one, which has no secrets. The first command makes what is missing and keeps the rest; if it says what `secrets.ca` of the spec must be, set that and render again before you go on. The machines of a role read one secret, with a service account that may read this secret and nothing else. %s\n", without(c))
 	say("   ```")
 	say("   pgha-gen secrets generate")
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		if id := c.Secrets.Lockbox[p.Name]; id != "" {
 			say("   yc lockbox secret add-version --id %s --payload - <secrets/%s/%s.json", id, c.Name, p.Name)
 		}
 	}
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		if id := c.Secrets.Lockbox[p.Name]; id != "" {
 			say("   yc lockbox secret add-access-binding --id %s --role lockbox.payloadViewer --service-account-id %s", id, c.Cloud.ServiceAccounts[p.Name])
 		}
@@ -60,14 +60,10 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	say("   ```\n")
 	say("   Keep `secrets/%s/ca.key` off-line; clients verify the servers with `ca.crt` beside it, which is `secrets.ca` in the spec. After a change of the spec run the first command again: it keeps what is there and says what to give to Lockbox.\n", c.Name)
 	table(&b, []string{"role", "secret", "entries (`<node>.` before those that each node has its own of)"}, func(row func(...string)) {
-		for _, p := range c.Parts {
+		for _, p := range c.Groups {
 			var entries []string
-			for _, s := range p.Settings.Service(c).Secrets {
-				name := s.File
-				if s.Own {
-					name = "<node>." + name
-				}
-				entries = append(entries, "`"+name+"`")
+			for _, s := range p.Plan.Secrets {
+				entries = append(entries, "`"+s.Entry("<node>")+"`")
 			}
 			if len(entries) > 0 {
 				row(p.Name, "`"+c.Secrets.Lockbox[p.Name]+"`", strings.Join(entries, " "))
@@ -78,7 +74,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	case role.SSH:
 		say("2. Bake, each role on a plain machine of its own (`-var host=ADDRESS`; the spec names `%s`):\n", c.Images.Base.Host)
 		say("   ```")
-		for _, p := range c.Parts {
+		for _, p := range c.Groups {
 			say("   (cd packer/%s && packer build -var host=ADDRESS .)", p.Name)
 		}
 	case role.QEMU:
@@ -97,7 +93,7 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	}
 	say("   ```\n")
 	if c.Images.Builder == role.QEMU {
-		say("   Each image is then beside this folder: `../%s.image/%[1]s.qcow2`, and so on. A second bake wants it moved away.\n", c.ImageFamily(c.Parts[0].Name))
+		say("   Each image is then beside this folder: `../%s.image/%[1]s.qcow2`, and so on. A second bake wants it moved away.\n", c.ImageFamily(c.Groups[0].Name))
 	}
 	say("3. Create the machines. Each says on its serial console how far it is, in lines that start with `pgha:`; the last one of each step says `ok`, and the one that counts is `ready ok`. The second command shows that one of each machine; where there is none, all lines with `pgha:` say why.\n")
 	say("   ```")
@@ -113,9 +109,9 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	if tries := triesOf(c); len(tries) > 0 {
 		say("5. See that it answers: on a machine that `access.clients` admits, in the folder of your spec. Clients verify the server by `ca.crt`; a password is that user's entry in `secrets/%s`, and in Lockbox.\n", c.Name)
 		for _, try := range tries {
-			say("   %s:\n", try.Name)
+			say("   %s:\n", try.What)
 			say("   ```")
-			say("   %s", strings.ReplaceAll(try.Value, "\n", "\n   "))
+			say("   %s", strings.ReplaceAll(try.Command, "\n", "\n   "))
 			say("   ```\n")
 		}
 	}
@@ -125,23 +121,23 @@ func readme(c *role.Cluster, userData map[string]int) []byte {
 	say("Some keys are taken when the cluster is founded, and never again: it ignores what they are changed to, however its machines are created later.\n")
 	table(&b, []string{"key", "what of it, if not all"}, func(row func(...string)) {
 		for _, f := range Fixed(c) {
-			row("`"+f.Name+"`", f.Value)
+			row("`"+f.Key+"`", f.Only)
 		}
 	})
 
 	say("## What to expect of an outage\n")
 	say("Computed from the spec, above all from the timers of `failover: %s`, not measured here.\n", c.Failover)
 	table(&b, []string{"what", "then"}, func(row func(...string)) {
-		for _, p := range c.Parts {
-			for _, f := range p.Settings.Guide(c).Facts {
-				row(f.Name, f.Value)
+		for _, p := range c.Groups {
+			for _, f := range p.Plan.Expect {
+				row(f.What, f.Then)
 			}
 		}
 	})
 
 	say("## Size of the user-data\n")
 	table(&b, []string{"role", "bytes", "of the cloud's limit"}, func(row func(...string)) {
-		for _, p := range c.Parts {
+		for _, p := range c.Groups {
 			n := userData[p.Name]
 			row(p.Name, fmt.Sprint(n), fmt.Sprintf("%.1f %%", 100*float64(n)/metadataLimit))
 		}
@@ -204,7 +200,7 @@ func prerequisites(say func(format string, args ...any), b *strings.Builder, c *
 func secretSubnets(c *role.Cluster) []string {
 	var all []string
 	for _, p := range c.WithSecrets() {
-		for _, n := range p.Settings.Nodes() {
+		for _, n := range p.Nodes() {
 			if id := c.Cloud.Subnets[n.Zone]; !slices.Contains(all, id) {
 				all = append(all, id)
 			}
@@ -213,18 +209,18 @@ func secretSubnets(c *role.Cluster) []string {
 	return all
 }
 
-func triesOf(c *role.Cluster) []role.Fact {
-	var all []role.Fact
-	for _, p := range c.Parts {
-		all = append(all, p.Settings.Guide(c).Try...)
+func triesOf(c *role.Cluster) []role.Trial {
+	var all []role.Trial
+	for _, p := range c.Groups {
+		all = append(all, p.Plan.Try...)
 	}
 	return all
 }
 
 func nodeNames(c *role.Cluster) []string {
 	var all []string
-	for _, p := range c.Parts {
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range c.Groups {
+		for _, n := range p.Nodes() {
 			all = append(all, n.Name)
 		}
 	}
@@ -234,8 +230,8 @@ func nodeNames(c *role.Cluster) []string {
 // admitted are the sources of a port: machines by their role.
 func admitted(c *role.Cluster, port role.Port) string {
 	roleOf := map[string]string{}
-	for _, p := range c.Parts {
-		for _, source := range c.Sources(p.Settings.Nodes()) {
+	for _, p := range c.Groups {
+		for _, source := range c.Sources(p.Nodes()) {
 			roleOf[source] = p.Name
 		}
 	}

@@ -13,23 +13,22 @@ import (
 
 // UserData is what every machine of one role of the cluster is given: what the
 // shared boot steps need, and the role's own files.
-func UserData(c *role.Cluster, part role.Part) ([]byte, error) {
-	config, err := part.Settings.Boot(c)
-	if err != nil {
-		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
+func UserData(c *role.Cluster, part *role.Group) ([]byte, error) {
+	if why := part.Plan.Lacks; why != "" {
+		return nil, fmt.Errorf("user-data of %s: %s", part.Name, why)
 	}
 	env, err := emit.Env(clusterEnv(c, part))
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
 	}
-	firewall, err := emit.Words(access(part.Ports(c)))
+	firewall, err := emit.Words(access(part.Plan.Ports))
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
 	}
 	whole := &cloudinit.Config{Files: append([]cloudinit.File{
 		{Path: "/etc/pgha/cluster.env", Mode: 0o644, Data: env},
 		{Path: "/etc/pgha/access", Mode: 0o644, Data: firewall},
-	}, config.Files...)}
+	}, part.Plan.Files...)}
 	data, err := whole.UserData()
 	if err != nil {
 		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
@@ -55,10 +54,10 @@ func access(ports []role.Port) [][]string {
 
 // clusterEnv is what the boot steps of packer/rootfs read, and the mark without
 // which they do nothing.
-func clusterEnv(c *role.Cluster, part role.Part) emit.Map {
-	s := part.Settings.Service(c)
+func clusterEnv(c *role.Cluster, part *role.Group) emit.Map {
+	s := part.Plan
 	var nodes, secrets []string
-	for _, n := range part.Settings.Nodes() {
+	for _, n := range part.Nodes() {
 		if n.Address.IsValid() {
 			nodes = append(nodes, n.Name+"="+n.Address.String())
 		} else {
@@ -85,10 +84,10 @@ func clusterEnv(c *role.Cluster, part role.Part) emit.Map {
 			emit.Pair{Key: "PGHA_SECRET_ID", Value: c.Secrets.Lockbox[part.Name]},
 			emit.Pair{Key: "PGHA_SECRET_FILES", Value: strings.Join(secrets, " ")})
 	}
-	if s.Data != "" {
+	if s.DataMount != "" {
 		env = append(env,
 			emit.Pair{Key: "PGHA_DATA_DEVICE", Value: "/dev/disk/by-id/virtio-" + yc.DataDevice},
-			emit.Pair{Key: "PGHA_DATA_MOUNT", Value: s.Data})
+			emit.Pair{Key: "PGHA_DATA_MOUNT", Value: s.DataMount})
 	}
 	return append(env, s.Env...)
 }

@@ -9,11 +9,9 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/lab/client"
-	"pgha-gen/roles/haproxy"
-	"pgha-gen/roles/patroni"
 )
 
-// Access is how an application gets into a cluster of a lab: through HAProxy,
+// Access is how an application gets into a cluster of a lab: through a proxy,
 // to the first database of the spec, as its owner.
 type Access struct {
 	Primary, Replicas client.Target
@@ -27,22 +25,21 @@ type Access struct {
 // lab's own address.
 func NewAccess(c *role.Cluster) (Access, error) {
 	var a Access
-	database, ok := c.Part(patroni.Name).(*patroni.Settings)
-	if !ok {
-		return a, errors.New("the lab runs clusters with a database (add roles.patroni)")
+	database, proxy := c.Database(), c.Proxy()
+	switch {
+	case database == nil:
+		return a, errors.New("the lab runs clusters with a database (add a role that offers one)")
+	case proxy == nil:
+		return a, errors.New("the lab writes through a proxy (add a role that offers one)")
+	case database.Login == nil:
+		return a, errors.New("the lab writes to a database of the spec, and there is none (add one, with its owner)")
 	}
-	balancer, ok := c.Part(haproxy.Name).(*haproxy.Settings)
-	if !ok {
-		return a, errors.New("the lab writes through HAProxy (add roles.haproxy)")
-	}
-	if len(database.Databases) == 0 {
-		return a, errors.New("the lab writes to a database of the spec, and there is none (add one to roles.patroni.databases)")
-	}
+	proxies := c.Offering(role.Proxy)
 	given, err := Addresses(c)
 	if err != nil {
 		return a, err
 	}
-	for _, n := range balancer.Nodes() {
+	for _, n := range proxies {
 		s := subnet(given[n.Name])
 		if from := gateway(s); !admitted(c.Access.Clients, from) {
 			return a, fmt.Errorf("access.clients does not admit %s, from where the lab connects to %s (add %s)", from, n.Name, s)
@@ -56,11 +53,11 @@ func NewAccess(c *role.Cluster) (Access, error) {
 		return all
 	}
 	target := client.Target{
-		Hosts: hosts(balancer.Nodes()), Database: database.Databases[0].Name, User: database.Databases[0].Owner,
+		Hosts: hosts(proxies), Database: database.Login.Database, User: database.Login.User,
 	}
 	a.Primary, a.Replicas = target, target
-	a.Primary.Port, a.Replicas.Port = balancer.Ports.Primary, balancer.Ports.Replicas
-	a.REST, a.RESTPort, a.RESTFrom = hosts(database.Nodes()), database.RESTPort, balancer.Nodes()[0].Name
+	a.Primary.Port, a.Replicas.Port = proxy.Primary, proxy.Replicas
+	a.REST, a.RESTPort, a.RESTFrom = hosts(c.Offering(role.Database)), database.HealthPort, proxies[0].Name
 	return a, nil
 }
 

@@ -16,7 +16,7 @@ import (
 func TestNewAccess(t *testing.T) {
 	without := func(name string) func(*role.Cluster) {
 		return func(c *role.Cluster) {
-			c.Parts = slices.DeleteFunc(c.Parts, func(p role.Part) bool { return p.Name == name })
+			c.Groups = slices.DeleteFunc(c.Groups, func(p *role.Group) bool { return p.Name == name })
 		}
 	}
 	tests := []struct {
@@ -31,13 +31,15 @@ func TestNewAccess(t *testing.T) {
 		{"no Patroni", "there is nothing to write to", without(patroni.Name), "the lab runs clusters with a database (add roles.patroni)"},
 		{"no HAProxy", "there is nothing to write through", without(haproxy.Name), "the lab writes through HAProxy (add roles.haproxy)"},
 		{"no database", "there is no user to write as",
-			func(c *role.Cluster) { c.Part(patroni.Name).(*patroni.Settings).Databases = nil },
+			func(c *role.Cluster) { c.Group(patroni.Name).Settings.(*patroni.Settings).Databases = nil },
 			"the lab writes to a database of the spec, and there is none (add one to roles.patroni.databases)"},
 		{"no address", "the lab gives one in a subnet that is admitted",
-			func(c *role.Cluster) { c.Part(haproxy.Name).(*haproxy.Settings).Members[0].Address = netip.Addr{} }, ""},
+			func(c *role.Cluster) {
+				c.Group(haproxy.Name).Settings.(*haproxy.Settings).Members[0].Address = netip.Addr{}
+			}, ""},
 		{"no address in another zone", "its subnet is the zone's, and not admitted",
 			func(c *role.Cluster) {
-				m := &c.Part(haproxy.Name).(*haproxy.Settings).Members[0]
+				m := &c.Group(haproxy.Name).Settings.(*haproxy.Settings).Members[0]
 				m.Address, m.Zone = netip.Addr{}, "ru-central1-d"
 			}, "access.clients does not admit 10.131.0.1, from where the lab connects to demo-haproxy-1 (add 10.131.0.0/24)"},
 	}

@@ -18,8 +18,8 @@ func Addresses(c *role.Cluster) (map[string]netip.Addr, error) {
 	taken := map[netip.Addr]bool{}
 	subnets := map[string]netip.Prefix{} // of zones in which a node has an address
 	var without []role.Node
-	for _, p := range c.Parts {
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range c.Groups {
+		for _, n := range p.Nodes() {
 			if !n.Address.IsValid() {
 				without = append(without, n)
 				continue

@@ -32,8 +32,8 @@ func readNamed(t *testing.T) *role.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range c.Parts {
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range c.Groups {
+		for _, n := range p.Nodes() {
 			if n.Address.IsValid() {
 				t.Fatalf("%s has an address: this looks at nothing", n.Name)
 			}
@@ -48,7 +48,7 @@ func TestAddresses(t *testing.T) {
 	}
 
 	c := readNamed(t)
-	members := c.Part(etcd.Name).(*etcd.Settings).Members
+	members := c.Group(etcd.Name).Settings.(*etcd.Settings).Members
 	members[1].Zone, members[2].Zone = "ru-central1-b", "ru-central1-d"
 	given, err := lab.Addresses(c)
 	if err != nil {
@@ -86,7 +86,7 @@ func TestAddresses(t *testing.T) {
 	}
 
 	for i := range 300 {
-		c.Part(etcd.Name).(*etcd.Settings).Members = append(c.Part(etcd.Name).(*etcd.Settings).Members, role.Node{Name: fmt.Sprintf("n%d", i), Zone: "ru-central1-a"})
+		c.Group(etcd.Name).Settings.(*etcd.Settings).Members = append(c.Group(etcd.Name).Settings.(*etcd.Settings).Members, role.Node{Name: fmt.Sprintf("n%d", i), Zone: "ru-central1-a"})
 	}
 	if _, err = lab.Addresses(c); err == nil || !strings.HasSuffix(err.Error(), ": subnet 10.7.7.0/24 has no free address (give the node one elsewhere)") {
 		t.Errorf("300 nodes in a subnet: %v", err)

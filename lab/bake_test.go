@@ -314,7 +314,7 @@ func TestImages(t *testing.T) {
 	if _, err := workshop.Adapt(ctx, c); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range c.Parts {
+	for _, part := range c.Groups {
 		t.Run(part.Name, func(t *testing.T) {
 			fits(t, b.images[part.Name], c)
 		})
@@ -380,7 +380,7 @@ func cycloneDX(t *testing.T) *jsonschema.Schema {
 // the bake installed, in a copy of the same base: make bench-bake.
 func BenchmarkBake(b *testing.B) {
 	bakes := newBakery(b)
-	for _, part := range bakes.cluster.Parts {
+	for _, part := range bakes.cluster.Groups {
 		b.Run(part.Name, func(b *testing.B) {
 			var bake, plain, bakeCPU, plainCPU time.Duration
 			var growth, installed int64

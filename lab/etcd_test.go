@@ -108,7 +108,7 @@ func TestEtcd(t *testing.T) {
 
 	t.Run("user-data is what the cloud gets", func(t *testing.T) {
 		original := readExample(t)
-		want, err := generator.UserData(original, original.Parts[0])
+		want, err := generator.UserData(original, original.Groups[0])
 		if err != nil {
 			t.Fatal(err)
 		}

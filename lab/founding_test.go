@@ -167,7 +167,7 @@ func TestFailureIsSaid(t *testing.T) {
 	c := newCluster(t, ctx)
 	const victim = "demo-haproxy-1"
 	spec := readExample(t)
-	data, err := generator.UserData(spec, spec.Parts[2])
+	data, err := generator.UserData(spec, spec.Groups[2])
 	if err != nil {
 		t.Fatal(err)
 	}

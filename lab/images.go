@@ -49,7 +49,8 @@ func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, 
 	if err != nil {
 		return archive, err
 	}
-	if s, ok := c.Part(etcd.Name).(*etcd.Settings); ok {
+	if g := c.Group(etcd.Name); g != nil {
+		s := g.Settings.(*etcd.Settings)
 		if s.Version != archive.Version {
 			return archive, fmt.Errorf("the lab has etcd %s, the spec wants %s", archive.Version, s.Version)
 		}
@@ -58,12 +59,12 @@ func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, 
 			SHA256: archive.SHA256,
 		}
 	}
-	if s, ok := c.Part(patroni.Name).(*patroni.Settings); ok {
-		s.APT.Repository = patroni.Distribution
+	if g := c.Group(patroni.Name); g != nil {
+		g.Settings.(*patroni.Settings).APT.Repository = patroni.Distribution
 	}
 	c.Images.Builder = role.SSH
 	c.Images.Base = role.Base{Host: "localhost", User: "root"} // Packer is told the real address
-	return archive, nil
+	return archive, c.Plan()
 }
 
 // Etcd is etcd's release, as built from its source.
@@ -166,7 +167,7 @@ func bakeEnvironment(file string) (map[string]string, error) {
 // userData is the user-data of every role, as the cloud would get it.
 func userData(c *role.Cluster) (map[string]string, error) {
 	all := map[string]string{}
-	for _, part := range c.Parts {
+	for _, part := range c.Groups {
 		data, err := generator.UserData(c, part)
 		if err != nil {
 			return nil, err

@@ -67,7 +67,7 @@ type Lab struct {
 type node struct {
 	role.Node
 	role    string
-	part    role.Part
+	part    *role.Group
 	id      string
 	port    *netns.Port
 	running *machine.Machine
@@ -150,6 +150,9 @@ func (l *Lab) fillLockbox() error {
 		return err
 	}
 	c.Secrets.CA = spec.Text(l.Authority.Certificate())
+	if err := c.Plan(); err != nil {
+		return err
+	}
 	if l.payloads, err = l.Authority.Payloads(c, l.config.Now()); err != nil {
 		return err
 	}
@@ -245,11 +248,11 @@ func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) erro
 	if err != nil {
 		return err
 	}
-	for _, part := range c.Parts {
+	for _, part := range c.Groups {
 		if l.config.Images[part.Name] == "" {
 			continue
 		}
-		for i, n := range part.Settings.Nodes() {
+		for i, n := range part.Nodes() {
 			n.Address = given[n.Name] // the machine's; user-data has the spec's
 			port, err := l.Network.Attach(ctx, n.Name, netip.PrefixFrom(n.Address, 24), gateway(subnet(n.Address)))
 			if err != nil {
@@ -258,14 +261,14 @@ func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) erro
 			node := &node{Node: n, role: part.Name, part: part, id: fmt.Sprintf("fhm%s%d", part.Name, i+1), port: port, fresh: true}
 			l.nodes[n.Name] = node
 			attributes := map[string]string{"user-data": data[part.Name]}
-			if part.Settings.Service(c).Founds {
+			if part.Plan.Bootstraps {
 				attributes["pgha-bootstrap"] = c.Token()
 			}
 			if err := l.Cloud.Put(cloud.Instance{
 				ID: node.id, Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
 				CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
 				ServiceAccountID: c.Cloud.ServiceAccounts[part.Name], Address: n.Address, MAC: port.MAC.String(),
-				Attributes: attributes, Disks: disks(part, c),
+				Attributes: attributes, Disks: disks(part),
 			}); err != nil {
 				return err
 			}
@@ -274,9 +277,9 @@ func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) erro
 	return nil
 }
 
-func disks(part role.Part, c *role.Cluster) []cloud.Disk {
+func disks(part *role.Group) []cloud.Disk {
 	all := []cloud.Disk{{DeviceName: "boot"}}
-	if part.Settings.Service(c).Data != "" {
+	if part.Settings.Machines().DataDisk != nil {
 		all = append(all, cloud.Disk{DeviceName: yc.DataDevice})
 	}
 	return all
@@ -303,9 +306,9 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
 		},
 	}
-	if n.part.Settings.Service(c).Data != "" {
+	if n.part.Settings.Machines().DataDisk != nil {
 		config.Disks = []machine.Disk{{
-			Name: yc.DataDevice, Path: l.disk(n.Node), Size: int64(n.part.Settings.Hardware().DataDisk.Size)}}
+			Name: yc.DataDevice, Path: l.disk(n.Node), Size: int64(n.part.Settings.Machines().DataDisk.Size)}}
 	}
 	m, err := machine.Start(ctx, config)
 	if err != nil {
@@ -332,8 +335,8 @@ func (l *Lab) StartAll(ctx context.Context, names ...string) error {
 // Names are the nodes, in the order of the spec.
 func (l *Lab) Names() []string {
 	var names []string
-	for _, p := range l.config.Cluster.Parts {
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range l.config.Cluster.Groups {
+		for _, n := range p.Nodes() {
 			if l.nodes[n.Name] != nil {
 				names = append(names, n.Name)
 			}
@@ -422,11 +425,8 @@ func (l *Lab) Secret(role, entry string) string { return l.payloads[role][entry]
 func (l *Lab) SecretsOf(name string) map[string]string {
 	n := l.nodes[name]
 	all := map[string]string{}
-	for _, s := range n.part.Settings.Service(l.config.Cluster).Secrets {
-		entry := s.File
-		if s.Own {
-			entry = name + "." + s.File
-		}
+	for _, s := range n.part.Plan.Secrets {
+		entry := s.Entry(name)
 		all[entry] = l.payloads[n.role][entry]
 	}
 	return all

@@ -83,7 +83,7 @@ func newFakes(t *testing.T, ctx context.Context, command []string, edit func(*ro
 	f := &fakes{dir: labtest.State(t), command: command}
 	addresses := []netip.Prefix{netip.MustParsePrefix("10.128.0.1/24"), netip.MustParsePrefix("198.18.235.1/24"),
 		netip.MustParsePrefix(proxyAddress + "/24")}
-	nodes := c.Part(patroni.Name).Nodes()
+	nodes := c.Group(patroni.Name).Nodes()
 	for _, n := range nodes {
 		addresses = append(addresses, netip.PrefixFrom(n.Address, 24))
 	}
@@ -112,11 +112,10 @@ func newFakes(t *testing.T, ctx context.Context, command []string, edit func(*ro
 	c.Secrets.CA = spec.Text(authority.Certificate())
 	f.nodes = fakeNodes(t, f.network, nodes, payloads[patroni.Name])
 
-	config, err := c.Part(haproxy.Name).Boot(c)
-	if err != nil {
+	if err := c.Plan(); err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range config.Files {
+	for _, file := range c.Group(haproxy.Name).Plan.Files {
 		data := strings.NewReplacer("/etc/haproxy/", f.dir+"/", "/run/haproxy/", f.dir+"/").Replace(string(file.Data))
 		write(t, filepath.Join(f.dir, filepath.Base(file.Path)), []byte(data))
 	}

@@ -174,7 +174,7 @@ func proxyStop(t *testing.T, ctx context.Context, command []string) {
 func proxyQueue(t *testing.T, ctx context.Context, command []string) {
 	const limit = 20
 	f := newFakes(t, ctx, command, func(c *role.Cluster) {
-		c.Part(patroni.Name).(*patroni.Settings).Parameters["max_connections"] = "30"
+		c.Group(patroni.Name).Settings.(*patroni.Settings).Parameters["max_connections"] = "30"
 	})
 	f.running(t, ctx, f.nodes[0])
 	within(t, 2*time.Second, "nobody is connected", func() bool { now, _ := f.nodes[0].open(); return now == 0 })
@@ -219,7 +219,7 @@ func proxyQueue(t *testing.T, ctx context.Context, command []string) {
 // the statistics.
 func proxyLimit(t *testing.T, ctx context.Context, command []string) {
 	f := newFakes(t, ctx, command, func(c *role.Cluster) {
-		c.Part(haproxy.Name).(*haproxy.Settings).MaxConnections = 20
+		c.Group(haproxy.Name).Settings.(*haproxy.Settings).MaxConnections = 20
 	})
 	f.running(t, ctx, f.nodes[0])
 	time.Sleep(1500 * time.Millisecond) // the connections of this second are counted
@@ -274,7 +274,7 @@ func proxySilent(t *testing.T, ctx context.Context, command []string) {
 // One source holds half of max_connections at most, and opens as many a second.
 func proxyGreedy(t *testing.T, ctx context.Context, command []string) {
 	f := newFakes(t, ctx, command, func(c *role.Cluster) {
-		c.Part(haproxy.Name).(*haproxy.Settings).MaxConnections = 100
+		c.Group(haproxy.Name).Settings.(*haproxy.Settings).MaxConnections = 100
 	})
 	f.running(t, ctx, f.nodes[0])
 	time.Sleep(1500 * time.Millisecond)

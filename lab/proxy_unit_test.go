@@ -33,7 +33,7 @@ func TestProxyUnit(t *testing.T) {
 		}
 	})
 	const name = "demo-haproxy-1"
-	nodes := c.Part(patroni.Name).Nodes()
+	nodes := c.Group(patroni.Name).Nodes()
 	for _, n := range nodes {
 		if err := l.Network.AddAddress(ctx, netip.PrefixFrom(n.Address, 24)); err != nil {
 			t.Fatal(err)

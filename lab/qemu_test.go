@@ -59,7 +59,7 @@ func TestQEMU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Part(etcd.Name).(*etcd.Settings).Artifacts.Etcd = etcd.Artifact{
+	c.Group(etcd.Name).Settings.(*etcd.Settings).Artifacts.Etcd = etcd.Artifact{
 		// QEMU's name for the loopback of the host.
 		URL: "http://10.0.2.2:" + address.Port() + "/" + filepath.Base(archive.Path), SHA256: archive.SHA256}
 	clock.lap("etcd's archive")
@@ -83,6 +83,9 @@ func TestQEMU(t *testing.T) {
 	c.Images.Base.URL, c.Images.Base.Checksum = base, "sha256:"+sum(t, base)
 	clock.lap("disk of the base image")
 
+	if err := c.Plan(); err != nil {
+		t.Fatal(err)
+	}
 	files, err := generator.Generate(c)
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func TestBootRefuses(t *testing.T) {
 	const victim = "demo-etcd-1"
 	example := readExample(t)
 	userData := func(role int) string {
-		data, err := generator.UserData(example, example.Parts[role])
+		data, err := generator.UserData(example, example.Groups[role])
 		if err != nil {
 			t.Fatal(err)
 		}

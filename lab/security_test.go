@@ -179,8 +179,8 @@ func (c *cluster) reaches(ctx context.Context, from, to string, port int) bool {
 
 func (c *cluster) addresses(t *testing.T) map[string]string {
 	all := map[string]string{}
-	for _, p := range readExample(t).Parts {
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range readExample(t).Groups {
+		for _, n := range p.Nodes() {
 			all[n.Name] = n.Address.String()
 		}
 	}

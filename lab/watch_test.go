@@ -275,7 +275,7 @@ func TestFullDisk(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	small := monitored(t)
-	small.Part("patroni").(*patroni.Settings).Machine.DataDisk.Size = diskSize
+	small.Group("patroni").Settings.(*patroni.Settings).Machine.DataDisk.Size = diskSize
 	c := newClusterOf(t, ctx, small)
 	c.up(t, ctx)
 	addMonitor(t, ctx, c.Lab)

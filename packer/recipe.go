@@ -26,7 +26,7 @@ type Recipe struct {
 }
 
 // NewRecipe gives the recipe of a role's image.
-func NewRecipe(c *role.Cluster, part role.Part) (*Recipe, error) {
+func NewRecipe(c *role.Cluster, part *role.Group) (*Recipe, error) {
 	files := tree.Tree{}
 	if err := files.AddFS("", Base()); err != nil {
 		return nil, err
@@ -38,8 +38,8 @@ func NewRecipe(c *role.Cluster, part role.Part) (*Recipe, error) {
 		{Key: "PGHA_ROLE", Value: part.Name},
 		{Key: "PGHA_CONTRACT", Value: fmt.Sprint(role.Contract)},
 		{Key: "PGHA_ARCHITECTURE", Value: string(c.Images.Architecture)},
-		{Key: "PGHA_REQUIRES", Value: strings.Join(part.Settings.Service(c).Requires, " ")},
-	}, part.Settings.Bake(c)...)
+		{Key: "PGHA_REQUIRES", Value: strings.Join(part.Plan.Requires, " ")},
+	}, part.Plan.Bake...)
 	env, err := emit.JSON(environment)
 	if err != nil {
 		return nil, fmt.Errorf("recipe of %s: %w", part.Name, err)
@@ -86,7 +86,7 @@ func NewTemplate(b role.Builder) (*Template, error) {
 //	plugins.pkr.hcl          required_plugins alone: Packer before 1.7 refuses it
 //	image.auto.pkrvars.json  the values; Packer loads it by itself
 //	base.sh bake.sh rootfs/  what the build uploads and runs, whatever the builder
-func (p *Template) Add(t tree.Tree, dir string, c *role.Cluster, part role.Part) error {
+func (p *Template) Add(t tree.Tree, dir string, c *role.Cluster, part *role.Group) error {
 	recipe, err := NewRecipe(c, part)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (p *Template) Add(t tree.Tree, dir string, c *role.Cluster, part role.Part)
 }
 
 // variables are the values of a builder's template.
-func variables(c *role.Cluster, part role.Part, digest string) emit.Map {
+func variables(c *role.Cluster, part *role.Group, digest string) emit.Map {
 	base, family := c.Images.Base, c.ImageFamily(part.Name)
 	login := emit.Pair{Key: "ssh_username", Value: base.User}
 	size := emit.Pair{Key: "disk_size_gb", Value: int(c.Images.Bake.DiskSize / spec.GiB)}

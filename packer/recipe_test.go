@@ -55,7 +55,7 @@ func cluster(t *testing.T, b role.Builder) *role.Cluster {
 }
 
 // recipe is the recipe of one role, by path below its folder.
-func recipe(t *testing.T, c *role.Cluster, part role.Part) map[string]string {
+func recipe(t *testing.T, c *role.Cluster, part *role.Group) map[string]string {
 	t.Helper()
 	out := tree.Tree{}
 	if err := newTemplate(t, c).Add(out, "packer/"+part.Name, c, part); err != nil {
@@ -73,10 +73,10 @@ func recipe(t *testing.T, c *role.Cluster, part role.Part) map[string]string {
 }
 
 // every runs a test for each role and builder.
-func every(t *testing.T, test func(t *testing.T, b role.Builder, part role.Part, files map[string]string)) {
+func every(t *testing.T, test func(t *testing.T, b role.Builder, part *role.Group, files map[string]string)) {
 	for _, b := range []role.Builder{role.Yandex, role.QEMU, role.SSH} {
 		c := cluster(t, b)
-		for _, part := range c.Parts {
+		for _, part := range c.Groups {
 			t.Run(string(b)+"/"+part.Name, func(t *testing.T) {
 				test(t, b, part, recipe(t, c, part))
 			})
@@ -85,7 +85,7 @@ func every(t *testing.T, test func(t *testing.T, b role.Builder, part role.Part,
 }
 
 func TestRecipe(t *testing.T) {
-	every(t, func(t *testing.T, b role.Builder, _ role.Part, files map[string]string) {
+	every(t, func(t *testing.T, b role.Builder, _ *role.Group, files map[string]string) {
 		for _, trouble := range judge(b, files) {
 			t.Error(trouble)
 		}
@@ -491,7 +491,7 @@ func TestJudge(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := cluster(t, test.builder)
-			files := recipe(t, c, c.Parts[0])
+			files := recipe(t, c, c.Groups[0])
 			planted := strings.Replace(files[test.file], test.old, test.new, 1)
 			if planted == files[test.file] {
 				t.Fatalf("there is no %q in %s", test.old, test.file)
@@ -508,7 +508,7 @@ func TestJudge(t *testing.T) {
 func TestImageIDWins(t *testing.T) {
 	c := cluster(t, role.Yandex)
 	c.Images.Base.ImageID = "fd8example"
-	files := recipe(t, c, c.Parts[0])
+	files := recipe(t, c, c.Groups[0])
 	if text := files["image.auto.pkrvars.json"]; !strings.Contains(text, `"source_image_id": "fd8example"`) {
 		t.Errorf("the id is not in the values:\n%s", text)
 	}
@@ -519,9 +519,9 @@ func TestImageIDWins(t *testing.T) {
 
 func TestLongestName(t *testing.T) {
 	c := cluster(t, role.Yandex)
-	all := c.Parts
+	all := c.Groups
 	for _, part := range all {
-		c.Parts = []role.Part{part}
+		c.Groups = []*role.Group{part}
 		c.Name = strings.Repeat("n", role.LongestClusterName(part.Name))
 		for _, trouble := range judge(role.Yandex, recipe(t, c, part)) {
 			t.Errorf("%s: %s", part.Name, trouble)
@@ -541,7 +541,7 @@ func TestEnvironment(t *testing.T) {
 		"VERSION_ID":       "os-release",
 		"VERSION_CODENAME": "os-release",
 	}
-	every(t, func(t *testing.T, _ role.Builder, part role.Part, files map[string]string) {
+	every(t, func(t *testing.T, _ role.Builder, part *role.Group, files map[string]string) {
 		var values struct{ Environment map[string]string }
 		if err := json.Unmarshal([]byte(files["image.auto.pkrvars.json"]), &values); err != nil {
 			t.Fatal(err)
@@ -617,11 +617,14 @@ func TestRecipeHasOneDigest(t *testing.T) {
 	digest := func(change func(*role.Cluster)) string {
 		c := cluster(t, role.Yandex)
 		change(c)
+		if err := c.Plan(); err != nil {
+			t.Fatal(err)
+		}
 		var values struct {
 			Environment map[string]string
 			Labels      map[string]string `json:"image_labels"`
 		}
-		if err := json.Unmarshal([]byte(recipe(t, c, c.Parts[0])["image.auto.pkrvars.json"]), &values); err != nil {
+		if err := json.Unmarshal([]byte(recipe(t, c, c.Groups[0])["image.auto.pkrvars.json"]), &values); err != nil {
 			t.Fatal(err)
 		}
 		if values.Environment["PGHA_RECIPE"] != values.Labels["pgha-recipe"] || len(values.Labels["pgha-recipe"]) != 12 {
@@ -642,10 +645,10 @@ func TestAddTwice(t *testing.T) {
 	c := cluster(t, role.Yandex)
 	out := tree.Tree{}
 	template := newTemplate(t, c)
-	if err := template.Add(out, "x", c, c.Parts[0]); err != nil {
+	if err := template.Add(out, "x", c, c.Groups[0]); err != nil {
 		t.Fatal(err)
 	}
-	if err := template.Add(out, "x", c, c.Parts[1]); err == nil {
+	if err := template.Add(out, "x", c, c.Groups[1]); err == nil {
 		t.Error("two recipes in one folder are taken")
 	}
 	if _, err := packer.NewTemplate("vmware"); err == nil {
@@ -671,7 +674,7 @@ func TestPacker(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := strings.HasPrefix(string(version), "Packer v1.6.")
-	every(t, func(t *testing.T, b role.Builder, _ role.Part, files map[string]string) {
+	every(t, func(t *testing.T, b role.Builder, _ *role.Group, files map[string]string) {
 		dir := t.TempDir()
 		for name, text := range files {
 			file := filepath.Join(dir, filepath.FromSlash(name))

@@ -29,16 +29,9 @@ var (
 // version than this host. A program that is not here says nothing.
 func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 	doc := spec.Parse(file, src)
-	for _, p := range c.Parts {
-		judged, ok := p.Settings.(role.Judged)
-		if !ok {
-			continue
-		}
-		j, err := judged.Judge(c)
-		if err != nil {
-			return nil, err
-		}
-		if len(j.Program) == 0 {
+	for _, p := range c.Groups {
+		j := p.Plan.Judge
+		if j == nil {
 			continue
 		}
 		said, err := ask(j)
@@ -56,7 +49,12 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 			if err != nil || n < 1 || n > len(lines) {
 				continue
 			}
-			j.Place(at, lines[n-1]).Warn("the %s of this host refuses %q: %s", j.Program[0], strings.TrimSpace(lines[n-1]), found[2])
+			line := strings.TrimSpace(lines[n-1])
+			place := at
+			for _, key := range j.Written[line] {
+				place = place.Key(key)
+			}
+			place.Warn("the %s of this host refuses %q: %s", j.Program[0], line, found[2])
 		}
 	}
 	_, warnings := doc.Problems()
@@ -64,7 +62,7 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 }
 
 // ask runs a program over its files, and gives what it has against them.
-func ask(j role.Judge) (said string, err error) {
+func ask(j *role.Judge) (said string, err error) {
 	program, err := exec.LookPath(j.Program[0])
 	if err != nil {
 		return "", nil

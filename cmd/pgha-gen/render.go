@@ -57,7 +57,7 @@ func (a *app) renderRole(file, want string) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		if p.Name != want {
 			continue
 		}

@@ -92,8 +92,8 @@ func (a *app) validate(file string, strict bool) error {
 		return err
 	}
 	var parts []string
-	for _, p := range c.Parts {
-		parts = append(parts, fmt.Sprintf("%d %s", len(p.Settings.Nodes()), p.Name))
+	for _, p := range c.Groups {
+		parts = append(parts, fmt.Sprintf("%d %s", len(p.Nodes()), p.Name))
 	}
 	if _, err = fmt.Fprintf(a.out, "%s: cluster %s is fine: %s\n", name(file), c.Name, strings.Join(parts, ", ")); err != nil {
 		return err
@@ -165,7 +165,7 @@ func fixed(c *role.Cluster) string {
 	var all []string
 	section := ""
 	for _, f := range generator.Fixed(c) {
-		key := f.Name
+		key := f.Key
 		if at := strings.LastIndex(key, "."); at > 0 && key[:at] == section {
 			key = key[at:]
 		} else {

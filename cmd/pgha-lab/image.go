@@ -42,7 +42,7 @@ again. Each image's root folder is written to standard output.`,
 			if err != nil {
 				return err
 			}
-			for _, part := range c.Cluster.Parts {
+			for _, part := range c.Cluster.Groups {
 				fmt.Fprintf(a.out, "%s %s\n", part.Name, images[part.Name])
 			}
 			return nil

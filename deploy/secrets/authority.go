@@ -208,10 +208,10 @@ func (was *content) two(c *role.Cluster, old, fresh *x509.Certificate, key, next
 
 // hold says whether all payloads have exactly these authorities.
 func (was *content) hold(c *role.Cluster, authorities string) bool {
-	for _, part := range c.Parts {
-		for _, s := range part.Settings.Service(c).Secrets {
+	for _, part := range c.Groups {
+		for _, s := range part.Plan.Secrets {
 			p, there := was.payloads[part.Name]
-			if there && s.Kind == role.Authority && p[s.File] != authorities {
+			if there && s.Kind == role.CA && p[s.File] != authorities {
 				return false
 			}
 		}

@@ -423,7 +423,7 @@ func TestSpecWithoutTheNewAuthority(t *testing.T) {
 		t.Errorf("the folder changed (-want +got):\n%s", diff)
 	}
 	// Where all machines read secrets, nothing trusts by the spec.
-	c.Parts = c.WithSecrets()
+	c.Groups = c.WithSecrets()
 	if _, err := secrets.Generate(dir, c, switchAll, on(now)); err != nil {
 		t.Errorf("without such machines: %v", err)
 	}

@@ -88,7 +88,7 @@ func (a *Authority) Payloads(c *role.Cluster, now time.Time) (map[string]Payload
 // machines that its clients connect through.
 func (a *Authority) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time) *x509.Certificate {
 	addresses, names := []net.IP{net.IPv4(127, 0, 0, 1)}, []string{}
-	for _, host := range append([]role.Node{n}, s.Behind...) {
+	for _, host := range append([]role.Node{n}, s.ProxiedBy...) {
 		if host.Address.IsValid() {
 			addresses = append(addresses, host.Address.AsSlice())
 		}

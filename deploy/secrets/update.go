@@ -47,8 +47,8 @@ func (a *Authority) Update(c *role.Cluster, old map[string]Payload, rotate Rotat
 	var changes []Change
 	for _, part := range c.WithSecrets() {
 		u := &update{a, c, rotate, now, part.Name, old[part.Name], Payload{}, nil}
-		for _, s := range part.Settings.Service(c).Secrets {
-			if err := u.add(s, part.Settings.Nodes()); err != nil {
+		for _, s := range part.Plan.Secrets {
+			if err := u.add(s, part.Nodes()); err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", part.Name, err)
 			}
 		}
@@ -84,7 +84,7 @@ func (u *update) changed(entry, what, why string) {
 
 func (u *update) add(s role.Secret, nodes []role.Node) error {
 	switch s.Kind {
-	case role.Authority:
+	case role.CA:
 		was, ok := u.old[s.File]
 		if ok && !u.knows(was) {
 			return fmt.Errorf("entry %s is not the authority that is in the folder (bring back the %s and %s that were there)", s.File, certificateFile, keyFile)

@@ -96,23 +96,23 @@ func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
 	if m.Contract != role.Contract {
 		f.wrong("it speaks contract %d, this pgha-gen speaks %d (bake it again, or use the pgha-gen that baked it)", m.Contract, role.Contract)
 	}
-	part := m.part(c)
+	part := c.Group(m.Role)
 	if part == nil {
 		var want []string
-		for _, p := range c.Parts {
+		for _, p := range c.Groups {
 			want = append(want, p.Name)
 		}
 		f.wrong("it is an image of role %q, and the spec has no such role (want %s)", m.Role, strings.Join(want, ", "))
 		return f, nil
 	}
-	recipe, err := packer.NewRecipe(c, *part)
+	recipe, err := packer.NewRecipe(c, part)
 	if err != nil {
 		return nil, err
 	}
 	if m.Recipe != recipe.Digest {
 		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, recipe.Digest)
 	}
-	service := part.Settings.Service(c)
+	service := part.Plan
 	for _, want := range service.Requires {
 		m.require(&f, want)
 	}
@@ -128,15 +128,6 @@ func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
 		}
 	}
 	return f, nil
-}
-
-func (m *Manifest) part(c *role.Cluster) *role.Part {
-	for i, p := range c.Parts {
-		if p.Name == m.Role {
-			return &c.Parts[i]
-		}
-	}
-	return nil
 }
 
 // complete looks for what every bake writes.

@@ -12,8 +12,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/generator/cloudinit"
-	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 	"pgha-gen/packer"
@@ -22,15 +20,11 @@ import (
 // store is a role of the tests: what a cluster asks of an image, and no more.
 type store struct{ requires, exact []string }
 
-func (store) Nodes() []role.Node                            { return nil }
-func (store) Hardware() role.Machine                        { return role.Machine{} }
-func (store) Check(*role.Cluster, spec.Place)               {}
-func (store) Bake(*role.Cluster) emit.Map                   { return emit.Map{} }
-func (store) Boot(*role.Cluster) (*cloudinit.Config, error) { return &cloudinit.Config{}, nil }
-func (store) Guide(*role.Cluster) role.Guide                { return role.Guide{} }
+func (store) Machines() role.Machines         { return role.Machines{DataDisk: &role.Disk{}} }
+func (store) Check(*role.Cluster, spec.Place) {}
 
-func (s store) Service(*role.Cluster) role.Service {
-	return role.Service{Unit: "store.service", Data: "/var/lib/store", Requires: s.requires, Exact: s.exact}
+func (s store) Plan(*role.Cluster) (*role.Plan, error) {
+	return &role.Plan{Unit: "store.service", DataMount: "/var/lib/store", Requires: s.requires, Exact: s.exact}, nil
 }
 
 func (store) Advisories(component, version string) []string {
@@ -43,11 +37,14 @@ func (store) Advisories(component, version string) []string {
 // cluster has one role, store, and gives the digest of its recipe.
 func cluster(t testing.TB, s store) (*role.Cluster, string) {
 	t.Helper()
-	c := &role.Cluster{Name: "demo", Parts: []role.Part{{
+	c := &role.Cluster{Name: "demo", Groups: []*role.Group{{
 		Role:     &role.Role{Name: "store", Files: os.DirFS(t.TempDir())},
 		Settings: s,
 	}}}
-	recipe, err := packer.NewRecipe(c, c.Parts[0])
+	if err := c.Plan(); err != nil {
+		t.Fatal(err)
+	}
+	recipe, err := packer.NewRecipe(c, c.Groups[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -92,8 +92,8 @@ func CheckRoot(dir string, c *role.Cluster, now time.Time) ([]Finding, error) {
 	defer root.Close()
 	f := findings(all)
 	checkSeal(root, &f)
-	if part := m.part(c); part != nil {
-		checkService(root, part.Settings.Service(c), &f)
+	if part := c.Group(m.Role); part != nil {
+		checkService(root, part.Plan, &f)
 	}
 	checkBill(root, m, &f)
 	return f, nil
@@ -141,7 +141,7 @@ func find(root *os.Root, pattern string) string {
 	return ""
 }
 
-func checkService(root *os.Root, service role.Service, f *findings) {
+func checkService(root *os.Root, service *role.Plan, f *findings) {
 	const units = "etc/systemd/system/"
 	for _, unit := range boot {
 		if find(root, units+"*.wants/"+unit+".service") == "" {
@@ -162,10 +162,10 @@ func checkService(root *os.Root, service role.Service, f *findings) {
 	if info, err := root.Stat(readyPath); err != nil || info.Mode()&0o111 == 0 {
 		f.wrong("it has no /%s, and could not tell when it is ready (bake it again)", readyPath)
 	}
-	if service.Data == "" {
+	if service.DataMount == "" {
 		return
 	}
-	err := fs.WalkDir(root.FS(), strings.TrimPrefix(service.Data, "/"), func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(root.FS(), strings.TrimPrefix(service.DataMount, "/"), func(name string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return fs.SkipAll
 		}
@@ -176,7 +176,7 @@ func checkService(root *os.Root, service role.Service, f *findings) {
 		return err
 	})
 	if err != nil {
-		f.wrong("its %s cannot be read: %v", service.Data, err)
+		f.wrong("its %s cannot be read: %v", service.DataMount, err)
 	}
 }
 

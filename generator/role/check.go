@@ -45,7 +45,7 @@ func (c *Cluster) Check(at spec.Place) {
 	}
 	known := roles.Knows()
 	common := at.Knows() && known && sound["cloud"] && sound["access"] && sound["failover"] && sound["durability"] && sound["secrets"] && sound["images"]
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		sound["roles."+p.Name] = common && roles.Key(p.Name).Sound()
 	}
 
@@ -64,7 +64,7 @@ func (c *Cluster) Check(at spec.Place) {
 	if sound["images"] && sound["cloud"] {
 		c.checkImages(at.Key("images"))
 	}
-	if len(c.Parts) == 0 {
+	if len(c.Groups) == 0 {
 		if sound["roles"] {
 			roles.Problem("no role (give at least one)")
 		}
@@ -79,12 +79,12 @@ func (c *Cluster) Check(at spec.Place) {
 	if sound["roles"] && sound["cloud"] {
 		c.checkNodes(roles)
 	}
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		if !sound["roles."+p.Name] {
 			continue
 		}
 		here := roles.Key(p.Name)
-		c.checkMachine(here.Key("machine"), p.Settings.Hardware(), p.Settings.Service(c).Data != "")
+		c.checkMachine(here.Key("machine"), p.Settings.Machines())
 		p.Settings.Check(c, here)
 	}
 }
@@ -181,7 +181,7 @@ func (c *Cluster) checkAccounts(at spec.Place) {
 // checkDistinct wants another id for each role.
 func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what string) {
 	of := map[string]string{}
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		id := ids[p.Name]
 		if other, taken := of[id]; taken && cloudID.MatchString(id) {
 			at.Key(p.Name).Problem("%q is the %s of role %s already (want one for each role: a machine must read the secret of its own role alone)", id, what, other)
@@ -193,8 +193,8 @@ func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what strin
 // checkIDs looks at an id for each role that reads secrets.
 func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none, list string) {
 	var known, without []string
-	for _, p := range c.Parts {
-		if !p.ReadsSecrets(c) {
+	for _, p := range c.Groups {
+		if !p.ReadsSecrets {
 			without = append(without, p.Name)
 			continue
 		}
@@ -269,8 +269,8 @@ func (c *Cluster) checkImages(at spec.Place) {
 func (c *Cluster) checkNodes(at spec.Place) {
 	names := map[string]string{} // node to where it is
 	addresses := map[string]string{}
-	for _, p := range c.Parts {
-		nodes := p.Settings.Nodes()
+	for _, p := range c.Groups {
+		nodes := p.Nodes()
 		list := at.Key(p.Name).Key("nodes")
 		if len(nodes) == 0 {
 			list.Problem("no node (give at least one)")
@@ -310,7 +310,7 @@ func (c *Cluster) checkNodes(at spec.Place) {
 	}
 }
 
-func (c *Cluster) checkMachine(at spec.Place, m Machine, data bool) {
+func (c *Cluster) checkMachine(at spec.Place, m Machines) {
 	if m.Cores < 2 || m.Cores%2 != 0 || m.Cores > 256 {
 		at.Key("cores").Problem("%d cores (want 2, 4, 6 and so on, as the cloud has them)", m.Cores)
 	}
@@ -327,7 +327,7 @@ func (c *Cluster) checkMachine(at spec.Place, m Machine, data bool) {
 	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest && c.Images.Builder != SSH {
 		boot.Key("size").Problem("%s is under images.bake.disk_size (want at least %s)", size, image)
 	}
-	if data {
+	if m.DataDisk != nil {
 		m.DataDisk.check(at.Key("data_disk"), spec.GiB)
 	}
 }
@@ -391,7 +391,7 @@ func IsClusterName(name string, longest int) bool {
 // end those of image families.
 func (c *Cluster) longestClusterName() int {
 	var names []string
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		names = append(names, p.Name)
 	}
 	return LongestClusterName(names...)

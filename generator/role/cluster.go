@@ -24,15 +24,19 @@ type Cluster struct {
 	Images     Images         `yaml:"images"`
 	Roles      spec.Elsewhere `yaml:"roles,required"`
 
-	Parts    []Part        `yaml:"-"` // the roles, in the program's order
+	Groups   []*Group      `yaml:"-"` // the roles, in the program's order
 	Warnings spec.Problems `yaml:"-"` // what works and should still be known
 }
 
-// Part is a role with its settings in this cluster.
-type Part struct {
+// Group is the machines of a role in this cluster.
+type Group struct {
 	*Role
 	Settings Settings
+	Plan     *Plan // nil before Cluster.Plan
 }
+
+// Nodes are the group's machines, in the order of the spec.
+func (g *Group) Nodes() []Node { return g.Settings.Machines().Nodes }
 
 // Cloud is where the cluster lives.
 type Cloud struct {
@@ -106,11 +110,11 @@ func Defaults() *Cluster {
 	}
 }
 
-// Dependent fills in the defaults that follow from other values, which c has
+// DeriveDefaults fills in the defaults that follow from other values, which c has
 // by now: the domain is the region's, and images are baked in a subnet of the
 // cluster's. Packer makes a network for each bake that has none, and clouds have
 // a quota of two.
-func (c *Cluster) Dependent(of *Cluster) {
+func (c *Cluster) DeriveDefaults(of *Cluster) {
 	c.Cloud.Domain = of.Cloud.Region + ".internal"
 	zone := of.Cloud.Region + "-a"
 	if _, ok := of.Cloud.Subnets[zone]; !ok && len(of.Cloud.Subnets) > 0 {
@@ -123,53 +127,89 @@ func (c *Cluster) Dependent(of *Cluster) {
 	c.Images.Bake.SubnetID = of.Cloud.Subnets[zone]
 }
 
-// ReadsSecrets says whether the machines of this role read secrets.
-func (p Part) ReadsSecrets(c *Cluster) bool { return len(p.Settings.Service(c).Secrets) > 0 }
-
-// Ports are where the machines of this role listen: those of its service, and
-// the one that every machine has.
-func (p Part) Ports(c *Cluster) []Port {
-	return append(slices.Clone(p.Settings.Service(c).Ports), Port{
-		Number: MetricsPort, For: "monitoring: /metrics of the machine itself: its certificates and its data disk (plain HTTP)", Limit: metricsConnections,
-		From: Networks(c.Access.Monitoring)})
-}
-
 // metricsConnections is half of what metrics.py serves at a time.
 const metricsConnections = 4
 
-// WithSecrets are the roles whose machines read secrets.
-func (c *Cluster) WithSecrets() []Part {
-	return slices.DeleteFunc(slices.Clone(c.Parts), func(p Part) bool { return !p.ReadsSecrets(c) })
+// WithSecrets are the groups whose machines read secrets.
+func (c *Cluster) WithSecrets() []*Group {
+	return c.groups(func(g *Group) bool { return g.ReadsSecrets })
 }
 
 // WithoutSecrets are the names of the other roles. Their machines know the
 // authorities from the spec.
 func (c *Cluster) WithoutSecrets() []string {
 	var names []string
-	for _, p := range c.Parts {
-		if !p.ReadsSecrets(c) {
-			names = append(names, p.Name)
-		}
+	for _, g := range c.groups(func(g *Group) bool { return !g.ReadsSecrets }) {
+		names = append(names, g.Name)
 	}
 	return names
 }
 
-// Part is the role's part of the cluster, or nil.
-func (c *Cluster) Part(role string) Settings {
-	for _, p := range c.Parts {
-		if p.Name == role {
-			return p.Settings
+// Group is the role's group, or nil if the cluster does not have it.
+func (c *Cluster) Group(role string) *Group {
+	for _, g := range c.Groups {
+		if g.Name == role {
+			return g
 		}
 	}
 	return nil
 }
 
-// Nodes are the machines of a role; none if the cluster does not have it.
-func (c *Cluster) Nodes(role string) []Node {
-	if s := c.Part(role); s != nil {
-		return s.Nodes()
+// Offers says whether a role of the cluster offers a capability.
+func (c *Cluster) Offers(what Capability) bool { return len(c.offering(what)) > 0 }
+
+// Offering are the machines that offer a capability.
+func (c *Cluster) Offering(what Capability) []Node { return nodes(c.offering(what)) }
+
+// Using are the machines of other roles that use a capability.
+func (c *Cluster) Using(what Capability) []Node {
+	return nodes(c.groups(func(g *Group) bool { return slices.Contains(g.Uses, what) }))
+}
+
+// DCS is the cluster's DCS as its role has planned it; nil if there is none.
+func (c *Cluster) DCS() *DCSOffer { return offer(c, DCS, func(p *Plan) *DCSOffer { return p.DCS }) }
+
+// Database is the cluster's database as its role has planned it; nil if there is
+// none.
+func (c *Cluster) Database() *DatabaseOffer {
+	return offer(c, Database, func(p *Plan) *DatabaseOffer { return p.Database })
+}
+
+// Proxy is the first of the cluster's proxies as its role has planned it; nil if
+// there is none.
+func (c *Cluster) Proxy() *ProxyOffer {
+	return offer(c, Proxy, func(p *Plan) *ProxyOffer { return p.Proxy })
+}
+
+func offer[O any](c *Cluster, what Capability, of func(*Plan) *O) *O {
+	for _, g := range c.offering(what) {
+		if g.Plan != nil {
+			return of(g.Plan)
+		}
 	}
 	return nil
+}
+
+func (c *Cluster) offering(what Capability) []*Group {
+	return c.groups(func(g *Group) bool { return slices.Contains(g.Offers, what) })
+}
+
+func (c *Cluster) groups(which func(*Group) bool) []*Group {
+	var all []*Group
+	for _, g := range c.Groups {
+		if which(g) {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+func nodes(groups []*Group) []Node {
+	var all []Node
+	for _, g := range groups {
+		all = append(all, g.Nodes()...)
+	}
+	return all
 }
 
 // Sources are nodes as a firewall names them: their addresses, or their names in

@@ -20,11 +20,12 @@ type Need struct {
 func (c *Cluster) Needs() []Need {
 	machines, cores, disks, networks := 0, 0, 0, 0
 	var memory, ssd spec.Size
-	for _, p := range c.Parts {
-		m, n := p.Settings.Hardware(), len(p.Settings.Nodes())
+	for _, g := range c.Groups {
+		m := g.Settings.Machines()
+		n := len(m.Nodes)
 		each := []Disk{m.BootDisk}
-		if p.Settings.Service(c).Data != "" {
-			each = append(each, m.DataDisk)
+		if m.DataDisk != nil {
+			each = append(each, *m.DataDisk)
 		}
 		machines += n
 		cores += n * m.Cores
@@ -37,7 +38,7 @@ func (c *Cluster) Needs() []Need {
 		}
 	}
 	if c.Images.Builder == Yandex && c.Images.Bake.SubnetID == "" {
-		networks = len(c.Parts)
+		networks = len(c.Groups)
 	}
 	number := func(what string, n, quota int) Need {
 		return Need{what, fmt.Sprint(n), fmt.Sprint(quota), n > quota}

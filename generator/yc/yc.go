@@ -43,23 +43,22 @@ func Create(c *role.Cluster) ([]byte, error) {
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	b.WriteString("\nFOLDER=" + folder + "\nTOKEN=" + token + "\nlook\n")
-	for _, p := range c.Parts {
-		if names := founders(c, p); len(names) > 0 {
+	for _, p := range c.Groups {
+		if names := founders(p); len(names) > 0 {
 			line(append([]string{"founders"}, names...)...)
 		}
 	}
 	b.WriteString("if [ \"${1-}\" = formed ]; then formed; fi\n")
-	for _, p := range c.Parts {
-		hardware := p.Settings.Hardware()
-		data := p.Settings.Service(c).Data != ""
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range c.Groups {
+		machines := p.Settings.Machines()
+		for _, n := range machines.Nodes {
 			b.WriteString("\n")
-			if data {
+			if data := machines.DataDisk; data != nil {
 				line("disk", DataDisk(n), "--zone", n.Zone,
-					"--type", string(hardware.DataDisk.Type), "--size", gigabytes(hardware.DataDisk.Size),
+					"--type", string(data.Type), "--size", gigabytes(data.Size),
 					"--labels", labels(c, p))
 			}
-			line(append([]string{"machine", n.Name}, arguments(c, p, n, data)...)...)
+			line(append([]string{"machine", n.Name}, arguments(c, p, n)...)...)
 		}
 	}
 	if failed != nil {
@@ -70,11 +69,11 @@ func Create(c *role.Cluster) ([]byte, error) {
 
 // founders are the names of the machines of a role that founds its part of the
 // cluster.
-func founders(c *role.Cluster, p role.Part) (names []string) {
-	if !p.Settings.Service(c).Founds {
+func founders(p *role.Group) (names []string) {
+	if !p.Plan.Bootstraps {
 		return nil
 	}
-	for _, n := range p.Settings.Nodes() {
+	for _, n := range p.Nodes() {
 		names = append(names, n.Name)
 	}
 	return names
@@ -102,8 +101,8 @@ func command(words []string) (string, error) {
 // DataDisk is the name of a node's data disk in the cloud.
 func DataDisk(n role.Node) string { return n.Name + "-data" }
 
-func arguments(c *role.Cluster, p role.Part, n role.Node, data bool) []string {
-	m := p.Settings.Hardware()
+func arguments(c *role.Cluster, p *role.Group, n role.Node) []string {
+	m := p.Settings.Machines()
 	args := []string{
 		"--zone", n.Zone,
 		"--platform", m.Platform,
@@ -113,7 +112,7 @@ func arguments(c *role.Cluster, p role.Part, n role.Node, data bool) []string {
 		"--create-boot-disk", list("image-folder-id", c.Cloud.FolderID, "image-family", c.ImageFamily(p.Name),
 			"type", string(m.BootDisk.Type), "size", gigabytes(m.BootDisk.Size), "auto-delete", "true"),
 	}
-	if data {
+	if m.DataDisk != nil {
 		args = append(args, "--attach-disk",
 			list("disk-name", DataDisk(n), "device-name", DataDevice, "mode", "rw", "auto-delete", "false"))
 	}
@@ -148,7 +147,7 @@ func arguments(c *role.Cluster, p role.Part, n role.Node, data bool) []string {
 	return args
 }
 
-func labels(c *role.Cluster, p role.Part) string {
+func labels(c *role.Cluster, p *role.Group) string {
 	return list("pgha-cluster", c.Name, "pgha-role", p.Name)
 }
 

@@ -18,6 +18,8 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/yc"
 	"pgha-gen/roles"
+	"pgha-gen/roles/etcd"
+	"pgha-gen/roles/haproxy"
 )
 
 var update = flag.Bool("update", false, "write what is made to testdata")
@@ -91,7 +93,7 @@ func TestCreateRefuses(t *testing.T) {
 	}{
 		{"folder", "a line break ends a command", func(c *role.Cluster) { c.Cloud.FolderID = "b1g\nreboot" }},
 		{"service account", "an escape sequence changes what a terminal shows", func(c *role.Cluster) { c.Cloud.ServiceAccounts = map[string]string{"etcd": "aje\x1b[2J"} }},
-		{"node", "an option's own words are looked at, too", func(c *role.Cluster) { c.Parts[0].Settings.Nodes()[0].Name = "a\x00" }},
+		{"node", "an option's own words are looked at, too", func(c *role.Cluster) { c.Groups[0].Settings.(*etcd.Settings).Members[0].Name = "a\x00" }},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -244,8 +246,8 @@ func TestFirstRun(t *testing.T) {
 			t.Errorf("%q is for folder %q", call, got)
 		}
 	}
-	for _, p := range spec.Parts {
-		for _, n := range p.Settings.Nodes() {
+	for _, p := range spec.Groups {
+		for _, n := range p.Nodes() {
 			i := slices.IndexFunc(calls, func(call []string) bool {
 				return call[1] == "instance" && call[2] == "create" && option(call, "--name") == n.Name
 			})
@@ -260,7 +262,7 @@ func TestFirstRun(t *testing.T) {
 				"--service-account-id": spec.Cloud.ServiceAccounts[p.Name],
 				"--attach-disk":        "disk-name=" + n.Name + "-data,device-name=data,mode=rw,auto-delete=false",
 			}
-			if p.Settings.Service(spec).Data == "" {
+			if p.Plan.DataMount == "" {
 				want["--attach-disk"] = ""
 			}
 			got := map[string]string{}
@@ -276,7 +278,7 @@ func TestFirstRun(t *testing.T) {
 
 func TestFoundersAreNamedWhole(t *testing.T) {
 	spec := read(t, example)
-	spec.Parts[2].Settings.Nodes()[0].Name = "etcd-1" // the end of a founder's name
+	spec.Groups[2].Settings.(*haproxy.Settings).Members[0].Name = "etcd-1" // the end of a founder's name
 	_, calls := newCloud(t, spec).succeed()
 	want := append(everything()[:12], "create instance etcd-1")
 	same(t, "it is no founder", want, changes(calls))

@@ -103,8 +103,8 @@ func (k *keeper) keep(ctx context.Context) error {
 	}
 	if err := k.change(func(r *Record) {
 		r.Phase, r.Psql = Booting, images[patroni.Name]
-		for _, p := range k.Cluster.Parts {
-			for _, n := range p.Settings.Nodes() {
+		for _, p := range k.Cluster.Groups {
+			for _, n := range p.Nodes() {
 				r.Machines = append(r.Machines, Machine{Name: n.Name, Role: p.Name, Address: addresses[n.Name]})
 			}
 		}
@@ -164,7 +164,7 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, tell func(News) error)
 			return err
 		}},
 	}
-	for _, p := range c.Parts {
+	for _, p := range c.Groups {
 		steps = append(steps, struct {
 			what string
 			do   func() error

@@ -20,10 +20,6 @@ import (
 // Name is the role's key in the spec.
 const Name = "etcd"
 
-// patroni is the role whose machines use etcd. Its package imports this one, so
-// the name is said again here.
-const patroni = "patroni"
-
 // The ports of an etcd member; the field's standard ones.
 const (
 	ClientPort  = 2379
@@ -37,10 +33,12 @@ var files embed.FS
 // Role is etcd's role.
 func Role() *role.Role {
 	return &role.Role{
-		Name:  Name,
-		Doc:   "etcd member: the distributed configuration store that Patroni elects its leader in.",
-		Files: files,
-		New:   func(c *role.Cluster) role.Settings { return newSettings(c) },
+		Name:         Name,
+		Doc:          "etcd member: the distributed configuration store that Patroni elects its leader in.",
+		Files:        files,
+		Offers:       []role.Capability{role.DCS},
+		ReadsSecrets: true,
+		New:          func(c *role.Cluster) role.Settings { return newSettings(c) },
 	}
 }
 
@@ -53,8 +51,7 @@ type Settings struct {
 	AutoCompactionRetention spec.Duration     `yaml:"auto_compaction_retention"`
 	QuotaBackendBytes       spec.Size         `yaml:"quota_backend_bytes"`
 	Env                     map[string]string `yaml:"env"`
-	Machine                 role.Machine      `yaml:"machine"`
-	Members                 []role.Node       `yaml:"nodes,required"`
+	role.Common[role.Machine, role.Node]
 }
 
 // Artifacts is what the bake downloads.
@@ -80,13 +77,13 @@ func newSettings(c *role.Cluster) *Settings {
 		AutoCompactionRetention: spec.Hour,
 		QuotaBackendBytes:       2 * spec.GiB,
 		Env:                     map[string]string{},
-		Machine: role.Machine{
-			Stateless: role.Stateless{
-				Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 4 * spec.GiB,
-				BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
-			},
-			DataDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
+	}
+	s.Machine = role.Machine{
+		Compute: role.Compute{
+			Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 4 * spec.GiB,
+			BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
 		},
+		DataDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
 	}
 	if c.Failover == role.Safe {
 		s.HeartbeatInterval, s.ElectionTimeout = 250*spec.Millisecond, 2500*spec.Millisecond
@@ -94,8 +91,9 @@ func newSettings(c *role.Cluster) *Settings {
 	return s
 }
 
-// Follow implements role.Follower: an election timeout is ten heartbeats.
-func (s *Settings) Follow() {
+// DeriveDefaults implements role.DefaultsDeriver: an election timeout is ten
+// heartbeats.
+func (s *Settings) DeriveDefaults() {
 	if h := s.HeartbeatInterval; h > 0 && h <= slowest {
 		s.ElectionTimeout = 10 * h
 	}
@@ -105,22 +103,15 @@ func (s *Settings) Follow() {
 // takes.
 const slowest = 5 * spec.Second
 
-// Nodes implements role.Settings.
-func (s *Settings) Nodes() []role.Node { return s.Members }
-
-// Hardware implements role.Settings.
-func (s *Settings) Hardware() role.Machine { return s.Machine }
-
-// Bake implements role.Settings.
-func (s *Settings) Bake(c *role.Cluster) emit.Map {
-	release := upstream(s.Version, c.Images.Architecture)
+// bake is the environment of bake.sh.
+func (s *Settings) bake(arch role.Architecture) emit.Map {
 	sum := s.Artifacts.Etcd.SHA256
 	if sum == "" {
-		sum = checksums[s.Version][c.Images.Architecture]
+		sum = checksums[s.Version][arch]
 	}
 	return emit.Map{
 		{Key: "ETCD_VERSION", Value: s.Version},
-		{Key: "ETCD_URL", Value: release},
+		{Key: "ETCD_URL", Value: upstream(s.Version, arch)},
 		{Key: "ETCD_MIRROR", Value: s.Artifacts.Etcd.URL},
 		{Key: "ETCD_SHA256", Value: sum},
 	}
@@ -131,56 +122,63 @@ func upstream(version string, arch role.Architecture) string {
 	return fmt.Sprintf("https://github.com/etcd-io/etcd/releases/download/v%s/etcd-v%s-linux-%s.tar.gz", version, version, arch)
 }
 
-// Service implements role.Settings. A machine has two certificates: the
+// Plan implements role.Settings. A machine has two certificates: the
 // server's has no common name (the gRPC gateway dials the server with it, as a
-// client), the peer's has PeerName for one, without which no other certificate
+// client), the peer's has peerName for one, without which no other certificate
 // of the same authority, say a Patroni node's, makes anybody an etcd peer.
-func (s *Settings) Service(c *role.Cluster) role.Service {
-	return role.Service{
-		Unit:     "etcd.service",
-		User:     "etcd",
-		Data:     "/var/lib/etcd",
-		Requires: []string{"etcd>=3.5.0", "etcd<3.6"},
-		Exact:    []string{"etcd=" + s.Version},
-		Founds:   true,
-		Ports: []role.Port{
-			{Number: ClientPort, For: "Patroni, the other members, operators, with a client certificate",
-				From: append(c.Sources(c.Nodes(patroni), s.Members), role.Networks(c.Access.Operators)...)},
-			{Number: PeerPort, For: "the other etcd members, with a peer certificate", From: c.Sources(s.Members)},
-			{Number: MetricsPort, For: "monitoring: /metrics, /health (plain HTTP, no data)", From: role.Networks(c.Access.Monitoring)},
-		},
-		Secrets: []role.Secret{
-			{File: "ca.crt", Kind: role.Authority},
-			{File: "server.crt", Own: true, Kind: role.Certificate},
-			{File: "server.key", Own: true, Kind: role.Key},
-			{File: "peer.crt", Own: true, Kind: role.Certificate, CommonName: PeerName(c)},
-			{File: "peer.key", Own: true, Kind: role.Key},
-		},
-	}
-}
-
-// PeerName is the common name of a cluster's peer certificates.
-func PeerName(c *role.Cluster) string { return c.Name + "-etcd-peer" }
-
-// Endpoints are the members' client addresses, as host:port.
-func Endpoints(c *role.Cluster) []string {
-	var all []string
-	for _, n := range c.Nodes(Name) {
-		all = append(all, n.Host(c)+":"+strconv.Itoa(ClientPort))
-	}
-	return all
-}
-
-// Boot implements role.Settings: etcd's environment file. Who the member is
-// comes at boot; initial-cluster-state stays new for ever, and is overruled at
-// boot when the member joins a cluster that exists.
-func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
-	data, err := emit.Env(s.environment(c))
+//
+// Who the member is comes at boot; initial-cluster-state stays new for ever, and
+// is overruled at boot when the member joins a cluster that exists.
+func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
+	environment, err := emit.Env(s.environment(c))
 	if err != nil {
 		return nil, err
 	}
-	return &cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/etcd/etcd.env", Mode: 0o644, Data: data}}}, nil
+	offer := &role.DCSOffer{}
+	for _, n := range s.Members {
+		offer.Endpoints = append(offer.Endpoints, n.Host(c)+":"+strconv.Itoa(ClientPort))
+	}
+	members := c.Sources(s.Members)
+	n := len(s.Members)
+	return &role.Plan{
+		Bake:     s.bake(c.Images.Architecture),
+		Requires: []string{"etcd>=3.5.0", "etcd<3.6"},
+		Exact:    []string{"etcd=" + s.Version},
+
+		Unit:       "etcd.service",
+		User:       "etcd",
+		DataMount:  "/var/lib/etcd",
+		Bootstraps: true,
+		Secrets: []role.Secret{
+			{File: "ca.crt", Kind: role.CA},
+			{File: "server.crt", PerNode: true, Kind: role.Certificate},
+			{File: "server.key", PerNode: true, Kind: role.Key},
+			{File: "peer.crt", PerNode: true, Kind: role.Certificate, CommonName: peerName(c)},
+			{File: "peer.key", PerNode: true, Kind: role.Key},
+		},
+		Ports: []role.Port{
+			{Number: ClientPort, For: "Patroni, the other members, operators, with a client certificate",
+				From: slices.Concat(c.Sources(c.Using(role.DCS)), members, role.Networks(c.Access.Operators))},
+			{Number: PeerPort, For: "the other etcd members, with a peer certificate", From: members},
+			{Number: MetricsPort, For: "monitoring: /metrics, /health (plain HTTP, no data)", From: role.Networks(c.Access.Monitoring)},
+		},
+		Files: []cloudinit.File{{Path: "/etc/etcd/etcd.env", Mode: 0o644, Data: environment}},
+
+		Expect: []role.Expectation{
+			{What: "etcd members that may be lost", Then: fmt.Sprintf("%d of %d", (n-1)/2, n)},
+			{What: "etcd leader lost", Then: fmt.Sprintf("elected again in about %s to %s (election timeout %s)",
+				s.ElectionTimeout, 2*s.ElectionTimeout+s.HeartbeatInterval, s.ElectionTimeout)},
+		},
+		Fixed: []role.FixedKey{
+			{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
+		},
+
+		DCS: offer,
+	}, nil
 }
+
+// peerName is the common name of a cluster's peer certificates.
+func peerName(c *role.Cluster) string { return c.Name + "-etcd-peer" }
 
 const (
 	dataDir = "/var/lib/etcd/data"
@@ -210,7 +208,7 @@ func (s *Settings) environment(c *role.Cluster) emit.Map {
 		{Key: "ETCD_PEER_TRUSTED_CA_FILE", Value: secrets + "ca.crt"},
 		{Key: "ETCD_PEER_CERT_FILE", Value: secrets + "peer.crt"},
 		{Key: "ETCD_PEER_KEY_FILE", Value: secrets + "peer.key"},
-		{Key: "ETCD_PEER_CERT_ALLOWED_CN", Value: PeerName(c)},
+		{Key: "ETCD_PEER_CERT_ALLOWED_CN", Value: peerName(c)},
 		// All off by default upstream, and "both worth enabling"
 		// (op-guide/data_corruption.md). Names as of 3.5.
 		{Key: "ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", Value: true},
@@ -229,21 +227,6 @@ func (s *Settings) Advisories(component, version string) []string {
 		return nil
 	}
 	return advisories(version)
-}
-
-// Guide implements role.Settings.
-func (s *Settings) Guide(c *role.Cluster) role.Guide {
-	n := len(s.Members)
-	return role.Guide{
-		Facts: []role.Fact{
-			{Name: "etcd members that may be lost", Value: fmt.Sprintf("%d of %d", (n-1)/2, n)},
-			{Name: "etcd leader lost", Value: fmt.Sprintf("elected again in about %s to %s (election timeout %s)",
-				s.ElectionTimeout, 2*s.ElectionTimeout+s.HeartbeatInterval, s.ElectionTimeout)},
-		},
-		Fixed: []role.Fact{
-			{Name: "roles.etcd.nodes", Value: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
-		},
-	}
 }
 
 var (

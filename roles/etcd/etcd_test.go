@@ -73,24 +73,28 @@ func TestBake(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := roletest.Cluster(t, test.edits...)
-			if diff := cmp.Diff(test.want, c.Part(etcd.Name).Bake(c)); diff != "" {
+			if diff := cmp.Diff(test.want, c.Group(etcd.Name).Plan.Bake); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})
 	}
 }
 
-func TestGuide(t *testing.T) {
+func TestExpect(t *testing.T) {
 	c := roletest.Cluster(t)
-	want := []role.Fact{
-		{Name: "etcd members that may be lost", Value: "1 of 3"},
+	expect := []role.Expectation{
+		{What: "etcd members that may be lost", Then: "1 of 3"},
 		// etcd waits for one to two election timeouts, and the vote.
-		{Name: "etcd leader lost", Value: "elected again in about 1s to 2100ms (election timeout 1s)"},
+		{What: "etcd leader lost", Then: "elected again in about 1s to 2100ms (election timeout 1s)"},
 	}
-	guide := role.Guide{Facts: want, Fixed: []role.Fact{
-		{Name: "roles.etcd.nodes", Value: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
-	}}
-	if diff := cmp.Diff(guide, c.Part(etcd.Name).Guide(c)); diff != "" {
+	fixed := []role.FixedKey{
+		{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
+	}
+	plan := c.Group(etcd.Name).Plan
+	if diff := cmp.Diff(expect, plan.Expect); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(fixed, plan.Fixed); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

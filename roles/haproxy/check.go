@@ -8,7 +8,6 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
-	"pgha-gen/roles/patroni"
 )
 
 var (
@@ -18,7 +17,7 @@ var (
 
 // Check implements role.Settings.
 func (s *Settings) Check(c *role.Cluster, at spec.Place) {
-	if c.Part(patroni.Name) == nil {
+	if !c.Offers(role.Database) {
 		at.Problem("needs patroni (add roles.patroni: there is nothing to send clients to)")
 	}
 	if s.Version != "" && !packageForm.MatchString(s.Version) {
@@ -39,7 +38,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	if s.IdleTimeout < spec.Minute || s.IdleTimeout > 24*24*spec.Hour {
 		at.Key("idle_timeout").Problem("%s (want 1m to 576h; sessions that only wait for work should outlive it)", s.IdleTimeout)
 	}
-	s.checkChecks(at.Key("check"))
+	s.checkHealthChecks(at.Key("check"))
 	if c.Secrets.CA == "" {
 		at.Warn("secrets.ca is missing, by which HAProxy verifies the nodes (run pgha-gen secrets generate, and what it says next, before you render)")
 	}
@@ -54,7 +53,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	}
 }
 
-func (s *Settings) checkChecks(at spec.Place) {
+func (s *Settings) checkHealthChecks(at spec.Place) {
 	for _, t := range []struct {
 		key   string
 		value spec.Duration

@@ -11,13 +11,14 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/roles/patroni"
 )
 
 // The files of a machine.
 const (
-	authority = "/etc/haproxy/ca.crt"        // the cluster's CA certificates
-	unknown   = "/etc/haproxy/servers.state" // the state of servers that nobody has asked yet
+	folder     = "/etc/haproxy/"
+	configFile = folder + "haproxy.cfg"
+	caFile     = folder + "ca.crt"        // the cluster's CA certificates
+	stateFile  = folder + "servers.state" // the state of servers that nobody has asked yet
 )
 
 // statistics are the connections that max_connections leaves to the port of
@@ -32,14 +33,14 @@ const firstBackend = 3
 
 // config is /etc/haproxy/haproxy.cfg. It is the same on every HAProxy machine,
 // and valid from HAProxy 2.6 on.
-func (s *Settings) config(c *role.Cluster) ([]byte, error) {
-	db := c.Part(patroni.Name).(*patroni.Settings)
+func (s *Settings) config(c *role.Cluster, db *role.DatabaseOffer) ([]byte, error) {
+	nodes := c.Offering(role.Database)
 	sections := []emit.Section{
 		{Header: words("global"), Lines: override([][]string{
 			words("log stdout format raw daemon notice"),
 			words("maxconn", strconv.Itoa(s.MaxConnections+statistics)),
 			words("stats socket /run/haproxy/admin.sock mode 600 level admin"),
-			words("server-state-file", unknown),
+			words("server-state-file", stateFile),
 			// All nodes are asked at once after a start, not one after another.
 			words("max-spread-checks 10"),
 			words("ssl-default-server-options ssl-min-ver TLSv1.2"),
@@ -76,7 +77,7 @@ func (s *Settings) config(c *role.Cluster) ([]byte, error) {
 			words("srvtcpka-cnt 6"),
 		}, s.DefaultsSection)},
 	}
-	if byName(db.Nodes()) {
+	if byName(nodes) {
 		sections = append(sections, emit.Section{Header: words("resolvers cloud"), Lines: [][]string{
 			words("parse-resolv-conf"),
 			words("hold valid 10s"),
@@ -149,7 +150,7 @@ func networks(line []string, all []netip.Prefix) []string {
 // since Patroni restarts its PostgreSQL. A node that does not answer is down,
 // and loses its sessions, after check.fall checks only: until then Patroni may
 // be back.
-func (s *Settings) primary(c *role.Cluster, db *patroni.Settings) emit.Section {
+func (s *Settings) primary(c *role.Cluster, db *role.DatabaseOffer) emit.Section {
 	return s.backend(c, db, "primary", Shutdown,
 		words("balance first"),
 		words("option httpchk"),
@@ -164,7 +165,7 @@ func (s *Settings) primary(c *role.Cluster, db *patroni.Settings) emit.Section {
 
 // replicas sends readers to the replicas. One that refuses a connection is
 // passed over.
-func (s *Settings) replicas(c *role.Cluster, db *patroni.Settings) emit.Section {
+func (s *Settings) replicas(c *role.Cluster, db *role.DatabaseOffer) emit.Section {
 	return s.backend(c, db, "replicas", s.OnMarkedDown,
 		words("balance leastconn"),
 		words("retries 1"),
@@ -175,22 +176,24 @@ func (s *Settings) replicas(c *role.Cluster, db *patroni.Settings) emit.Section 
 	)
 }
 
-func (s *Settings) backend(c *role.Cluster, db *patroni.Settings, name string, down OnMarkedDown, lines ...[]string) emit.Section {
+func (s *Settings) backend(c *role.Cluster, db *role.DatabaseOffer, name string, down OnMarkedDown, lines ...[]string) emit.Section {
 	server := words("default-server inter", s.Checks.Inter.String(), "fastinter", s.Checks.FastInter.String(),
 		"downinter", s.Checks.DownInter.String(), "rise", strconv.Itoa(s.Checks.Rise), "fall", strconv.Itoa(s.Checks.Fall),
-		"port", strconv.Itoa(db.RESTPort), "check-ssl verify required ca-file", authority,
-		// More would be refused by PostgreSQL; here they wait.
-		"maxconn", strconv.Itoa(s.through(c)))
+		"port", strconv.Itoa(db.HealthPort), "check-ssl verify required ca-file", caFile,
+		// More would be refused by PostgreSQL; here they wait. Each HAProxy lets as
+		// many through, so that one that is left can serve all clients.
+		"maxconn", strconv.Itoa(db.Connections))
 	if down == Shutdown {
 		server = append(server, words("on-marked-down shutdown-sessions")...)
 	}
 	lines = append(lines, server)
-	if byName(db.Nodes()) {
+	nodes := c.Offering(role.Database)
+	if byName(nodes) {
 		// A node whose name is found later must not count as up, either.
 		// HAProxy knows this from 3.1 on.
 		lines = append(lines, words(".if version_atleast(3.1)"), words("default-server init-state down"), words(".endif"))
 	}
-	for _, n := range db.Nodes() {
+	for _, n := range nodes {
 		line := words("server", n.Name, n.Host(c)+":"+strconv.Itoa(db.Port), "check verifyhost", c.FQDN(n.Name))
 		if n.Address == (netip.Addr{}) {
 			// Start without the name too; the node may not be there yet.
@@ -234,20 +237,19 @@ var stateColumns = words("be_id be_name srv_id srv_name srv_addr srv_op_state sr
 	"srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state",
 	"bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port")
 
-// unasked is the state that HAProxy starts with: servers are down until they
+// serversDown is the state that HAProxy starts with: servers are down until they
 // have said what they are. Without it they count as up until they are asked.
-func unasked(c *role.Cluster) []byte {
-	db := c.Part(patroni.Name).(*patroni.Settings)
+func serversDown(c *role.Cluster, db *role.DatabaseOffer) []byte {
 	lines := []string{"1", "# " + strings.Join(stateColumns, " ")}
 	for i, backend := range backends {
-		for j, n := range db.Nodes() {
+		for j, n := range c.Offering(role.Database) {
 			row := map[string]string{
 				"be_id": strconv.Itoa(firstBackend + i), "be_name": backend, "srv_id": strconv.Itoa(j + 1), "srv_name": n.Name,
 				"srv_uweight": "1", "srv_iweight": "1",
 				"srv_check_state": "6", // checks are configured, and enabled
 				// The last one failed to connect: after "unknown" no check ends.
 				"srv_check_status": "8", "srv_check_result": "2",
-				"srv_port": strconv.Itoa(db.Port), "srv_check_port": strconv.Itoa(db.RESTPort),
+				"srv_port": strconv.Itoa(db.Port), "srv_check_port": strconv.Itoa(db.HealthPort),
 				"srv_addr": "-", "srv_fqdn": "-", "srvrecord": "-", "srv_check_addr": "-", "srv_agent_addr": "-",
 			}
 			if !n.Address.IsValid() {

@@ -4,7 +4,6 @@ package haproxy
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"net/netip"
 
@@ -12,7 +11,6 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
-	"pgha-gen/roles/patroni"
 )
 
 // Name is the role's key in the spec.
@@ -24,10 +22,12 @@ var files embed.FS
 // Role is HAProxy's role.
 func Role() *role.Role {
 	return &role.Role{
-		Name:  Name,
-		Doc:   "HAProxy: one port to the node that leads, one to the replicas.",
-		Files: files,
-		New:   func(c *role.Cluster) role.Settings { return newSettings(c) },
+		Name:   Name,
+		Doc:    "HAProxy: one port to the node that leads, one to the replicas.",
+		Files:  files,
+		Offers: []role.Capability{role.Proxy},
+		Uses:   []role.Capability{role.Database},
+		New:    func(c *role.Cluster) role.Settings { return newSettings(c) },
 	}
 }
 
@@ -40,12 +40,11 @@ type Settings struct {
 	OnMarkedDown     OnMarkedDown      `yaml:"on_marked_down"`
 	MaxConnections   int               `yaml:"max_connections"`
 	IdleTimeout      spec.Duration     `yaml:"idle_timeout"`
-	Checks           Check             `yaml:"check"`
+	Checks           HealthChecks      `yaml:"check"`
 	Global           map[string]string `yaml:"global"`
 	DefaultsSection  map[string]string `yaml:"defaults"`
 	Extra            spec.Text         `yaml:"extra"`
-	Machine          role.Stateless    `yaml:"machine"`
-	Members          []role.Node       `yaml:"nodes,required"`
+	role.Common[role.Compute, role.Node]
 }
 
 // Ports are where HAProxy listens.
@@ -55,8 +54,8 @@ type Ports struct {
 	Stats    int `yaml:"stats"`
 }
 
-// Check is how often the nodes are asked what they are.
-type Check struct {
+// HealthChecks are how often the nodes are asked what they are.
+type HealthChecks struct {
 	Inter     spec.Duration `yaml:"inter"`
 	FastInter spec.Duration `yaml:"fastinter"`
 	DownInter spec.Duration `yaml:"downinter"`
@@ -91,7 +90,7 @@ const (
 func (OnMarkedDown) Values() []string { return []string{string(Shutdown), string(Keep)} }
 
 func newSettings(c *role.Cluster) *Settings {
-	return &Settings{
+	s := &Settings{
 		Ports:            Ports{Primary: 5431, Replicas: 5433, Stats: 8404},
 		MaxReplicaLag:    10 * spec.MiB,
 		ReplicasFallback: ToPrimary,
@@ -101,11 +100,12 @@ func newSettings(c *role.Cluster) *Settings {
 		Checks:           presets[c.Failover],
 		Global:           map[string]string{},
 		DefaultsSection:  map[string]string{},
-		Machine: role.Stateless{
-			Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 2 * spec.GiB,
-			BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
-		},
 	}
+	s.Machine = role.Compute{
+		Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 2 * spec.GiB,
+		BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
+	}
+	return s
 }
 
 // presets ask a node that answers each inter, and take one that does not for
@@ -113,7 +113,7 @@ func newSettings(c *role.Cluster) *Settings {
 // so rise is 1. fall*fastinter is how long Patroni may be away while
 // PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for a
 // node that hangs, stays below Patroni's ttl.
-var presets = map[role.Failover]Check{
+var presets = map[role.Failover]HealthChecks{
 	role.Fast: {Inter: 300 * spec.Millisecond, FastInter: 300 * spec.Millisecond, DownInter: 300 * spec.Millisecond,
 		Timeout: spec.Second, Rise: 1, Fall: 10},
 	role.Balanced: {Inter: 500 * spec.Millisecond, FastInter: 500 * spec.Millisecond, DownInter: 500 * spec.Millisecond,
@@ -126,87 +126,77 @@ var presets = map[role.Failover]Check{
 // Balancer, health checks).
 var balancers = []netip.Prefix{netip.MustParsePrefix("198.18.235.0/24"), netip.MustParsePrefix("198.18.248.0/24")}
 
-// Nodes implements role.Settings.
-func (s *Settings) Nodes() []role.Node { return s.Members }
-
-// Hardware implements role.Settings.
-func (s *Settings) Hardware() role.Machine { return role.Machine{Stateless: s.Machine} }
-
-// Bake implements role.Settings.
-func (s *Settings) Bake(*role.Cluster) emit.Map {
-	return emit.Map{{Key: "HAPROXY_VERSION", Value: s.Version}}
-}
-
-// Service implements role.Settings. HAProxy shows no certificate to anybody: all
-// that it needs is the cluster's authority, which is no secret and comes in its
+// Plan implements role.Settings. HAProxy shows no certificate to anybody: all
+// that it needs is the cluster's CA, which is no secret and comes in its
 // user-data.
-func (s *Settings) Service(c *role.Cluster) role.Service {
+func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
+	db := c.Database()
+	config, err := s.config(c, db)
+	if err != nil {
+		return nil, err
+	}
 	readers := "replicas; the leader while no replica is fit"
 	if s.ReplicasFallback == ToNobody {
 		readers = "replicas only"
 	}
 	clients := role.Networks(c.Access.Clients)
-	var exact []string
-	if s.Version != "" {
-		exact = []string{"haproxy=" + s.Version}
-	}
-	return role.Service{
-		Unit:     "haproxy.service",
-		User:     "haproxy",
+	p := &role.Plan{
+		Bake:     emit.Map{{Key: "HAPROXY_VERSION", Value: s.Version}},
 		Requires: []string{"haproxy>=2.6"},
-		Exact:    exact,
+
+		Unit: "haproxy.service",
+		User: "haproxy",
 		Ports: []role.Port{
 			{Number: s.Ports.Primary, For: "clients that write: the node that leads", From: clients},
 			{Number: s.Ports.Replicas, For: fmt.Sprintf("clients that read: %s (lag at most %s)", readers, s.MaxReplicaLag), From: clients},
 			{Number: s.Ports.Stats, For: "monitoring: /metrics for Prometheus, /stats; the health checks of a network load balancer: /alive (not /health, which fails while no node leads)",
-				From: append(role.Networks(c.Access.Monitoring), role.Networks(balancers)...)},
+				From: role.Networks(c.Access.Monitoring, balancers)},
 		},
 		Env: emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
+		Files: []cloudinit.File{
+			{Path: configFile, Mode: 0o644, Data: config},
+			{Path: stateFile, Mode: 0o644, Data: serversDown(c, db)},
+			{Path: caFile, Mode: 0o644, Data: []byte(c.Secrets.CA)},
+		},
+
+		Expect: s.expect(db),
+		Try:    s.try(c, db),
+
+		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas},
 	}
+	if s.Version != "" {
+		p.Exact = []string{"haproxy=" + s.Version}
+	}
+	if c.Secrets.CA == "" {
+		p.Lacks = "secrets.ca is missing from the spec, and HAProxy verifies the nodes by it (run pgha-gen secrets generate, and what it says next)"
+	} else if len(s.Global)+len(s.DefaultsSection) > 0 || s.Extra != "" {
+		p.Judge = s.judge(p.Files)
+	}
+	return p, nil
 }
 
 // Advisories implements role.Settings.
 func (s *Settings) Advisories(_, _ string) []string { return nil }
 
-// Boot implements role.Settings.
-func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
-	if c.Secrets.CA == "" {
-		return nil, errors.New("secrets.ca is missing from the spec, and HAProxy verifies the nodes by it (run pgha-gen secrets generate, and what it says next)")
-	}
-	data, err := s.config(c)
-	if err != nil {
-		return nil, err
-	}
-	return &cloudinit.Config{Files: []cloudinit.File{
-		{Path: "/etc/haproxy/haproxy.cfg", Mode: 0o644, Data: data},
-		{Path: unknown, Mode: 0o644, Data: unasked(c)},
-		{Path: authority, Mode: 0o644, Data: []byte(c.Secrets.CA)},
-	}}, nil
-}
-
-// through is how many connections HAProxy lets through to a node. Each HAProxy
-// lets as many through, so that one that is left can serve all clients.
-func (s *Settings) through(c *role.Cluster) int {
-	return c.Part(patroni.Name).(*patroni.Settings).ClientConnections()
-}
-
-// Guide implements role.Settings.
-func (s *Settings) Guide(cluster *role.Cluster) role.Guide {
+func (s *Settings) expect(db *role.DatabaseOffer) []role.Expectation {
 	c := s.Checks
-	var try []role.Fact
-	database := cluster.Part(patroni.Name).(*patroni.Settings)
-	if command := database.Connect(cluster, s.Members, s.Ports.Primary, "", "SELECT inet_server_addr(), pg_is_in_recovery()"); command != "" {
-		try = append(try,
-			role.Fact{Name: "The node that leads answers, and says `f`", Value: command},
-			role.Fact{Name: "A replica answers, and says `t`", Value: database.Connect(cluster, s.Members, s.Ports.Replicas, "", "SELECT inet_server_addr(), pg_is_in_recovery()")})
-	}
 	asked := max(c.Inter, c.DownInter+spec.Duration(c.Rise-1)*c.FastInter)
-	return role.Guide{
-		Facts: []role.Fact{
-			{Name: "HAProxy follows a new leader", Value: fmt.Sprintf("within %s of Patroni's answer that it leads", asked)},
-			{Name: "Patroni away, PostgreSQL still there", Value: fmt.Sprintf("sessions live on for %s", spec.Duration(c.Fall-1)*c.FastInter)},
-			{Name: "More clients than PostgreSQL takes", Value: fmt.Sprintf("each HAProxy lets %d through to a node, others wait up to 10 s; together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's", s.through(cluster))},
-		},
-		Try: try,
+	return []role.Expectation{
+		{What: "HAProxy follows a new leader", Then: fmt.Sprintf("within %s of Patroni's answer that it leads", asked)},
+		{What: "Patroni away, PostgreSQL still there", Then: fmt.Sprintf("sessions live on for %s", spec.Duration(c.Fall-1)*c.FastInter)},
+		{What: "More clients than PostgreSQL takes", Then: fmt.Sprintf("each HAProxy lets %d through to a node, others wait up to 10 s; together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's", db.Connections)},
+	}
+}
+
+func (s *Settings) try(c *role.Cluster, db *role.DatabaseOffer) []role.Trial {
+	if db.Login == nil {
+		return nil
+	}
+	ask := func(port int) string {
+		return c.Connect(db.Login, s.Members, port, "", "SELECT inet_server_addr(), pg_is_in_recovery()")
+	}
+	return []role.Trial{
+		{What: "The node that leads answers, and says `f`", Command: ask(s.Ports.Primary)},
+		{What: "A replica answers, and says `t`", Command: ask(s.Ports.Replicas)},
 	}
 }

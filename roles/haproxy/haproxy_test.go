@@ -46,12 +46,12 @@ func TestConfig(t *testing.T) {
 func TestBake(t *testing.T) {
 	c := roletest.Cluster(t, "  haproxy:\n=>  haproxy:\n    version: 2.8.16-0ubuntu0.24.04.3\n")
 	want := emit.Map{{Key: "HAPROXY_VERSION", Value: "2.8.16-0ubuntu0.24.04.3"}}
-	if diff := cmp.Diff(want, c.Part(haproxy.Name).Bake(c)); diff != "" {
+	if diff := cmp.Diff(want, c.Group(haproxy.Name).Plan.Bake); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
-func TestGuide(t *testing.T) {
+func TestExpect(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		edits        []string
@@ -72,19 +72,17 @@ func TestGuide(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c := roletest.Cluster(t, test.edits...)
-			guide := c.Part(haproxy.Name).Guide(c)
-			want := role.Guide{
-				Facts: []role.Fact{
-					{Name: "HAProxy follows a new leader", Value: "within " + test.follows + " of Patroni's answer that it leads"},
-					{Name: "Patroni away, PostgreSQL still there", Value: "sessions live on for " + test.lives},
-					{Name: "More clients than PostgreSQL takes", Value: "each HAProxy lets " + test.through + " through to a node, others wait up to 10 s; " +
-						"together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's"},
-				},
+			plan := c.Group(haproxy.Name).Plan
+			want := []role.Expectation{
+				{What: "HAProxy follows a new leader", Then: "within " + test.follows + " of Patroni's answer that it leads"},
+				{What: "Patroni away, PostgreSQL still there", Then: "sessions live on for " + test.lives},
+				{What: "More clients than PostgreSQL takes", Then: "each HAProxy lets " + test.through + " through to a node, others wait up to 10 s; " +
+					"together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's"},
 			}
-			if got := c.Part(haproxy.Name).Service(c).Ports[1].For; got != test.readers {
+			if got := plan.Ports[1].For; got != test.readers {
 				t.Errorf("%s: readers %q, want %q", test.reason, got, test.readers)
 			}
-			if diff := cmp.Diff(want, guide); diff != "" {
+			if diff := cmp.Diff(want, plan.Expect); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})

@@ -1,48 +1,39 @@
 package haproxy
 
 import (
-	"slices"
 	"strings"
 
+	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
 )
 
-// Judge implements role.Judged. What the spec adds to haproxy.cfg is HAProxy's own
-// to judge; without anything added, the file is known to be good.
-func (s *Settings) Judge(c *role.Cluster) (role.Judge, error) {
-	if len(s.Global)+len(s.DefaultsSection) == 0 && s.Extra == "" || c.Secrets.CA == "" {
-		return role.Judge{}, nil
+// judge lets HAProxy itself check what the spec adds to haproxy.cfg. Without
+// anything added, the file is known to be good.
+func (s *Settings) judge(files []cloudinit.File) *role.Judge {
+	here := func(text string) string { return strings.ReplaceAll(text, folder, "") }
+	j := &role.Judge{
+		Program: []string{"haproxy", "-c", "-f", here(configFile)},
+		Files:   map[string][]byte{},
+		Main:    here(configFile),
+		Written: s.written(),
 	}
-	data, err := s.config(c)
-	if err != nil {
-		return role.Judge{}, err
+	for _, f := range files {
+		j.Files[here(f.Path)] = []byte(here(string(f.Data)))
 	}
-	const folder = "/etc/haproxy/" // of the machine; there, the files are below
-	return role.Judge{
-		Program: []string{"haproxy", "-c", "-f", "haproxy.cfg"},
-		Files: map[string][]byte{
-			"haproxy.cfg":                         []byte(strings.ReplaceAll(string(data), folder, "")),
-			strings.TrimPrefix(unknown, folder):   unasked(c),
-			strings.TrimPrefix(authority, folder): []byte(c.Secrets.CA),
-		},
-		Main:  "haproxy.cfg",
-		Place: s.written,
-	}, nil
+	return j
 }
 
-// written is where the spec has a line of haproxy.cfg.
-func (s *Settings) written(at spec.Place, line string) spec.Place {
-	line = strings.TrimSpace(line)
+// written are the lines of haproxy.cfg that the spec brings, and where it has
+// them.
+func (s *Settings) written() map[string][]string {
+	all := map[string][]string{}
+	for line := range strings.Lines(string(s.Extra)) {
+		all[strings.TrimSpace(line)] = []string{"extra"}
+	}
 	for key, given := range map[string]map[string]string{"global": s.Global, "defaults": s.DefaultsSection} {
 		for keyword, arguments := range given {
-			if strings.Join(words(keyword, arguments), " ") == line {
-				return at.Key(key).Key(keyword)
-			}
+			all[strings.Join(words(keyword, arguments), " ")] = []string{key, keyword}
 		}
 	}
-	if slices.ContainsFunc(strings.Split(string(s.Extra), "\n"), func(l string) bool { return strings.TrimSpace(l) == line }) {
-		return at.Key("extra")
-	}
-	return at
+	return all
 }

@@ -8,7 +8,6 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
-	"pgha-gen/roles/etcd"
 )
 
 var (
@@ -23,7 +22,7 @@ var (
 
 // Check implements role.Settings.
 func (s *Settings) Check(c *role.Cluster, at spec.Place) {
-	if c.Part(etcd.Name) == nil {
+	if !c.Offers(role.DCS) {
 		at.Problem("needs etcd (add roles.etcd: Patroni elects its leader there)")
 	}
 	s.checkMajor(at.Key("postgresql"))

@@ -9,14 +9,9 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
-	"pgha-gen/roles/etcd"
 )
 
-// haproxy is the role whose machines clients come through. Its package imports
-// this one, so the name is said again here.
-const haproxy = "haproxy"
-
-const secrets = "/run/pgha/secrets/"
+const secretsDir = "/run/pgha/secrets/"
 
 // config is /etc/patroni/config.yml, and bootstrap what the node has beside it
 // while it may found the cluster. Who the node is, and every password, come as
@@ -33,16 +28,16 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 		{Key: "namespace", Value: "/service/"},
 		{Key: "log", Value: emit.Map{{Key: "level", Value: "INFO"}}},
 		{Key: "etcd3", Value: emit.Map{
-			{Key: "hosts", Value: texts(etcd.Endpoints(c))},
+			{Key: "hosts", Value: texts(c.DCS().Endpoints)},
 			{Key: "protocol", Value: "https"},
-			{Key: "cacert", Value: secrets + "ca.crt"},
-			{Key: "cert", Value: secrets + "node.crt"},
-			{Key: "key", Value: secrets + "node.key"},
+			{Key: "cacert", Value: secretsDir + "ca.crt"},
+			{Key: "cert", Value: secretsDir + "node.crt"},
+			{Key: "key", Value: secretsDir + "node.key"},
 		}},
 		{Key: "restapi", Value: emit.Map{
-			{Key: "certfile", Value: secrets + "node.crt"},
-			{Key: "keyfile", Value: secrets + "node.key"},
-			{Key: "cafile", Value: secrets + "ca.crt"},
+			{Key: "certfile", Value: secretsDir + "node.crt"},
+			{Key: "keyfile", Value: secretsDir + "node.key"},
+			{Key: "cafile", Value: secretsDir + "ca.crt"},
 			// Reading needs no client certificate, so HAProxy needs none; what
 			// changes something needs one, a password, and to be a member. No
 			// allowlist beside that: /failsafe is for members, and would be
@@ -57,9 +52,9 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "request_queue_size", Value: 128},
 		}},
 		{Key: "ctl", Value: emit.Map{
-			{Key: "cacert", Value: secrets + "ca.crt"},
-			{Key: "certfile", Value: secrets + "node.crt"},
-			{Key: "keyfile", Value: secrets + "node.key"},
+			{Key: "cacert", Value: secretsDir + "ca.crt"},
+			{Key: "certfile", Value: secretsDir + "node.crt"},
+			{Key: "keyfile", Value: secretsDir + "node.key"},
 		}},
 		{Key: "bootstrap", Value: emit.Map{
 			{Key: "dcs", Value: s.dcs(c)},
@@ -80,9 +75,9 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "use_unix_socket", Value: true},
 			{Key: "use_unix_socket_repl", Value: true},
 			{Key: "authentication", Value: emit.Map{
-				{Key: "superuser", Value: login(Superuser)},
-				{Key: "replication", Value: login(ReplicationUser)},
-				{Key: "rewind", Value: login(RewindUser)},
+				{Key: "superuser", Value: authentication(Superuser)},
+				{Key: "replication", Value: authentication(ReplicationUser)},
+				{Key: "rewind", Value: authentication(RewindUser)},
 			}},
 			{Key: "create_replica_methods", Value: []any{"basebackup"}},
 			{Key: "basebackup", Value: []any{emit.Map{{Key: "checkpoint", Value: "fast"}}}},
@@ -161,9 +156,9 @@ func (s *Settings) local() emit.Map {
 		{Key: "ident_file", Value: s.dataDir() + "/pg_ident.conf"},
 		{Key: "unix_socket_directories", Value: "/var/run/postgresql"},
 		{Key: "ssl", Value: true},
-		{Key: "ssl_ca_file", Value: secrets + "ca.crt"},
-		{Key: "ssl_cert_file", Value: secrets + "node.crt"},
-		{Key: "ssl_key_file", Value: secrets + "node.key"},
+		{Key: "ssl_ca_file", Value: secretsDir + "ca.crt"},
+		{Key: "ssl_cert_file", Value: secretsDir + "node.crt"},
+		{Key: "ssl_key_file", Value: secretsDir + "node.key"},
 		{Key: "ssl_min_protocol_version", Value: "TLSv1.2"},
 		{Key: "password_encryption", Value: "scram-sha-256"},
 	}...)
@@ -173,12 +168,12 @@ func (s *Settings) dataDir() string {
 	return "/var/lib/postgresql/" + strconv.Itoa(s.PostgreSQL) + "/main"
 }
 
-// login is how Patroni connects to the other nodes: verified TLS, always.
-func login(user string) emit.Map {
+// authentication is how Patroni connects to the other nodes: verified TLS, always.
+func authentication(user string) emit.Map {
 	return emit.Map{
 		{Key: "username", Value: user},
 		{Key: "sslmode", Value: "verify-full"},
-		{Key: "sslrootcert", Value: secrets + "ca.crt"},
+		{Key: "sslrootcert", Value: secretsDir + "ca.crt"},
 	}
 }
 
@@ -243,7 +238,7 @@ func scalar(s string) any {
 
 // hba lets in, over TLS alone, who must get in: the other nodes for replication
 // and rewind, and the application's users, each to its databases, from the
-// clients' networks and from HAProxy, which clients are seen as.
+// clients' networks and from the proxies, which clients are seen as.
 func (s *Settings) hba(c *role.Cluster) ([]string, error) {
 	var records [][]string
 	add := func(words ...string) { records = append(records, words) }
@@ -255,7 +250,7 @@ func (s *Settings) hba(c *role.Cluster) ([]string, error) {
 		add("hostssl", "postgres", emit.HBAName(RewindUser), source(c, m.Node), "scram-sha-256")
 	}
 	var clients []string
-	for _, n := range c.Nodes(haproxy) {
+	for _, n := range c.Using(role.Database) {
 		clients = append(clients, source(c, n))
 	}
 	for _, p := range c.Access.Clients {

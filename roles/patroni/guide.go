@@ -7,8 +7,8 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// Guide implements role.Settings.
-func (s *Settings) Guide(c *role.Cluster) role.Guide {
+// expect is what happens in an outage.
+func (s *Settings) expect(durability role.Durability) []role.Expectation {
 	// A lost machine's lease runs out between ttl-loop_wait and ttl after its
 	// last renewal; then a replica sees it (at once, by its watch), and promotes
 	// in up to two seconds.
@@ -18,25 +18,36 @@ func (s *Settings) Guide(c *role.Cluster) role.Guide {
 	if s.PrimaryStartTimeout == 0 {
 		crash = fmt.Sprintf("failover at once: a replica leads after up to %d s (primary_start_timeout 0)", s.LoopWait+2)
 	}
-	return role.Guide{
-		Facts: []role.Fact{
-			{Name: "leader's machine lost", Value: lost},
-			{Name: "leader's machine stopped as planned", Value: fmt.Sprintf("a checkpoint of up to 10 s while writes go on, then a replica leads once PostgreSQL has stopped: usually within 3 s, given up after %d s", primaryStopTimeout)},
-			{Name: "leader paused or cut off", Value: fmt.Sprintf("replaced if for longer than %d s (ttl %d - loop_wait %d); the cloud's live migration pauses a machine usually for not more than 10 s", s.TTL-s.LoopWait, s.TTL, s.LoopWait)},
-			{Name: "leader's PostgreSQL crashed", Value: crash},
-			{Name: "leader's Patroni killed", Value: "writes go on: PostgreSQL stays, and Patroni is started again at once"},
-			{Name: "all of etcd away", Value: "writes go on as long as the leader reaches Patroni on all other nodes (failsafe mode); there is no failover until most members are back"},
-			{Name: "a replica's machine lost", Value: s.replicaLost(c.Durability)},
-			{Name: "an acknowledged commit is on", Value: map[role.Durability]string{
-				role.Async:  "the leader's disk only: a failover may lose the last commits",
-				role.Sync:   "the leader and one chosen replica, as long as there is a replica",
-				role.Strict: "the leader and one chosen replica, always: without a replica, writes wait",
-				role.Quorum: "the leader and any one replica, as long as there is a replica",
-			}[c.Durability]},
-		},
-		Fixed: fixed(),
-		Try:   s.try(c),
+	return []role.Expectation{
+		{What: "leader's machine lost", Then: lost},
+		{What: "leader's machine stopped as planned", Then: fmt.Sprintf("a checkpoint of up to 10 s while writes go on, then a replica leads once PostgreSQL has stopped: usually within 3 s, given up after %d s", primaryStopTimeout)},
+		{What: "leader paused or cut off", Then: fmt.Sprintf("replaced if for longer than %d s (ttl %d - loop_wait %d); the cloud's live migration pauses a machine usually for not more than 10 s", s.TTL-s.LoopWait, s.TTL, s.LoopWait)},
+		{What: "leader's PostgreSQL crashed", Then: crash},
+		{What: "leader's Patroni killed", Then: "writes go on: PostgreSQL stays, and Patroni is started again at once"},
+		{What: "all of etcd away", Then: "writes go on as long as the leader reaches Patroni on all other nodes (failsafe mode); there is no failover until most members are back"},
+		{What: "a replica's machine lost", Then: s.replicaLost(durability)},
+		{What: "an acknowledged commit is on", Then: map[role.Durability]string{
+			role.Async:  "the leader's disk only: a failover may lose the last commits",
+			role.Sync:   "the leader and one chosen replica, as long as there is a replica",
+			role.Strict: "the leader and one chosen replica, always: without a replica, writes wait",
+			role.Quorum: "the leader and any one replica, as long as there is a replica",
+		}[durability]},
 	}
+}
+
+// try is for operators, and for a cluster whose clients connect to its nodes:
+// libpq finds the one that leads.
+func (s *Settings) try(c *role.Cluster) []role.Trial {
+	var all []role.Trial
+	if login := s.login(); login != nil && !c.Offers(role.Proxy) {
+		all = append(all, role.Trial{What: "The node that leads answers, and says `f`", Command: c.Connect(login, s.Machines().Nodes, s.Port,
+			" target_session_attrs=read-write", "SELECT inet_server_addr(), pg_is_in_recovery()")})
+	}
+	if len(c.Access.Operators) > 0 {
+		all = append(all, role.Trial{What: "From a network of `access.operators`: who leads, and how far behind the others are", Command: fmt.Sprintf(
+			"curl --cacert secrets/%s/ca.crt https://%s:%d/cluster | jq .", c.Name, s.Members[0].Host(c), s.RESTPort)})
+	}
+	return all
 }
 
 // replicaLost is what a commit waits for while a replica does not acknowledge:
@@ -71,22 +82,22 @@ func (s *Settings) replicaLost(durability role.Durability) string {
 
 // fixed are the keys whose values end up in bootstrap.yml or databases.json,
 // which count only when the cluster is founded (TestFixed).
-func fixed() []role.Fact {
-	return []role.Fact{
-		{Name: "durability"},
-		{Name: "failover", Value: "Patroni's timers"},
-		{Name: "roles.patroni.ttl"},
-		{Name: "roles.patroni.loop_wait"},
-		{Name: "roles.patroni.retry_timeout"},
-		{Name: "roles.patroni.primary_start_timeout"},
-		{Name: "roles.patroni.maximum_lag_on_failover"},
-		{Name: "roles.patroni.postgresql", Value: "the data is of one major version"},
-		{Name: "roles.patroni.parameters", Value: "those that all nodes must have alike: " + strings.Join(shared, ", ")},
-		{Name: "roles.patroni.workload", Value: "max_connections alone"},
-		{Name: "roles.patroni.machine", Value: "max_worker_processes alone, which follows from cores"},
-		{Name: "roles.patroni.nodes", Value: "max_wal_senders and max_replication_slots alone, which follow from their number"},
-		{Name: "roles.patroni.databases", Value: "no database or owner is created or removed later"},
-		{Name: "roles.patroni.users", Value: "no user is created, removed or granted a role later"},
-		{Name: "roles.patroni.config", Value: "what is below bootstrap"},
+func fixed() []role.FixedKey {
+	return []role.FixedKey{
+		{Key: "durability"},
+		{Key: "failover", Only: "Patroni's timers"},
+		{Key: "roles.patroni.ttl"},
+		{Key: "roles.patroni.loop_wait"},
+		{Key: "roles.patroni.retry_timeout"},
+		{Key: "roles.patroni.primary_start_timeout"},
+		{Key: "roles.patroni.maximum_lag_on_failover"},
+		{Key: "roles.patroni.postgresql", Only: "the data is of one major version"},
+		{Key: "roles.patroni.parameters", Only: "those that all nodes must have alike: " + strings.Join(shared, ", ")},
+		{Key: "roles.patroni.workload", Only: "max_connections alone"},
+		{Key: "roles.patroni.machine", Only: "max_worker_processes alone, which follows from cores"},
+		{Key: "roles.patroni.nodes", Only: "max_wal_senders and max_replication_slots alone, which follow from their number"},
+		{Key: "roles.patroni.databases", Only: "no database or owner is created or removed later"},
+		{Key: "roles.patroni.users", Only: "no user is created, removed or granted a role later"},
+		{Key: "roles.patroni.config", Only: "what is below bootstrap"},
 	}
 }

@@ -17,13 +17,13 @@ import (
 
 func facts(c *role.Cluster) map[string]string {
 	all := map[string]string{}
-	for _, f := range c.Part(patroni.Name).Guide(c).Facts {
-		all[f.Name] = f.Value
+	for _, f := range c.Group(patroni.Name).Plan.Expect {
+		all[f.What] = f.Then
 	}
 	return all
 }
 
-func TestGuide(t *testing.T) {
+func TestExpect(t *testing.T) {
 	in := func(section string) string { return "  patroni:\n=>  patroni:\n" + section }
 	tests := []struct {
 		name, reason string
@@ -89,7 +89,7 @@ func TestGuide(t *testing.T) {
 func TestPresetsAreTold(t *testing.T) {
 	var lost, paused []string
 	for _, preset := range []string{"fast", "balanced", "safe"} {
-		s := roletest.Cluster(t, "failover: "+preset).Part(patroni.Name).(*patroni.Settings)
+		s := roletest.Cluster(t, "failover: "+preset).Group(patroni.Name).Settings.(*patroni.Settings)
 		lost = append(lost, fmt.Sprint(s.TTL+2))
 		paused = append(paused, fmt.Sprint(s.TTL-s.LoopWait))
 	}
@@ -142,8 +142,11 @@ func TestFixed(t *testing.T) {
 			"      - {name: p4, zone: ru-central1-a, address: 10.128.0.24}",
 	}
 	settings := reflect.TypeFor[patroni.Settings]()
-	for i := range settings.NumField() {
-		key, _, _ := strings.Cut(settings.Field(i).Tag.Get("yaml"), ",")
+	for _, field := range reflect.VisibleFields(settings) {
+		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		if field.Anonymous {
+			continue
+		}
 		if tests[p+key] == "" {
 			t.Errorf("%s%s: no edit of it", p, key)
 		}
@@ -160,8 +163,8 @@ func TestFixed(t *testing.T) {
 			want = append(want, key)
 		}
 	}
-	for _, f := range c.Part(patroni.Name).Guide(c).Fixed {
-		told = append(told, f.Name)
+	for _, f := range c.Group(patroni.Name).Plan.Fixed {
+		told = append(told, f.Key)
 	}
 	slices.Sort(want)
 	slices.Sort(told)

@@ -4,6 +4,7 @@ package patroni
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -31,10 +32,13 @@ var files embed.FS
 // Role is Patroni's role.
 func Role() *role.Role {
 	return &role.Role{
-		Name:  Name,
-		Doc:   "PostgreSQL under Patroni: one node leads, the others follow and are ready to.",
-		Files: files,
-		New:   func(c *role.Cluster) role.Settings { return newSettings(c) },
+		Name:         Name,
+		Doc:          "PostgreSQL under Patroni: one node leads, the others follow and are ready to.",
+		Files:        files,
+		Offers:       []role.Capability{role.Database},
+		Uses:         []role.Capability{role.DCS},
+		ReadsSecrets: true,
+		New:          func(c *role.Cluster) role.Settings { return newSettings(c) },
 	}
 }
 
@@ -61,8 +65,7 @@ type Settings struct {
 	HBA        []string          `yaml:"pg_hba"`
 	Config     map[string]any    `yaml:"config"`
 
-	Machine role.Machine `yaml:"machine"`
-	Members []Node       `yaml:"nodes,required"`
+	role.Common[role.Machine, Node]
 }
 
 // Packages are exact Debian versions; empty: the newest there is at the bake.
@@ -162,13 +165,13 @@ func newSettings(c *role.Cluster) *Settings {
 		Users:      []User{},
 		HBA:        []string{},
 		Config:     map[string]any{},
-		Machine: role.Machine{
-			Stateless: role.Stateless{
-				Platform: "standard-v3", Cores: 4, CoreFraction: 100, Memory: 16 * spec.GiB,
-				BootDisk: role.Disk{Type: role.SSD, Size: 15 * spec.GiB},
-			},
-			DataDisk: role.Disk{Type: role.SSD, Size: 100 * spec.GiB},
+	}
+	s.Machine = role.Machine{
+		Compute: role.Compute{
+			Platform: "standard-v3", Cores: 4, CoreFraction: 100, Memory: 16 * spec.GiB,
+			BootDisk: role.Disk{Type: role.SSD, Size: 15 * spec.GiB},
 		},
+		DataDisk: role.Disk{Type: role.SSD, Size: 100 * spec.GiB},
 	}
 	t := presets[c.Failover]
 	s.TTL, s.LoopWait, s.RetryTimeout, s.PrimaryStartTimeout = t.ttl, t.loopWait, t.retryTimeout, t.primaryStart
@@ -185,57 +188,34 @@ var presets = map[role.Failover]struct{ ttl, loopWait, retryTimeout, primaryStar
 	role.Safe:     {60, 2, 20, 120},
 }
 
-// Nodes implements role.Settings.
-func (s *Settings) Nodes() []role.Node {
-	nodes := make([]role.Node, len(s.Members))
-	for i, m := range s.Members {
-		nodes[i] = m.Node
-	}
-	return nodes
-}
-
-// Hardware implements role.Settings.
-func (s *Settings) Hardware() role.Machine { return s.Machine }
-
-// Bake implements role.Settings.
-func (s *Settings) Bake(*role.Cluster) emit.Map {
-	return emit.Map{
-		{Key: "POSTGRESQL_MAJOR", Value: strconv.Itoa(s.PostgreSQL)},
-		{Key: "POSTGRESQL_VERSION", Value: s.Packages.PostgreSQL},
-		{Key: "PATRONI_VERSION", Value: s.Packages.Patroni},
-		{Key: "APT_REPOSITORY", Value: string(s.APT.Repository)},
-		{Key: "APT_MIRROR", Value: s.APT.Mirror},
-	}
-}
-
-// Service implements role.Settings. A node has one certificate, without a
+// Plan implements role.Settings. A node has one certificate, without a
 // common name: for PostgreSQL, for the REST API, and as a client of etcd, which
 // refuses gateway requests of clients with a name once authentication is on.
-func (s *Settings) Service(c *role.Cluster) role.Service {
-	secrets := []role.Secret{
-		{File: "ca.crt", Kind: role.Authority},
-		// Clients see it through HAProxy, and verify the name that they connected to.
-		{File: "node.crt", Own: true, Kind: role.Certificate, Behind: c.Nodes(haproxy)},
-		{File: "node.key", Own: true, Kind: role.Key},
-		{File: "patroni.env", Kind: role.Environment, Variables: []string{
-			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",
-			"PATRONI_REWIND_PASSWORD", "PATRONI_RESTAPI_PASSWORD",
-		}},
+func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
+	files, err := s.files(c)
+	if err != nil {
+		return nil, err
 	}
-	machines := c.Sources(s.Nodes(), c.Nodes(haproxy))
-	for _, u := range s.applicationUsers() {
-		secrets = append(secrets, role.Secret{File: passwordFile(u.Name), Kind: role.Password})
-	}
-	return role.Service{
-		Unit: "patroni.service",
-		User: "postgres",
-		Data: "/var/lib/postgresql",
+	machines := c.Sources(s.Machines().Nodes, c.Using(role.Database))
+	return &role.Plan{
+		Bake: emit.Map{
+			{Key: "POSTGRESQL_MAJOR", Value: strconv.Itoa(s.PostgreSQL)},
+			{Key: "POSTGRESQL_VERSION", Value: s.Packages.PostgreSQL},
+			{Key: "PATRONI_VERSION", Value: s.Packages.Patroni},
+			{Key: "APT_REPOSITORY", Value: string(s.APT.Repository)},
+			{Key: "APT_MIRROR", Value: s.APT.Mirror},
+		},
 		Requires: []string{
 			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
 			"patroni>=4.0.7", // the first that knows PostgreSQL 18
 		},
-		Exact:  s.exact(),
-		Founds: true,
+		Exact: s.exact(),
+
+		Unit:       "patroni.service",
+		User:       "postgres",
+		DataMount:  "/var/lib/postgresql",
+		Bootstraps: true,
+		Secrets:    s.secrets(c),
 		Ports: []role.Port{
 			// More than PostgreSQL's own limit no client can use, and with silent
 			// ones it could lock out all others.
@@ -244,7 +224,6 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes, operators, monitoring (TLS)", Limit: restConnections,
 				From: slices.Concat(machines, role.Networks(c.Access.Operators, c.Access.Monitoring))},
 		},
-		Secrets: secrets,
 		Env: emit.Map{
 			{Key: "PGHA_PGDATA", Value: s.dataDir()},
 			{Key: "PGHA_POSTGRESQL_PORT", Value: s.Port},
@@ -253,7 +232,42 @@ func (s *Settings) Service(c *role.Cluster) role.Service {
 			{Key: "PGHA_WATCHDOG", Value: string(s.Watchdog)},
 			{Key: "PGHA_HUGE_PAGES", Value: s.hugePages()},
 		},
+		Files: files,
+
+		Expect: s.expect(c.Durability),
+		Try:    s.try(c),
+		Fixed:  fixed(),
+
+		Database: &role.DatabaseOffer{
+			Port: s.Port, HealthPort: s.RESTPort, Connections: s.clientConnections(), Login: s.login(),
+		},
+	}, nil
+}
+
+func (s *Settings) secrets(c *role.Cluster) []role.Secret {
+	all := []role.Secret{
+		{File: "ca.crt", Kind: role.CA},
+		// Clients see it through proxies, and verify the name that they connected to.
+		{File: "node.crt", PerNode: true, Kind: role.Certificate, ProxiedBy: c.Offering(role.Proxy)},
+		{File: "node.key", PerNode: true, Kind: role.Key},
+		{File: "patroni.env", Kind: role.Environment, Variables: []string{
+			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",
+			"PATRONI_REWIND_PASSWORD", "PATRONI_RESTAPI_PASSWORD",
+		}},
 	}
+	for _, u := range s.applicationUsers() {
+		all = append(all, role.Secret{File: passwordFile(u.Name), Kind: role.Password})
+	}
+	return all
+}
+
+// login is the owner of the spec's first database.
+func (s *Settings) login() *role.Login {
+	if len(s.Databases) == 0 {
+		return nil
+	}
+	d := s.Databases[0]
+	return &role.Login{Database: d.Name, User: d.Owner, Role: Name, Entry: passwordFile(d.Owner)}
 }
 
 // reachedBy says by what the nodes know each other. All by the same: pg_hba.conf
@@ -297,40 +311,28 @@ func (s *Settings) applicationUsers() []User {
 	return users
 }
 
-// Boot implements role.Settings.
-func (s *Settings) Boot(c *role.Cluster) (*cloudinit.Config, error) {
+// files are what the user-data of the nodes brings.
+func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
 	main, bootstrap, err := s.config(c)
 	if err != nil {
 		return nil, err
 	}
-	var files []cloudinit.File
-	for _, f := range []struct {
-		name string
-		data emit.Map
-	}{{"config", main}, {"bootstrap", bootstrap}} {
-		data, err := emit.YAML(f.data)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, cloudinit.File{Path: "/etc/patroni/" + f.name + ".yml", Mode: 0o644, Data: data})
+	files := []cloudinit.File{}
+	var failed error
+	add := func(name string, encode func(any) ([]byte, error), content any) {
+		data, err := encode(content)
+		failed = errors.Join(failed, err)
+		files = append(files, cloudinit.File{Path: "/etc/patroni/" + name, Mode: 0o644, Data: data})
 	}
+	add("config.yml", emit.YAML, main)
+	add("bootstrap.yml", emit.YAML, bootstrap)
 	for _, m := range s.Members {
-		tags := m.Tags.patroni()
-		if len(tags) == 0 {
-			continue
+		if tags := m.Tags.patroni(); len(tags) > 0 {
+			add("nodes/"+m.Name+".yml", emit.YAML, emit.Map{{Key: "tags", Value: tags}})
 		}
-		data, err := emit.YAML(emit.Map{{Key: "tags", Value: tags}})
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, cloudinit.File{Path: "/etc/patroni/nodes/" + m.Name + ".yml", Mode: 0o644, Data: data})
 	}
-	data, err := emit.JSON(s.databasesFile())
-	if err != nil {
-		return nil, err
-	}
-	files = append(files, cloudinit.File{Path: "/etc/patroni/databases.json", Mode: 0o644, Data: data})
-	return &cloudinit.Config{Files: files}, nil
+	add("databases.json", emit.JSON, s.databasesFile())
+	return files, failed
 }
 
 // patroni are the tags that differ from Patroni's defaults.

@@ -86,7 +86,7 @@ func TestBake(t *testing.T) {
 		{Key: "APT_REPOSITORY", Value: "pgdg"},
 		{Key: "APT_MIRROR", Value: "https://mirror.example/pgdg"},
 	}
-	if diff := cmp.Diff(want, c.Part(patroni.Name).Bake(c)); diff != "" {
+	if diff := cmp.Diff(want, c.Group(patroni.Name).Plan.Bake); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -123,9 +123,9 @@ func (s *Settings) connections() int {
 	return 100 // PostgreSQL's own
 }
 
-// ClientConnections are those of max_connections that clients can have: the
+// clientConnections are those of max_connections that clients can have: the
 // rest is the superuser's, for Patroni itself and for who repairs a node.
-func (s *Settings) ClientConnections() int { return max(1, s.connections()-10) }
+func (s *Settings) clientConnections() int { return max(1, s.connections()-10) }
 
 func megabytes(s spec.Size) string { return fmt.Sprintf("%dMB", max(s/spec.MiB, 1)) }
 func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 1)) }

@@ -70,12 +70,11 @@ func Cluster(t testing.TB, edits ...string) *role.Cluster {
 // Files are those that the user-data of a role's machines writes, by path.
 func Files(t testing.TB, c *role.Cluster, name string) map[string]string {
 	t.Helper()
-	config, err := c.Part(name).Boot(c)
-	if err != nil {
+	if err := c.Plan(); err != nil {
 		t.Fatal(err)
 	}
 	files := map[string]string{}
-	for _, f := range config.Files {
+	for _, f := range c.Group(name).Plan.Files {
 		files[f.Path] = string(f.Data)
 	}
 	return files

@@ -78,19 +78,16 @@ func (c *Config) work() (*work, []error) {
 	}
 	w.warnings = cluster.Warnings
 
-	var part *role.Part
 	var given []*role.Role
-	for _, p := range cluster.Parts {
+	for _, p := range cluster.Groups {
 		given = append(given, p.Role)
-		if p.Name == c.Role {
-			part = &p
-		}
 	}
+	part := cluster.Group(c.Role)
 	if part == nil {
 		return nil, []error{fmt.Errorf("role is %q, which %s does not have (it has %s)", c.Role, c.Spec, strings.Join(names(given), ", "))}
 	}
 	var err error
-	if w.recipe, err = packer.NewRecipe(cluster, *part); err != nil {
+	if w.recipe, err = packer.NewRecipe(cluster, part); err != nil {
 		return nil, []error{err}
 	}
 	if w.command, err = c.command(w); err != nil {

@@ -1,0 +1,157 @@
+package role
+
+import (
+	"fmt"
+	"slices"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/emit"
+)
+
+// Plan is what a role does in one cluster. All that is written for its machines
+// is made of it.
+type Plan struct {
+	// The image.
+	Bake     emit.Map // the environment of the role's bake.sh
+	Requires []string // what the image must have, such as name>=1.2
+	Exact    []string // what the spec asks for exactly, such as name=1.2; a distribution may append to it
+
+	// The machines.
+	Unit       string           // the systemd unit that they are for
+	User       string           // who owns the secrets
+	DataMount  string           // where the data disk is mounted, if there is one
+	Bootstraps bool             // they found the cluster, if they are told that they may
+	Secrets    []Secret         // what they need of Lockbox
+	Ports      []Port           // where they listen
+	Env        emit.Map         // what the role's own scripts need beside that, as PGHA_* variables
+	Files      []cloudinit.File // what the role adds to the user-data
+	Lacks      string           // why there can be no user-data yet; empty: there can
+
+	// What a person should know.
+	Expect []Expectation
+	Try    []Trial
+	Fixed  []FixedKey
+	Judge  *Judge // nil: there is nothing to check
+
+	// What the other roles should know, if the role offers it.
+	DCS      *DCSOffer
+	Database *DatabaseOffer
+	Proxy    *ProxyOffer
+}
+
+// Secret is one file below /run/pgha/secrets. Its Lockbox entry is named
+// <node>.<File> if every node has its own, else just File.
+type Secret struct {
+	File       string
+	PerNode    bool // each node has its own
+	Kind       SecretKind
+	CommonName string   // of a Certificate; empty: none
+	ProxiedBy  []Node   // of a Certificate: machines that pass clients on, whose names it is good for, too
+	Variables  []string // of an Environment: each gets a password
+}
+
+// Entry is the name of the secret's entry in Lockbox for a node.
+func (s Secret) Entry(node string) string {
+	if s.PerNode {
+		return node + "." + s.File
+	}
+	return s.File
+}
+
+// SecretKind says what a secret is, and so how it is made.
+type SecretKind int
+
+// The kinds of secrets. A certificate x.crt always has its key, x.key, beside it.
+const (
+	CA          SecretKind = iota // the certificate of the cluster's own authority
+	Certificate                   // signed by it, for a server and a client
+	Key                           // the private key of the certificate of the same name
+	Password                      // one password
+	Environment                   // variables with a password each, as systemd reads them
+)
+
+// Port is a TCP port that a machine listens on, and the machine's firewall opens.
+type Port struct {
+	Number int
+	For    string   // who connects to it, for what
+	From   []string // networks, and names of machines that have no address; nobody else is let in
+	Limit  int      // how many connections one address may hold; 0: any number
+}
+
+// Expectation is what happens in an outage.
+type Expectation struct{ What, Then string }
+
+// Trial is what a person tries once the cluster runs, in the folder of the spec.
+type Trial struct{ What, Command string }
+
+// FixedKey is a key of the spec that a cluster takes at its bootstrap and never
+// again, and what of it, if not all.
+type FixedKey struct{ Key, Only string }
+
+// Judge is a check of files by the program that they are for.
+type Judge struct {
+	Program []string            // and its arguments, run in a folder with the files
+	Files   map[string][]byte   // by name
+	Main    string              // the file that it names lines of
+	Written map[string][]string // a line of it that the spec brings: the keys to it, below the role's part
+}
+
+// DCSOffer is a distributed configuration store.
+type DCSOffer struct {
+	Endpoints []string // as host:port
+}
+
+// DatabaseOffer is PostgreSQL on nodes one of which leads.
+type DatabaseOffer struct {
+	Port        int    // of PostgreSQL
+	HealthPort  int    // where a node says over HTTPS what it is: /primary, /replica?lag=BYTES
+	Connections int    // how many clients PostgreSQL takes
+	Login       *Login // of an application; nil: the spec has none
+}
+
+// ProxyOffer is where clients of the database connect.
+type ProxyOffer struct{ Primary, Replicas int }
+
+// Plan makes the plan of each role, in their order. It is to be made again after
+// the cluster was changed. Groups that were there before keep their old plans.
+func (c *Cluster) Plan() error {
+	groups := make([]*Group, len(c.Groups))
+	for i, g := range c.Groups {
+		groups[i] = &Group{Role: g.Role, Settings: g.Settings}
+	}
+	c.Groups = groups
+	for _, g := range c.Groups {
+		p, err := g.Settings.Plan(c)
+		if err != nil {
+			return fmt.Errorf("role %s: %w", g.Name, err)
+		}
+		p.Ports = append(p.Ports, Port{
+			Number: MetricsPort, Limit: metricsConnections, From: Networks(c.Access.Monitoring),
+			For: "monitoring: /metrics of the machine itself: its certificates and its data disk (plain HTTP)",
+		})
+		if err := g.agrees(p); err != nil {
+			return fmt.Errorf("role %s: %w", g.Name, err)
+		}
+		g.Plan = p
+	}
+	return nil
+}
+
+// agrees says whether the plan is what the role promises of it.
+func (g *Group) agrees(p *Plan) error {
+	for _, promise := range []struct {
+		what       string
+		made, kept bool
+	}{
+		{"secrets", g.ReadsSecrets, len(p.Secrets) > 0},
+		{"a data disk", g.Settings.Machines().DataDisk != nil, p.DataMount != ""},
+		{"offer " + string(DCS), slices.Contains(g.Offers, DCS), p.DCS != nil},
+		{"offer " + string(Database), slices.Contains(g.Offers, Database), p.Database != nil},
+		{"offer " + string(Proxy), slices.Contains(g.Offers, Proxy), p.Proxy != nil},
+	} {
+		if promise.made != promise.kept {
+			return fmt.Errorf("internal error: %s: promised %t, planned %t", promise.what, promise.made, promise.kept)
+		}
+	}
+	return nil
+}
