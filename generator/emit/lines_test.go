@@ -169,73 +169,59 @@ func FuzzEnv(f *testing.F) {
 	})
 }
 
-func TestSections(t *testing.T) {
+func TestHAProxyLine(t *testing.T) {
 	tests := []struct {
 		name, reason string
-		sections     []Section
+		words        []string
 		want         string
 	}{
-		{"form", "an indented block for each section, a blank line between", []Section{
-			{Header: []string{"global"}, Lines: [][]string{{"maxconn", "100"}, {"daemon"}}},
-			{Header: []string{"frontend", "in"}},
-			{Lines: [][]string{{"top", "level"}}},
-		}, "global\n    maxconn 100\n    daemon\n\nfrontend in\n\ntop level\n"},
-		{"bare", "conditions and addresses stay readable", words("acl", "up", "{", "srv(a/b)", "ge", "1", "}", "*:5431", "10.0.0.1:80,x", "!x"), "acl up { srv(a/b) ge 1 } *:5431 10.0.0.1:80,x !x\n"},
-		{"quotes", "a word with a blank or a comment sign is still one word", words("a b", "#c", `\n`, `"q"`, ""), `'a b' '#c' '\n' '"q"' ''` + "\n"},
-		{"single quote", "nothing is an escape in single quotes", words("it's", "'"), `'it'\''s' ''\'''` + "\n"},
-		{"bracket", "it would open a scope at the start of a line", words("[x]"), "'[x]'\n"},
-		{"dollar", "text is never expanded", words("$HOME", "${HOME}", "${OTHER"), "'$HOME' '${HOME}' '${OTHER'\n"},
-		{"reference", "a named variable is expanded", words("${NODE_NAME}"), "\"${NODE_NAME}\"\n"},
-		{"reference inside", "and what is around it is not", words("/run/${NODE_NAME}.pem", "$a ${NODE_NAME}${NODE_NAME}'"), `/run/"${NODE_NAME}".pem '$a '"${NODE_NAME}""${NODE_NAME}"''\'''` + "\n"},
+		{"bare", "conditions and addresses stay readable", []string{"acl", "up", "{", "srv(a/b)", "ge", "1", "}", "*:5431", "10.0.0.1:80,x", "!x"}, "acl up { srv(a/b) ge 1 } *:5431 10.0.0.1:80,x !x"},
+		{"quotes", "a word with a blank or a comment sign is still one word", []string{"a b", "#c", `\n`, `"q"`, ""}, `'a b' '#c' '\n' '"q"' ''`},
+		{"single quote", "nothing is an escape in single quotes", []string{"it's", "'"}, `'it'\''s' ''\'''`},
+		{"bracket", "it would open a scope at the start of a line", []string{"[x]"}, "'[x]'"},
+		{"dollar", "text is never expanded", []string{"$HOME", "${HOME}", "${OTHER"}, "'$HOME' '${HOME}' '${OTHER'"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := Sections(test.sections, "NODE_NAME")
+			got, err := HAProxyLine(test.words)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, string(got)); diff != "" {
+			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})
 	}
 }
 
-func words(w ...string) []Section { return []Section{{Lines: [][]string{w}}} }
-
-func TestSectionsRefused(t *testing.T) {
+func TestHAProxyLineRefused(t *testing.T) {
 	tests := []struct {
 		name, reason string
-		sections     []Section
-		env          []string
+		words        []string
 		want         string
 	}{
-		{"line break", "it would be a second keyword", words("a", "b\nc"), nil, `section 1, line 1: "b\nc" holds the control character U+000A`},
-		{"NUL", "it ends a string in the reader", []Section{{Header: []string{"a\x00"}}}, nil, `section 1: "a\x00" holds the control character U+0000`},
-		{"not UTF-8", "no text", words("\xff"), nil, `section 1, line 1: "\xff" is not UTF-8`},
-		{"empty line", "a line with nothing to say is a mistake", []Section{{Header: []string{"a"}, Lines: [][]string{{"b"}, {}}}}, nil, "section 1, line 2: a line without words"},
-		{"empty section", "so is such a section", []Section{{Header: []string{"a"}}, {}}, nil, "section 2: neither header nor lines"},
-		{"variable", "not the name of one", words("a"), []string{"a}b"}, `"a}b": not the name of a variable`},
+		{"line break", "it would be a second keyword", []string{"a", "b\nc"}, `"b\nc" holds the control character U+000A`},
+		{"NUL", "it ends a string in the reader", []string{"a\x00"}, `"a\x00" holds the control character U+0000`},
+		{"not UTF-8", "no text", []string{"\xff"}, `"\xff" is not UTF-8`},
+		{"empty", "a line with nothing to say is a mistake", nil, "a line without words"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got, err := Sections(test.sections, test.env...); err == nil || err.Error()[:min(len(err.Error()), len(test.want))] != test.want {
+			if got, err := HAProxyLine(test.words); err == nil || err.Error()[:min(len(err.Error()), len(test.want))] != test.want {
 				t.Errorf("got %q and error %v, want error %q: %s", got, err, test.want, test.reason)
 			}
 		})
 	}
 }
 
-// readWords reads a line by the rules of the format, with NODE set to value.
-func readWords(line, value string) (list []string, ok bool) {
+// readWords reads a line by the rules of the format.
+func readWords(line string) (list []string, ok bool) {
 	var b strings.Builder
-	started, single, double := false, false, false
+	started, single := false, false
 	for i := 0; i < len(line); i++ {
 		switch c := line[i]; {
-		case c == '\'' && !double:
+		case c == '\'':
 			single, started = !single, true
-		case c == '"' && !single:
-			double, started = !double, true
 		case single:
 			b.WriteByte(c)
 		case c == '\\':
@@ -244,20 +230,13 @@ func readWords(line, value string) (list []string, ok bool) {
 			}
 			b.WriteByte(line[i])
 			started = true
-		case double:
-			rest, found := strings.CutPrefix(line[i:], "${NODE}")
-			if !found {
-				return nil, false
-			}
-			b.WriteString(value)
-			i = len(line) - len(rest) - 1
 		case c == ' ':
 			if started {
 				list = append(list, b.String())
 			}
 			b.Reset()
 			started = false
-		case c == '#' || c == '$' || c == '[' && !started && len(list) == 0 || c < ' ':
+		case c == '"' || c == '#' || c == '$' || c == '[' && !started && len(list) == 0 || c < ' ':
 			return nil, false
 		default:
 			b.WriteByte(c)
@@ -267,25 +246,21 @@ func readWords(line, value string) (list []string, ok bool) {
 	if started {
 		list = append(list, b.String())
 	}
-	return list, !single && !double
+	return list, !single
 }
 
-func FuzzSections(f *testing.F) {
+func FuzzHAProxyLine(f *testing.F) {
 	for _, s := range nasty(100, true) {
 		f.Add(s, "x")
-		f.Add("${NODE}", s+"${NODE}"+s)
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		text, err := Sections(words(a, b, "end"), "NODE")
+		line, err := HAProxyLine([]string{a, b, "end"})
 		if err != nil {
 			return
 		}
-		const value = "' # $x \\"
-		line, ended := strings.CutSuffix(string(text), "\n")
-		got, ok := readWords(line, value)
-		want := []string{strings.ReplaceAll(a, "${NODE}", value), strings.ReplaceAll(b, "${NODE}", value), "end"}
-		if !ended || !ok || !slices.Equal(got, want) {
-			t.Errorf("%q is read as %q (%t), want %q", text, got, ok, want)
+		got, ok := readWords(line)
+		if want := []string{a, b, "end"}; !ok || !slices.Equal(got, want) {
+			t.Errorf("%q is read as %q (%t), want %q", line, got, ok, want)
 		}
 	})
 }

@@ -1,13 +1,14 @@
 package haproxy
 
 import (
+	"bytes"
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+	"text/template"
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
@@ -25,211 +26,89 @@ const (
 // statistics: a load balancer must see a proxy that is full as alive.
 const statistics = 100
 
-// backends are those of config, in its order. HAProxy numbers them behind the
-// frontend before them, which is 2.
-var backends = []string{"primary", "replicas"}
+// node is a server of the database, as the template has it.
+type node struct {
+	Name, Host, FQDN string
+	ByName           bool // it has no address; its name is looked up
+}
 
-const firstBackend = 3
-
-// config is /etc/haproxy/haproxy.cfg. It is the same on every HAProxy machine,
-// and valid from HAProxy 2.6 on.
+// config is haproxy.cfg, of userdata/. It is the same on every HAProxy machine.
+// What the template gets was checked before: texts are names, addresses and
+// numbers, which hold nothing that HAProxy would not take as it is.
 func (s *Settings) config(c *role.Cluster, db *role.DatabaseOffer) ([]byte, error) {
-	nodes := c.Offering(role.Database)
-	sections := []emit.Section{
-		{Header: words("global"), Lines: override([][]string{
-			words("log stdout format raw daemon notice"),
-			words("maxconn", strconv.Itoa(s.MaxConnections+statistics)),
-			words("stats socket /run/haproxy/admin.sock mode 600 level admin"),
-			words("server-state-file", stateFile),
-			// All nodes are asked at once after a start, not one after another.
-			words("max-spread-checks 10"),
-			words("ssl-default-server-options ssl-min-ver TLSv1.2"),
-			// After a reload, how long the old process may keep its sessions.
-			words("hard-stop-after 30m"),
-		}, s.Global)},
-		{Header: words("defaults"), Lines: override([][]string{
-			words("mode tcp"),
-			words("log global"),
-			words("option dontlognull"),
-			words("load-server-state-from-file global"),
-			// A connection that waits for a server leaves it when it is down.
-			words("option redispatch"),
-			// The next try would come a second later, to the same server: the
-			// client's own comes sooner.
-			words("retries 0"),
-			words("timeout connect 4s"),
-			// How long a client waits while PostgreSQL has no connection left.
-			words("timeout queue 10s"),
-			words("timeout check", s.Checks.Timeout.String()),
-			words("timeout client", s.IdleTimeout.String()),
-			words("timeout server", s.IdleTimeout.String()),
-			words("timeout client-fin 30s"),
-			words("timeout server-fin 30s"),
-			// The cloud forgets an idle connection after 180 s; probes keep it,
-			// and find the peers that are gone.
-			words("option clitcpka"),
-			words("clitcpka-idle 60s"),
-			words("clitcpka-intvl 10s"),
-			words("clitcpka-cnt 6"),
-			words("option srvtcpka"),
-			words("srvtcpka-idle 60s"),
-			words("srvtcpka-intvl 10s"),
-			words("srvtcpka-cnt 6"),
-		}, s.DefaultsSection)},
-	}
-	if byName(nodes) {
-		sections = append(sections, emit.Section{Header: words("resolvers cloud"), Lines: [][]string{
-			words("parse-resolv-conf"),
-			words("hold valid 10s"),
-			words("hold other 30s"),
-			words("hold refused 30s"),
-			words("hold nx 30s"),
-			words("hold timeout 30s"),
-		}})
-	}
-	sections = append(sections, s.clients(c), s.primary(c, db), s.replicas(c, db), s.stats(c))
-	data, err := emit.Sections(sections)
+	t, err := template.New("haproxy.cfg").Option("missingkey=error").ParseFS(userdata, "userdata"+configFile)
 	if err != nil {
 		return nil, err
 	}
-	if s.Extra != "" {
-		data = append(data, '\n')
-		data = append(data, strings.TrimRight(string(s.Extra), "\n")+"\n"...)
+	var nodes []node
+	for _, n := range c.Offering(role.Database) {
+		nodes = append(nodes, node{n.Name, n.Host(c), c.FQDN(n.Name), !n.Address.IsValid()})
 	}
-	return data, nil
-}
-
-// clients is where clients connect to. It is one frontend, because
-// max_connections is one limit.
-func (s *Settings) clients(c *role.Cluster) emit.Section {
-	share := strconv.Itoa(s.MaxConnections / 2)
-	lines := [][]string{
-		words("bind :"+strconv.Itoa(s.Ports.Primary), "name writers"),
-		words("bind :"+strconv.Itoa(s.Ports.Replicas), "name readers"),
-		words("maxconn", strconv.Itoa(s.MaxConnections)),
-		// PostgreSQL behind sees only HAProxy's address, and cannot tell clients
-		// apart.
-		admit(c.Access.Clients...),
-		// No client may take all connections. What is refused does not count, so
-		// that one who tries again and again is served in the end.
-		words("stick-table type ip size 100k expire 1m store conn_cur,conn_rate(1s)"),
-		words("tcp-request connection reject if { src_conn_cur ge", share, "}"),
-		words("tcp-request connection reject if { src_conn_rate ge", share, "}"),
-		words("tcp-request connection track-sc0 src"),
-		// In PostgreSQL's protocol the client speaks first. Who says nothing gets
-		// no connection of PostgreSQL's.
-		words("tcp-request inspect-delay 5s"),
-		words("tcp-request content reject unless { req.len gt 0 }"),
+	var b bytes.Buffer
+	err = t.Execute(&b, struct {
+		*Settings
+		Database                             *role.DatabaseOffer
+		Nodes                                []node
+		ByName, ReadFromPrimary, EndReaders  bool
+		Connections, StatsConnections, Share int
+		MaxReplicaLag                        int64
+		StateFile, CAFile                    string
+		Clients, Watchers, Balancers         []netip.Prefix
+	}{
+		Settings: s, Database: db, Nodes: nodes,
+		ByName:          slices.ContainsFunc(nodes, func(n node) bool { return n.ByName }),
+		ReadFromPrimary: s.ReplicasFallback == ToPrimary,
+		EndReaders:      s.OnMarkedDown == Shutdown,
+		Connections:     s.MaxConnections + statistics, StatsConnections: statistics, Share: s.MaxConnections / 2,
+		MaxReplicaLag: int64(s.MaxReplicaLag),
+		StateFile:     stateFile, CAFile: caFile,
+		Clients: c.Access.Clients, Watchers: slices.Concat(c.Access.Monitoring, balancers), Balancers: balancers,
+	})
+	if err != nil {
+		return nil, err
 	}
-	if s.ReplicasFallback == ToPrimary {
-		lines = append(lines, words("use_backend primary if { so_name readers } { nbsrv(replicas) eq 0 }"))
-	}
-	return emit.Section{Header: words("frontend clients"), Lines: append(lines,
-		words("use_backend replicas if { so_name readers }"),
-		words("default_backend primary"),
-	)}
-}
-
-// admit refuses all connections but those from these networks.
-func admit(from ...netip.Prefix) []string {
-	return networks(words("tcp-request connection reject unless { src"), from)
-}
-
-func networks(line []string, all []netip.Prefix) []string {
-	for _, p := range all {
-		line = append(line, p.String())
-	}
-	return append(line, "}")
-}
-
-// primary sends writers to the node that was the last to say that it leads.
-//
-// A node that answers, and does not lead, gets no new connection from this very
-// check on. It keeps those that it has: a leader whose Patroni was restarted
-// leads again after its first loop, and one that is demoted ends them itself,
-// since Patroni restarts its PostgreSQL. A node that does not answer is down,
-// and loses its sessions, after check.fall checks only: until then Patroni may
-// be back.
-func (s *Settings) primary(c *role.Cluster, db *role.DatabaseOffer) emit.Section {
-	return s.backend(c, db, "primary", Shutdown,
-		words("balance first"),
-		words("option httpchk"),
-		words("http-check send meth GET uri /primary"),
-		words("http-check expect status 200 error-status L7OKC"),
-		words("http-check set-var(proc.leader) srv_name"),
-		// Not while nobody leads: use-server takes a node that does not say so
-		// any more, too.
-		words("use-server %[var(proc.leader)] if { nbsrv(primary) gt 0 }"),
-	)
-}
-
-// replicas sends readers to the replicas. One that refuses a connection is
-// passed over.
-func (s *Settings) replicas(c *role.Cluster, db *role.DatabaseOffer) emit.Section {
-	return s.backend(c, db, "replicas", s.OnMarkedDown,
-		words("balance leastconn"),
-		words("retries 1"),
-		words("option redispatch 1"),
-		words("option httpchk"),
-		words("http-check send meth GET uri", fmt.Sprintf("/replica?lag=%d", int64(s.MaxReplicaLag))),
-		words("http-check expect status 200"),
-	)
-}
-
-func (s *Settings) backend(c *role.Cluster, db *role.DatabaseOffer, name string, down OnMarkedDown, lines ...[]string) emit.Section {
-	server := words("default-server inter", s.Checks.Inter.String(), "fastinter", s.Checks.FastInter.String(),
-		"downinter", s.Checks.DownInter.String(), "rise", strconv.Itoa(s.Checks.Rise), "fall", strconv.Itoa(s.Checks.Fall),
-		"port", strconv.Itoa(db.HealthPort), "check-ssl verify required ca-file", caFile,
-		// More would be refused by PostgreSQL; here they wait. Each HAProxy lets as
-		// many through, so that one that is left can serve all clients.
-		"maxconn", strconv.Itoa(db.Connections))
-	if down == Shutdown {
-		server = append(server, words("on-marked-down shutdown-sessions")...)
-	}
-	lines = append(lines, server)
-	nodes := c.Offering(role.Database)
-	if byName(nodes) {
-		// A node whose name is found later must not count as up, either.
-		// HAProxy knows this from 3.1 on.
-		lines = append(lines, words(".if version_atleast(3.1)"), words("default-server init-state down"), words(".endif"))
-	}
-	for _, n := range nodes {
-		line := words("server", n.Name, n.Host(c)+":"+strconv.Itoa(db.Port), "check verifyhost", c.FQDN(n.Name))
-		if n.Address == (netip.Addr{}) {
-			// Start without the name too; the node may not be there yet.
-			line = append(line, words("resolvers cloud init-addr last,libc,none")...)
+	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	for _, section := range []struct {
+		header string
+		with   map[string]string
+	}{{"global", s.Global}, {"defaults", s.DefaultsSection}} {
+		if lines, err = override(lines, section.header, section.with); err != nil {
+			return nil, err
 		}
-		lines = append(lines, line)
 	}
-	return emit.Section{Header: words("backend", name), Lines: lines}
+	if s.Extra != "" {
+		lines = append(lines, "", strings.TrimRight(string(s.Extra), "\n"))
+	}
+	return []byte(strings.Join(lines, "\n") + "\n"), nil
 }
 
-// local is the machine itself.
-var local = netip.MustParsePrefix("127.0.0.0/8")
-
-// stats is for those who watch HAProxy. It has two checks: /alive says that
-// HAProxy runs, /health that a node leads. A load balancer needs the first: by
-// the second it would give up all proxies whenever the leader changes.
-func (s *Settings) stats(c *role.Cluster) emit.Section {
-	watchers := append([]netip.Prefix{local}, c.Access.Monitoring...)
-	return emit.Section{Header: words("frontend stats"), Lines: [][]string{
-		words("bind :" + strconv.Itoa(s.Ports.Stats)),
-		words("mode http"),
-		words("maxconn", strconv.Itoa(statistics)),
-		admit(append(watchers, balancers...)...),
-		words("http-request return status 200 content-type text/plain string alive if { path /alive }"),
-		words("http-request return status 503 content-type text/plain string no-leader if { path /health } { nbsrv(primary) eq 0 }"),
-		words("http-request return status 200 content-type text/plain string ok if { path /health }"),
-		networks(words("http-request deny if { src"), balancers),
-		words("http-request use-service prometheus-exporter if { path /metrics }"),
-		words("stats enable"),
-		words("stats uri /stats"),
-		words("stats refresh 5s"),
-		words("timeout client 30s"),
-		words("timeout http-request 10s"),
-		words("no log"),
-	}}
+// override replaces the lines of a section that start with a keyword of the
+// spec, and adds those that are not there behind the others.
+func override(lines []string, section string, with map[string]string) ([]string, error) {
+	const indent = "    "
+	start := slices.Index(lines, section) + 1
+	end := start + slices.Index(lines[start:], "")
+	for _, keyword := range slices.Sorted(maps.Keys(with)) {
+		text, err := emit.HAProxyLine(words(keyword, with[keyword]))
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(lines[start:end], func(l string) bool { return strings.HasPrefix(l+" ", indent+keyword+" ") })
+		if i >= 0 {
+			lines[start+i] = indent + text
+			continue
+		}
+		lines = slices.Insert(lines, end, indent+text)
+		end++
+	}
+	return lines, nil
 }
+
+// backends are those of haproxy.cfg, in its order. HAProxy numbers them behind
+// the frontend before them, which is 2.
+var backends = []string{"primary", "replicas"}
+
+const firstBackend = 3
 
 // stateColumns are those of version 1 of the format that HAProxy's command
 // "show servers state" prints, and that it reads at its start.
@@ -263,27 +142,6 @@ func serversDown(c *role.Cluster, db *role.DatabaseOffer) []byte {
 		}
 	}
 	return []byte(strings.Join(lines, "\n") + "\n")
-}
-
-func byName(nodes []role.Node) bool {
-	return slices.ContainsFunc(nodes, func(n role.Node) bool { return !n.Address.IsValid() })
-}
-
-// override replaces the lines of a section that start with a keyword of the
-// spec, and adds those that we do not have.
-func override(lines [][]string, with map[string]string) [][]string {
-	for _, keyword := range slices.Sorted(maps.Keys(with)) {
-		line := words(keyword, with[keyword])
-		i := slices.IndexFunc(lines, func(l []string) bool {
-			return strings.HasPrefix(strings.Join(l, " ")+" ", keyword+" ")
-		})
-		if i < 0 {
-			lines = append(lines, line)
-		} else {
-			lines[i] = line
-		}
-	}
-	return lines
 }
 
 // words splits each text at its blanks: a line of the configuration.

@@ -19,6 +19,11 @@ const Name = "haproxy"
 //go:embed bake.sh all:rootfs
 var files embed.FS
 
+// userdata are the templates of the files that the user-data brings.
+//
+//go:embed userdata
+var userdata embed.FS
+
 // Role is HAProxy's role.
 func Role() *role.Role {
 	return &role.Role{

@@ -1,0 +1,33 @@
+package emit
+
+import (
+	"errors"
+	"strings"
+)
+
+// HAProxyLine is a line of HAProxy's configuration. A word means itself, whatever
+// it holds. Refused are control characters, text that is not UTF-8, and a line
+// without words.
+func HAProxyLine(words []string) (string, error) {
+	if len(words) == 0 {
+		return "", errors.New("a line without words")
+	}
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		if err := checkLine(w); err != nil {
+			return "", err
+		}
+		quoted[i] = strongQuote(w)
+	}
+	return strings.Join(quoted, " "), nil
+}
+
+// strongQuote leaves alone what has no meaning bare. A bare '[' at the start
+// of a line would open a scope. A single quote stands outside of quotes,
+// escaped, since nothing is an escape within.
+func strongQuote(s string) string {
+	if s != "" && onlyOf(s, "_./:,@%+=-{}()<>!?&|*;~^") {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
