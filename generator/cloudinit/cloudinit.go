@@ -16,9 +16,9 @@ import (
 	"pgha-gen/generator/emit"
 )
 
-// limit is the size of one metadata value in Yandex Cloud
+// Limit is the size of one metadata value in Yandex Cloud
 // (yandex/cloud/compute/v1/instance_service.proto: "values must be 256 KB or less").
-const limit = 256 << 10
+const Limit = 256 << 10
 
 var ownerForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?$`)
 
@@ -73,8 +73,8 @@ func (c *Config) UserData() ([]byte, error) {
 		return nil, err
 	}
 	out := append([]byte("#cloud-config\n"), text...)
-	if len(out) > limit {
-		return nil, fmt.Errorf("user-data has %d bytes: want at most %d, the cloud's limit", len(out), limit)
+	if len(out) > Limit {
+		return nil, fmt.Errorf("user-data has %d bytes: want at most %d, the cloud's limit", len(out), Limit)
 	}
 	return out, nil
 }
