@@ -1,20 +1,14 @@
 package generator
 
 import (
-	_ "embed"
 	"fmt"
 	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
-	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
 )
-
-//go:embed example.yaml
-var example string
 
 const exampleName = "demo"
 
@@ -58,7 +52,7 @@ func Example(name string, roles []*role.Role) ([]byte, error) {
 	if longest := role.LongestClusterName(names...); !role.IsClusterName(name, longest) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", name, longest)
 	}
-	mine := exampleCA.ReplaceAllString(example, `  ca: ""`+"\n")
+	mine := exampleCA.ReplaceAllString(Reference(roles), `  ca: ""`+"\n")
 	mine, err := leaveToDefaults(mine)
 	if err != nil {
 		return nil, err
@@ -72,7 +66,7 @@ func Example(name string, roles []*role.Role) ([]byte, error) {
 func leaveToDefaults(text string) (string, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
-		return "", fmt.Errorf("internal error: example.yaml: %w", err)
+		return "", fmt.Errorf("internal error: the reference: %w", err)
 	}
 	lines := strings.Split(text, "\n")
 	// decides says whether a person decides n, the value of a key, or a part of it.
@@ -135,80 +129,4 @@ func comments(lines []string, column int) {
 			lines[i] = line[:column] + "# " + line[column:]
 		}
 	}
-}
-
-// Schema is the JSON Schema of the spec, for editors. The sentence on each key
-// is the one in the reference.
-func Schema(roles []*role.Role) ([]byte, error) {
-	sentences, err := describe()
-	if err != nil {
-		return nil, err
-	}
-	// What several roles have, such as machine, is explained once.
-	sentence := func(of *role.Role) func(string) string {
-		return func(path string) string {
-			for _, r := range append([]*role.Role{of}, roles...) {
-				if s := sentences["roles."+r.Name+"."+path]; s != "" {
-					return s
-				}
-			}
-			return ""
-		}
-	}
-	c := role.Defaults()
-	properties := emit.Map{}
-	for _, r := range roles {
-		part := spec.Schema(r.New(c), sentence(r))
-		properties = append(properties, emit.Pair{Key: r.Name, Value: append(emit.Map{{Key: "description", Value: r.Doc}}, part...)})
-	}
-	schema := append(emit.Map{
-		{Key: "$schema", Value: "https://json-schema.org/draft/2020-12/schema"},
-		{Key: "title", Value: "pgha.yaml, format " + role.Format},
-	}, spec.Schema(c, func(path string) string { return sentences[path] })...)
-	for i := range schema {
-		if schema[i].Key != "properties" {
-			continue
-		}
-		schema[i].Value = schema[i].Value.(emit.Map).Set("roles", emit.Map{
-			{Key: "description", Value: sentences["roles"]}, {Key: "type", Value: "object"},
-			{Key: "properties", Value: properties}, {Key: "additionalProperties", Value: false},
-		})
-	}
-	return emit.JSON(schema)
-}
-
-// describe reads the sentences of the reference: path to comment, a list's items
-// being path[].
-func describe() (map[string]string, error) {
-	var doc yaml.Node
-	if err := yaml.Unmarshal([]byte(example), &doc); err != nil {
-		return nil, fmt.Errorf("internal error: example.yaml: %w", err)
-	}
-	sentences := map[string]string{}
-	var walk func(path string, n *yaml.Node)
-	walk = func(path string, n *yaml.Node) {
-		switch n.Kind {
-		case yaml.MappingNode:
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				k, v := n.Content[i], n.Content[i+1]
-				at := strings.TrimPrefix(path+"."+k.Value, ".")
-				comment := k.LineComment + v.LineComment
-				if v.Style == yaml.LiteralStyle { // no room for a comment behind it
-					comment = k.HeadComment
-				}
-				comment = strings.TrimSpace(strings.TrimPrefix(comment, "#"))
-				comment = strings.TrimPrefix(strings.TrimPrefix(comment, "required"), ": ")
-				if comment != "" && sentences[at] == "" {
-					sentences[at] = comment
-				}
-				walk(at, v)
-			}
-		case yaml.SequenceNode:
-			for _, c := range n.Content {
-				walk(path+"[]", c)
-			}
-		}
-	}
-	walk("", doc.Content[0])
-	return sentences, nil
 }

@@ -24,6 +24,9 @@ type Role struct {
 	Files  fs.FS        // bake.sh, and rootfs/ with files at their real paths
 	Offers []Capability // what its machines do for those of other roles
 	Uses   []Capability // what its machines connect to other roles' machines for
+	// Its part of the spec's reference: its name as the one key, below it every key
+	// with its default and a sentence.
+	Reference string
 	// Its machines read a secret in Lockbox, with a service account.
 	ReadsSecrets bool
 	New          func(c *Cluster) Settings // its part of the spec with every default, for a cluster whose common part is known

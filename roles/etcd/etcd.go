@@ -30,12 +30,16 @@ const (
 //go:embed bake.sh all:rootfs
 var files embed.FS
 
+//go:embed reference.yaml
+var reference string
+
 // Role is etcd's role.
 func Role() *role.Role {
 	return &role.Role{
 		Name:         Name,
 		Doc:          "etcd member: the distributed configuration store that Patroni elects its leader in.",
 		Files:        files,
+		Reference:    reference,
 		Offers:       []role.Capability{role.DCS},
 		ReadsSecrets: true,
 		New:          func(c *role.Cluster) role.Settings { return newSettings(c) },

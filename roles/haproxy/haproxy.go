@@ -19,6 +19,9 @@ const Name = "haproxy"
 //go:embed bake.sh all:rootfs
 var files embed.FS
 
+//go:embed reference.yaml
+var reference string
+
 // userdata are the templates of the files that the user-data brings.
 //
 //go:embed userdata
@@ -27,12 +30,13 @@ var userdata embed.FS
 // Role is HAProxy's role.
 func Role() *role.Role {
 	return &role.Role{
-		Name:   Name,
-		Doc:    "HAProxy: one port to the node that leads, one to the replicas.",
-		Files:  files,
-		Offers: []role.Capability{role.Proxy},
-		Uses:   []role.Capability{role.Database},
-		New:    func(c *role.Cluster) role.Settings { return newSettings(c) },
+		Name:      Name,
+		Doc:       "HAProxy: one port to the node that leads, one to the replicas.",
+		Files:     files,
+		Reference: reference,
+		Offers:    []role.Capability{role.Proxy},
+		Uses:      []role.Capability{role.Database},
+		New:       func(c *role.Cluster) role.Settings { return newSettings(c) },
 	}
 }
 

@@ -29,12 +29,16 @@ const (
 //go:embed bake.sh all:rootfs
 var files embed.FS
 
+//go:embed reference.yaml
+var reference string
+
 // Role is Patroni's role.
 func Role() *role.Role {
 	return &role.Role{
 		Name:         Name,
 		Doc:          "PostgreSQL under Patroni: one node leads, the others follow and are ready to.",
 		Files:        files,
+		Reference:    reference,
 		Offers:       []role.Capability{role.Database},
 		Uses:         []role.Capability{role.DCS},
 		ReadsSecrets: true,
