@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator"
 	"pgha-gen/roles"
 )
@@ -20,29 +21,30 @@ func (a *app) initCommand() *cobra.Command {
 the current folder: what a person decides, and every other key as a comment, with
 its default and a sentence. Ids are for you to put in: validate says which, and the
 command that shows each. A file that is there already is left alone.`,
-		Args:              oneArgument("name"),
+		Args:              cli.OneArgument("name"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
-			name := "demo"
+			cluster := "demo"
 			if len(args) == 1 {
-				name = args[0]
+				cluster = args[0]
 			}
-			text, err := generator.Example(name, roles.All())
+			text, err := generator.Example(cluster, roles.All())
 			if err != nil {
-				return usageError{err}
+				return cli.UsageError(err)
 			}
-			file, err := os.OpenFile(defaultSpec, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+			name := string(cli.DefaultSpec)
+			file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 			if errors.Is(err, fs.ErrExist) {
-				return fmt.Errorf("%s is there already (move it away to start anew)", defaultSpec)
+				return fmt.Errorf("%s is there already (move it away to start anew)", name)
 			}
 			if err != nil {
-				return fmt.Errorf("cannot write %s: %w", defaultSpec, cause(err))
+				return fmt.Errorf("cannot write %s: %w", name, cli.Cause(err))
 			}
 			_, err = file.Write(text)
 			if err := errors.Join(err, file.Close()); err != nil {
-				return errors.Join(fmt.Errorf("cannot write %s: %w", defaultSpec, cause(err)), os.Remove(defaultSpec))
+				return errors.Join(fmt.Errorf("cannot write %s: %w", name, cli.Cause(err)), os.Remove(name))
 			}
-			fmt.Fprintf(a.err, "pgha-gen: wrote %s (put in your ids, then: pgha-gen validate)\n", defaultSpec)
+			a.say("wrote %s (put in your ids, then: pgha-gen validate)", name)
 			return nil
 		},
 	}

@@ -3,10 +3,9 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/private"
 )
 
@@ -18,7 +17,7 @@ func (a *app) downCommand() *cobra.Command {
 		Long: `Cut the power of all machines and remove every process, network namespace and
 loop device of the lab: also of one that died, or never came up. Logs and disks
 stay in its folder until the next up.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := a.folder()
 			if err != nil {
@@ -39,9 +38,9 @@ stay in its folder until the next up.`,
 				return err
 			}
 			if was.Empty() {
-				fmt.Fprintln(a.err, "pgha-lab: no lab was there")
+				a.say("no lab was there")
 			} else {
-				fmt.Fprintf(a.err, "pgha-lab: removed %s\n", was)
+				a.say("removed %s", was)
 			}
 			if !purge {
 				return nil
@@ -49,7 +48,7 @@ stay in its folder until the next up.`,
 			if err := f.Purge(); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.err, "pgha-lab: removed what the lab kept in %s\n", f)
+			a.say("removed what the lab kept in %s", f)
 			return nil
 		},
 	}

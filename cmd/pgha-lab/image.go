@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/session"
 )
 
@@ -20,7 +21,7 @@ func (a *app) imageCommand() *cobra.Command {
 		Long: `Bake the images of all roles of the spec, by the recipes that the cloud's images
 are baked by, and keep them for the next time. One that is there is not baked
 again. Each image's root folder is written to standard output.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config(s)
 			if err != nil {
@@ -43,7 +44,7 @@ again. Each image's root folder is written to standard output.`,
 				return err
 			}
 			for _, part := range c.Cluster.Groups {
-				fmt.Fprintf(a.out, "%s %s\n", part.Name, images[part.Name])
+				fmt.Fprintf(a.Out, "%s %s\n", part.Name, images[part.Name])
 			}
 			return nil
 		},

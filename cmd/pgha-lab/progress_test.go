@@ -10,13 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab"
 	"pgha-gen/lab/session"
 )
 
 func TestProgressOnTerminal(t *testing.T) {
 	var out bytes.Buffer
-	p := &progress{out: &out, width: 60}
+	p := &progress{Progress: cli.NewProgress(&out, 60)}
 	start := time.UnixMilli(1795383740000)
 	var r session.Record
 	show := func(want, reason string) {

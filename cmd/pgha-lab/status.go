@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/netns"
 	"pgha-gen/lab/private"
@@ -24,7 +25,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show every machine, and what Patroni says of it",
 		Long: `Show every machine with its newest step of the boot protocol, and what Patroni
 says of its members. The exit status is 1 when not all is well.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, r, err := a.running()
 			if err != nil {
@@ -39,7 +40,7 @@ says of its members. The exit status is 1 when not all is well.`,
 			if !r.PoweredOn.IsZero() {
 				since = fmt.Sprintf(" for %v", time.Since(r.PoweredOn).Round(time.Second))
 			}
-			fmt.Fprintf(a.out, "cluster %s: %s%s (network %s, process %d)\n\n%s", r.Cluster, r.Phase, since, r.Network, r.PID, r.Status(members, 0))
+			fmt.Fprintf(a.Out, "cluster %s: %s%s (network %s, process %d)\n\n%s", r.Cluster, r.Phase, since, r.Network, r.PID, r.Status(members, 0))
 			if failure != nil {
 				return failure
 			}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator/emit"
 	"pgha-gen/lab/session"
 )
@@ -29,7 +30,7 @@ func (a *app) upCommand() *cobra.Command {
 that it is ready and a write through HAProxy was acknowledged. Then say how to
 connect. It is a new cluster each time. The lab stays up in the background until
 pgha-lab down; an interrupt before it is up takes everything down.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config(s)
 			if err != nil {
@@ -60,7 +61,7 @@ func (a *app) keepCommand() *cobra.Command {
 		Use:    "keep",
 		Short:  "Keep a lab up, for up",
 		Hidden: true,
-		Args:   noArguments,
+		Args:   cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config(s)
 			if err != nil {
@@ -83,7 +84,7 @@ func (a *app) upHere(ctx context.Context, c session.Config) error {
 	if err := a.sayUp(c.Folder, r); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.err, "interrupt to take it down")
+	fmt.Fprintln(a.Err, "interrupt to take it down")
 	return <-ended
 }
 
@@ -118,8 +119,8 @@ func (a *app) upBehind(ctx context.Context, c session.Config, s *source) error {
 	r, err := a.follow(ctx, c.Folder, cmd.Process.Pid, ended)
 	if err != nil {
 		if said, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<20)); len(said) > 0 {
-			a.err.Write(said) // its own sentences
-			return saidError{err}
+			a.Err.Write(said) // its own sentences
+			return cli.Reported(err)
 		}
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
@@ -174,10 +175,10 @@ func (a *app) sayUp(f session.Folder, r session.Record) error {
 	if err != nil {
 		return err
 	}
-	if a.terminal() == 0 { // there it is on the screen
-		fmt.Fprint(a.out, r.Table(0))
+	if a.Width() == 0 { // there it is on the screen
+		fmt.Fprint(a.Out, r.Table(0))
 	}
-	_, err = fmt.Fprintf(a.out, `
+	_, err = fmt.Fprintf(a.Out, `
 first acknowledged write: %.1f s after power-on (all machines ready: %.1f s)
 
 write  %s psql

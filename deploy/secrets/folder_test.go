@@ -66,7 +66,7 @@ func TestFresh(t *testing.T) {
 		Push:  []secrets.Push{{Role: "etcd", File: "etcd.json"}, {Role: "patroni", File: "patroni.json"}},
 	}
 	w.Changes = nil
-	want.CA = files(t, dir)["ca.crt"]
+	want.Dir, want.CA = dir, files(t, dir)["ca.crt"]
 	if diff := cmp.Diff(want, w); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -137,7 +137,7 @@ func TestAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.Changes = nil
-			test.want.CA = was["ca.crt"]
+			test.want.Dir, test.want.CA = dir, was["ca.crt"]
 			for i := range w.Warnings {
 				w.Warnings[i] = strings.ReplaceAll(w.Warnings[i], dir, "DIR")
 			}

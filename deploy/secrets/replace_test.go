@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	introduce = secrets.Rotation{Authority: true}
+	introduce = secrets.Rotation{CA: true}
 	switchAll = secrets.Rotation{Certificates: true}
 	finish    = secrets.Rotation{Finish: true}
 )
