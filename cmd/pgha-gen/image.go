@@ -24,11 +24,11 @@ func (a *app) imageCheckCommand() *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
 		Use:   "check PATH",
-		Short: "Say whether an image is the one that the spec asks for",
+		Short: "Check that an image fits the spec",
 		Long: `Compare an image with the spec: its role, contract number, recipe, versions and age.
 PATH is the image's manifest.json, or a folder with the image's root file system.
-Of a root file system, also say whether it is as the bake left it: sealed, its units
-enabled, and every file and package as its bill of materials lists it.`,
+A root file system must also be as the bake left it: sealed, with its units enabled,
+and every file and package as its bill of materials lists it.`,
 		Example: `  pgha-gen image check manifest.json --role etcd
   pgha-gen image check /mnt`,
 		Args: func(_ *cobra.Command, args []string) error {

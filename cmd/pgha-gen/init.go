@@ -17,10 +17,10 @@ func (a *app) initCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init [NAME]",
 		Short: "Write a commented pgha.yaml to start from",
-		Long: `Write pgha.yaml for a cluster of the given name (demo, if none is given) into
-the current folder: what a person decides, and every other key as a comment, with
-its default and a sentence. Ids are for you to put in: validate says which, and the
-command that shows each. A file that is there already is left alone.`,
+		Long: `Write pgha.yaml for a cluster of this name (demo, if there is none) into the current
+folder. It has the keys that you have to set; every other key is in it as a comment,
+with its default. Put in your ids: validate names those that are missing, and the
+command that shows each. A pgha.yaml that is there already is not overwritten.`,
 		Args:              cli.OneArgument("name"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -44,7 +44,7 @@ command that shows each. A file that is there already is left alone.`,
 			if err := errors.Join(err, file.Close()); err != nil {
 				return errors.Join(fmt.Errorf("cannot write %s: %w", name, cli.Cause(err)), os.Remove(name))
 			}
-			a.say("wrote %s (put in your ids, then: pgha-gen validate)", name)
+			a.Say("wrote %s (put in your ids, then: pgha-gen validate)", name)
 			return nil
 		},
 	}

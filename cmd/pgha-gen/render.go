@@ -25,8 +25,8 @@ func (a *app) renderCommand() *cobra.Command {
 		Short: "Write a role's user-data, or everything that a cluster needs",
 		Long: `With a role, write the user-data of that role's machines to standard output.
 With -o, write everything under DIR/<cluster>: user-data, Packer templates, and
-the commands that create the machines. What is there from an earlier render is
-replaced; anything else is left alone, and the command refuses.`,
+the commands that create the machines. The output of an earlier render is replaced;
+nothing else is overwritten.`,
 		Example: `  pgha-gen render etcd > user-data
   pgha-gen render -o out`,
 		Args:      cli.OneArgument("role"),
@@ -34,7 +34,7 @@ replaced; anything else is left alone, and the command refuses.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && dir == "":
-				return cli.Usagef("render what? (a role, for its user-data on standard output: %s; or -o DIR, for everything)", strings.Join(names, ", "))
+				return cli.Usagef("render needs a role, for its user-data (%s), or -o DIR, for everything", strings.Join(names, ", "))
 			case len(args) == 1 && dir != "":
 				return cli.Usagef("render takes a role or -o DIR, not both")
 			case len(args) == 0:
@@ -88,6 +88,6 @@ func (a *app) renderAll(file cli.SpecFile, dir string) error {
 		}
 		return err
 	}
-	a.say("wrote %s (%d files; next: %s)", target, len(t), filepath.Join(target, "README.md"))
+	a.Say("wrote %s (%d files; next: %s)", target, len(t), filepath.Join(target, "README.md"))
 	return nil
 }

@@ -21,7 +21,7 @@ type app struct {
 }
 
 func run(args []string, in io.Reader, out, err io.Writer) int {
-	a := &app{cli.Streams{In: in, Out: out, Err: err}, roles.All()}
+	a := &app{cli.Streams{Name: "pgha-gen", In: in, Out: out, Err: err}, roles.All()}
 	root := &cobra.Command{
 		Use:   "pgha-gen",
 		Short: "Images, user-data and commands for a highly available PostgreSQL cluster",
@@ -32,11 +32,6 @@ boot, and the commands that create the machines.`,
 	}
 	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.imageCommand(), a.schemaCommand(), a.secretsCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
-}
-
-// say is a sentence on standard error.
-func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.Err, "pgha-gen: "+format+"\n", args...)
 }
 
 func (a *app) roleNames() []string {
@@ -71,7 +66,7 @@ func (a *app) read(file cli.SpecFile) (*role.Cluster, error) {
 	if err != nil { // a name that no shell takes
 		command = "pgha-gen validate"
 	}
-	a.say("%s in %s (see %s)", cli.Count(len(c.Warnings), "warning"), file, command)
+	a.Say("%s in %s (see %s)", cli.Count(len(c.Warnings), "warning"), file, command)
 	return c, nil
 }
 

@@ -87,7 +87,7 @@ func (a *app) generateSecrets(file cli.SpecFile, dir string, rotate secrets.Rota
 	}
 	said, err := w.Report(c, file.String(), again)
 	for _, s := range said {
-		a.say("%s", s)
+		a.Say("%s", s)
 	}
 	return err
 }

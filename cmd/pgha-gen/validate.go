@@ -25,26 +25,26 @@ func (a *app) validateCommand() *cobra.Command {
 	var strict bool
 	cmd := &cobra.Command{
 		Use:   "validate [FILE]",
-		Short: "Say everything that is wrong with a spec, and where",
-		Long: `Say everything that is wrong with a spec, and where. It knows the file alone: of a
-cluster that runs it can only say which keys that has taken when it was founded,
-and does not take again. README.md of the rendering says what of each. Where this
-host has haproxy, it is asked about what the spec adds to its configuration.
+		Short: "Check a spec, and show every problem with its place",
+		Long: `Check a spec, and show every problem with its place. Only the file is read: validate
+does not know a running cluster, but lists the keys whose change does not reach one;
+README.md in the output of render says more of each. If this host has haproxy, that
+checks what the spec adds to its configuration.
 
-With --output json, standard output has one list, of what is wrong and of all
-warnings, in the order of the file; it is empty if there is nothing to say:
+With --output json, standard output is one list of all problems and warnings, in the
+order of the file, and empty if there are none:
   file, line, column   the place; line and column count from 1
   path                 the key, such as roles.etcd.nodes[0].zone; "" for the file as a whole
   text                 what is wrong, and in parentheses what instead
   severity             problem or warning
-A file that cannot be read gives no list, and a sentence on standard error.`,
+If the file cannot be read, there is no list, but an error on standard error.`,
 		Example: `  pgha-gen validate --strict
   pgha-gen validate staging.yaml --output json`,
 		Args: cli.OneArgument("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if cmd.Flags().Changed("file") {
-					return cli.Usagef("validate which file, %q or %q? (give one of both)", args[0], file)
+					return cli.Usagef("validate takes one file, but got %q and %q", args[0], file)
 				}
 				file = cli.SpecFile(args[0])
 			}
@@ -100,9 +100,9 @@ func (a *app) validate(file cli.SpecFile, strict bool) error {
 		return err
 	}
 	if over := overQuota(c); over != "" {
-		fmt.Fprintf(a.Err, "%s: note: more than a new cloud may have: %s (look at Quotas in its console, and ask there for more before you create machines)\n", file, over)
+		fmt.Fprintf(a.Err, "%s: note: more than the quotas of a new cloud: %s (see Quotas in its console, and ask there for more before you create machines)\n", file, over)
 	}
-	fmt.Fprintf(a.Err, "%s: note: a cluster that runs takes no change of these, or not of all in them: %s (README.md of the rendering says more)\n", file, fixed(c))
+	fmt.Fprintf(a.Err, "%s: note: a change of these keys does not reach a running cluster, or only in part: %s (see README.md in the output of render)\n", file, fixed(c))
 	return nil
 }
 

@@ -13,10 +13,10 @@ func (a *app) downCommand() *cobra.Command {
 	purge := false
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Take the lab down, whatever is left of it",
+		Short: "Take the lab down",
 		Long: `Cut the power of all machines and remove every process, network namespace and
-loop device of the lab: also of one that died, or never came up. Logs and disks
-stay in its folder until the next up.`,
+loop device of the lab, even if it died or never came up. Logs and disks stay in
+its folder until the next up.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := a.folder()
@@ -38,9 +38,9 @@ stay in its folder until the next up.`,
 				return err
 			}
 			if was.Empty() {
-				a.say("no lab was there")
+				a.Say("no lab was there")
 			} else {
-				a.say("removed %s", was)
+				a.Say("removed %s", was)
 			}
 			if !purge {
 				return nil
@@ -48,10 +48,10 @@ stay in its folder until the next up.`,
 			if err := f.Purge(); err != nil {
 				return err
 			}
-			a.say("removed what the lab kept in %s", f)
+			a.Say("removed what the lab kept in %s", f)
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&purge, "purge", false, "remove its files, too: logs, disks, images")
+	cmd.Flags().BoolVar(&purge, "purge", false, "also remove its files: logs, disks, images")
 	return cmd
 }

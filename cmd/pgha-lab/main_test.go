@@ -48,8 +48,8 @@ func TestRefusals(t *testing.T) {
 		{"no spec", "it is not in this folder", []string{"up"}, cli.Wrong, `there is no file "pgha.yaml" (pgha-gen init writes pgha.yaml; -f names another)`, false},
 		{"etcd", "started outside of the project", []string{"image", "-f", example, "--etcd", "/nowhere"}, cli.Wrong,
 			`"/nowhere" is not the Go module that pins etcd: run this in the project's folder, or --etcd names its lab/etcd`, true},
-		{"status", "no lab is up", []string{"status"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up)", true},
-		{"psql", "no lab is up", []string{"psql"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up)", true},
+		{"status", "no lab is up", []string{"status"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
+		{"psql", "no lab is up", []string{"psql"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

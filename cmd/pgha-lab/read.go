@@ -25,7 +25,7 @@ type source struct {
 
 func (s *source) flags(cmd *cobra.Command) {
 	s.file.Flag(cmd)
-	cmd.Flags().StringVar(&s.etcd, "etcd", "lab/etcd", "the `folder` of the Go module that pins etcd, from which it is built")
+	cmd.Flags().StringVar(&s.etcd, "etcd", "lab/etcd", "the `folder` of the Go module from which etcd is built")
 }
 
 // config reads the spec and the flags, and refuses what cannot be run here.

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -29,7 +28,7 @@ type app struct {
 }
 
 func run(ctx context.Context, name string, args []string, in io.Reader, out, err io.Writer) int {
-	a := &app{Streams: cli.Streams{In: in, Out: out, Err: err}, name: name}
+	a := &app{Streams: cli.Streams{Name: "pgha-lab", In: in, Out: out, Err: err}, name: name}
 	root := &cobra.Command{
 		Use:   "pgha-lab",
 		Short: "A highly available PostgreSQL cluster on this host",
@@ -43,11 +42,6 @@ needs Linux and root. Everything is kept in one folder.`,
 	flags.StringVar(&a.network, "network", "pgha", "the `name` of the lab's network, at most 8 characters")
 	root.AddCommand(a.imageCommand(), a.upCommand(), a.keepCommand(), a.statusCommand(), a.psqlCommand(), a.downCommand())
 	return cli.Run(ctx, root, args, a.Streams)
-}
-
-// say is a sentence on standard error.
-func (a *app) say(format string, args ...any) {
-	fmt.Fprintf(a.Err, "pgha-lab: "+format+"\n", args...)
 }
 
 // self is the command with the flags that name this lab, for hints.
@@ -81,7 +75,7 @@ func (a *app) cacheOf(f session.Folder) (string, error) {
 // needRoot is for commands that need nothing else of the host.
 func needRoot() error {
 	if os.Getuid() != 0 {
-		return errors.New("the lab is root's: run this as root")
+		return errors.New("the lab needs root (run this as root)")
 	}
 	return nil
 }

@@ -22,9 +22,9 @@ import (
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show every machine, and what Patroni says of it",
-		Long: `Show every machine with its newest step of the boot protocol, and what Patroni
-says of its members. The exit status is 1 when not all is well.`,
+		Short: "Show the state of every machine",
+		Long: `Show for every machine its newest boot step and, if it is a member of Patroni's
+cluster, its role and state there. The exit status is 1 if one is not healthy.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, r, err := a.running()
@@ -72,9 +72,9 @@ func (a *app) running() (f session.Folder, r session.Record, err error) {
 	case err != nil:
 		return f, r, err
 	case ok && pid == 0 && r.Phase != session.Down:
-		return f, r, fmt.Errorf("the lab in %s died: %s down removes what it left", f, a.self())
+		return f, r, fmt.Errorf("the lab in %s died (%s down removes what it left)", f, a.self())
 	case !ok || pid == 0:
-		return f, r, fmt.Errorf("no lab is up in %s (%s up)", f, a.self())
+		return f, r, fmt.Errorf("no lab is up in %s (%s up starts one)", f, a.self())
 	}
 	return f, r, nil
 }

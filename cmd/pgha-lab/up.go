@@ -27,8 +27,8 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Boot the whole cluster, and wait until it takes writes",
 		Long: `Bake the images that are missing, power all machines on, and wait until each says
-that it is ready and a write through HAProxy was acknowledged. Then say how to
-connect. It is a new cluster each time. The lab stays up in the background until
+that it is ready and a write through HAProxy was acknowledged. Then print how to
+connect. Each up makes a new cluster. The lab stays up in the background until
 pgha-lab down; an interrupt before it is up takes everything down.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,7 +59,7 @@ func (a *app) keepCommand() *cobra.Command {
 	s := &source{}
 	cmd := &cobra.Command{
 		Use:    "keep",
-		Short:  "Keep a lab up, for up",
+		Short:  "Keep a lab up (started by up)",
 		Hidden: true,
 		Args:   cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,7 +84,7 @@ func (a *app) upHere(ctx context.Context, c session.Config) error {
 	if err := a.sayUp(c.Folder, r); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.Err, "interrupt to take it down")
+	fmt.Fprintln(a.Err, "an interrupt (Ctrl-C) takes it down")
 	return <-ended
 }
 
@@ -124,7 +124,7 @@ func (a *app) upBehind(ctx context.Context, c session.Config, s *source) error {
 		}
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			err = fmt.Errorf("the lab's process %d ended before it was up (%w): %s down removes what it left", exit.Pid(), err, a.self())
+			err = fmt.Errorf("the lab's process %d ended before it was up (%w; %s down removes what it left)", exit.Pid(), err, a.self())
 		}
 		return err
 	}

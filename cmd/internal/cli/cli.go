@@ -15,7 +15,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// The exit status: done; the spec or the world is wrong; the command line is.
+// The exit status: success; the spec is wrong or something failed; the command
+// line is wrong.
 const (
 	Done  = 0
 	Wrong = 1
@@ -26,6 +27,7 @@ const (
 // sentences that start with the command's name, but for the problems of a file,
 // which start with their place.
 type Streams struct {
+	Name     string // of the command
 	In       io.Reader
 	Out, Err io.Writer
 }
@@ -70,15 +72,20 @@ func Run(ctx context.Context, root *cobra.Command, args []string, s Streams) int
 	default:
 		said = err.Error()
 	}
-	fmt.Fprintf(s.Err, "%s: %s\n", root.Name(), said)
+	s.Say("%s", said)
 	return status
+}
+
+// Say is a sentence on Err.
+func (s Streams) Say(format string, args ...any) {
+	fmt.Fprintf(s.Err, s.Name+": "+format+"\n", args...)
 }
 
 // prepare makes a command and cobra's own ones refuse what they do not know; by
 // themselves they print a page and report success.
 func prepare(root *cobra.Command) {
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Long += "\n\nExit status: 0 done, 1 the spec or the world is wrong, 2 the command line is."
+	root.Long += "\n\nExit status: 0 success, 1 the spec is wrong or something failed, 2 the command line is wrong."
 	root.Version = version()
 	root.SetVersionTemplate(root.Name() + " {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -109,7 +116,7 @@ func prepare(root *cobra.Command) {
 				if len(args) > 0 {
 					return Usagef("unknown shell %q (want bash, fish, powershell or zsh)", args[0])
 				}
-				return Usagef("completion for which shell? (bash, fish, powershell or zsh)")
+				return Usagef("completion needs a shell: bash, fish, powershell or zsh")
 			}
 			for _, shell := range cmd.Commands() {
 				shell.Args = NoArguments

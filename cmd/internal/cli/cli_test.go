@@ -60,14 +60,14 @@ func TestRun(t *testing.T) {
 		{"flag", "unknown", []string{"act", "--no"}, nil, cli.Usage, "prog: unknown flag: --no (see prog act --help)\n"},
 		{"value of a switch", "it has none", []string{"act", "--strict=x"}, nil, cli.Usage, "prog: --strict cannot be \"x\" (it takes no value) (see prog act --help)\n"},
 		{"help", "of what is not there", []string{"help", "atc"}, nil, cli.Usage, "prog: unknown command \"atc\" (did you mean act?)\n"},
-		{"completion", "no shell", []string{"completion"}, nil, cli.Usage, "prog: completion for which shell? (bash, fish, powershell or zsh)\n"},
+		{"completion", "no shell", []string{"completion"}, nil, cli.Usage, "prog: completion needs a shell: bash, fish, powershell or zsh\n"},
 		{"completion of a shell", "unknown", []string{"completion", "tcsh"}, nil, cli.Usage, "prog: unknown shell \"tcsh\" (want bash, fish, powershell or zsh)\n"},
 		{"completion with more", "it takes none", []string{"completion", "bash", "x"}, nil, cli.Usage, "prog: bash takes no argument, but got \"x\"\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var out, said bytes.Buffer
-			status := cli.Run(t.Context(), command(test.err), test.args, cli.Streams{In: strings.NewReader(""), Out: &out, Err: &said})
+			status := cli.Run(t.Context(), command(test.err), test.args, cli.Streams{Name: "prog", In: strings.NewReader(""), Out: &out, Err: &said})
 			if diff := cmp.Diff(test.want, said.String()); diff != "" || status != test.status || out.Len() > 0 {
 				t.Errorf("%s: status %d, want %d; on standard output: %q (-want +got):\n%s", test.reason, status, test.status, out.String(), diff)
 			}
@@ -79,7 +79,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var said bytes.Buffer
-	status := cli.Run(ctx, command(fmt.Errorf("bake: %w", ctx.Err())), []string{"act"}, cli.Streams{Out: &said, Err: &said})
+	status := cli.Run(ctx, command(fmt.Errorf("bake: %w", ctx.Err())), []string{"act"}, cli.Streams{Name: "prog", Out: &said, Err: &said})
 	if want := "prog: interrupted\n"; status != cli.Wrong || said.String() != want {
 		t.Errorf("status %d, %q, want %q", status, said.String(), want)
 	}
@@ -87,7 +87,7 @@ func TestInterrupted(t *testing.T) {
 
 // Help and version are results, and help says what the exit status means.
 func TestResults(t *testing.T) {
-	for flag, want := range map[string]string{"--help": "It acts.\n\nExit status: 0 done, 1 ", "--version": "prog "} {
+	for flag, want := range map[string]string{"--help": "It acts.\n\nExit status: 0 success, 1 ", "--version": "prog "} {
 		var out, said bytes.Buffer
 		status := cli.Run(t.Context(), command(nil), []string{flag}, cli.Streams{Out: &out, Err: &said})
 		if status != cli.Done || !strings.HasPrefix(out.String(), want) || said.Len() > 0 {
