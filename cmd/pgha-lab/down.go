@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/lab/private"
 )
 
 func (a *app) downCommand() *cobra.Command {
@@ -19,14 +18,8 @@ loop device of the lab, even if it died or never came up. Logs and disks stay in
 its folder until the next up.`,
 		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := a.folder()
+			f, err := a.rootsFolder()
 			if err != nil {
-				return err
-			}
-			if err := needRoot(); err != nil {
-				return err
-			}
-			if err := private.Check(string(f)); err != nil {
 				return err
 			}
 			cache, err := a.cacheOf(f)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
+	"pgha-gen/lab/private"
 	"pgha-gen/lab/session"
 )
 
@@ -72,10 +73,15 @@ func (a *app) cacheOf(f session.Folder) (string, error) {
 	return filepath.Abs(a.cache)
 }
 
-// needRoot is for commands that need nothing else of the host.
-func needRoot() error {
-	if os.Getuid() != 0 {
-		return errors.New("the lab needs root (run this as root)")
+// rootsFolder is the folder for commands that need nothing else of the host than
+// to be root, and that nobody else may have put anything there.
+func (a *app) rootsFolder() (session.Folder, error) {
+	f, err := a.folder()
+	if err != nil {
+		return "", err
 	}
-	return nil
+	if os.Getuid() != 0 {
+		return "", errors.New("the lab needs root (run this as root)")
+	}
+	return f, private.Check(string(f))
 }

@@ -15,7 +15,6 @@ import (
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/netns"
-	"pgha-gen/lab/private"
 	"pgha-gen/lab/session"
 )
 
@@ -54,13 +53,7 @@ cluster, its role and state there. The exit status is 1 if one is not healthy.`,
 
 // running is the lab that is up, or coming up.
 func (a *app) running() (f session.Folder, r session.Record, err error) {
-	if f, err = a.folder(); err != nil {
-		return f, r, err
-	}
-	if err := needRoot(); err != nil {
-		return f, r, err
-	}
-	if err := private.Check(string(f)); err != nil {
+	if f, err = a.rootsFolder(); err != nil {
 		return f, r, err
 	}
 	pid, err := f.Keeper()

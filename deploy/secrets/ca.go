@@ -305,7 +305,7 @@ func (s *signing) warnings(all map[string]Payload, now time.Time) []string {
 	authority := s.ca.certificate.NotAfter
 	switch {
 	case s.stage == Introduced && authority.Before(now.Add(early)):
-		said = append(said, fmt.Sprintf("the old authority ends on %s: be done with its replacement before", authority.UTC().Format(time.DateOnly)))
+		said = append(said, fmt.Sprintf("the old authority ends on %s: finish its replacement before then", authority.UTC().Format(time.DateOnly)))
 	case s.stage != Introduced && authority.Before(now.Add(nodeLife)):
 		said = append(said, fmt.Sprintf("the authority in %s ends on %s, and no certificate outlives it (replace it before: --rotate authority)", certificateFile, authority.UTC().Format(time.DateOnly)))
 	}
@@ -323,9 +323,9 @@ func (s *signing) warnings(all map[string]Payload, now time.Time) []string {
 			}
 		}
 	}
-	// Those that end with their authority cannot be renewed: of it is said enough.
+	// Those that end with their authority cannot be renewed; a warning of it is enough.
 	if count > 0 && first.Before(authority) {
-		said = append(said, fmt.Sprintf("of the certificates %d end within %d days, the first on %s (run this again from %s on, which renews it)",
+		said = append(said, fmt.Sprintf("%d certificates end within %d days, the first on %s (run this again from %s on: that renews it)",
 			count, early/(24*time.Hour), first.UTC().Format(time.DateOnly), first.Add(-soon).UTC().Format(time.DateOnly)))
 	}
 	return said

@@ -74,7 +74,7 @@ func generate(dir string, c *role.Cluster, rotate Rotation, world World, place p
 		return nil, err
 	}
 	if rotate != (Rotation{}) && len(was.payloads) == 0 {
-		return nil, fmt.Errorf("%q: nothing to rotate is there (make the secrets first, without --rotate)", dir)
+		return nil, fmt.Errorf("%q: there is nothing to rotate (make the secrets first, without --rotate)", dir)
 	}
 	signing, err := was.signing(c, rotate, world)
 	if err != nil {
@@ -253,7 +253,7 @@ func write(dir string, files []file, was map[string][]byte, uid int, place place
 			err = place(staged[f.name], target, was[f.name] != nil)
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%q has come into being meanwhile (run this again)", target)
+			return fmt.Errorf("%q was made by another run meanwhile (run this again)", target)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot write %q: %w (run this again)", target, cause(err))

@@ -253,7 +253,7 @@ func TestMeanwhile(t *testing.T) {
 		}
 		return secrets.Place(staged, target, replace)
 	})
-	if err == nil || !strings.Contains(err.Error(), `ca.key" has come into being meanwhile (run this again)`) {
+	if err == nil || !strings.Contains(err.Error(), `ca.key" was made by another run meanwhile (run this again)`) {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff(map[string]string{"ca.key": "of the other run"}, files(t, dir)); diff != "" {

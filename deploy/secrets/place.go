@@ -18,13 +18,8 @@ func examinePlace(dir string) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for up := at; ; up = filepath.Dir(up) {
-		if rendered(up) {
-			return nil, fmt.Errorf("%q is in what render wrote to %q, which has no secrets and is replaced (-o names another folder)", dir, up)
-		}
-		if up == filepath.Dir(up) {
-			break
-		}
+	if out := nearest(at, rendered); out != "" {
+		return nil, fmt.Errorf("%q is in what render wrote to %q, which has no secrets and is replaced (-o names another folder)", dir, out)
 	}
 	above := filepath.Dir(dir)
 	beside, err := os.ReadDir(above)
@@ -36,19 +31,10 @@ func examinePlace(dir string) (warnings []string, err error) {
 			return nil, fmt.Errorf("%q is beside what render wrote to %q, which people commit (-o names another folder)", dir, name)
 		}
 	}
-	for root := at; ; root = filepath.Dir(root) {
-		if exists(filepath.Join(root, ".git")) {
-			return examineGit(dir, at, root)
-		}
-		if root == filepath.Dir(root) {
-			return nil, nil
-		}
+	root := nearest(at, func(dir string) bool { return exists(filepath.Join(dir, ".git")) })
+	if root == "" {
+		return nil, nil
 	}
-}
-
-// examineGit asks git whether the repository root ignores dir, whose resolved
-// path is at.
-func examineGit(dir, at, root string) (warnings []string, err error) {
 	inside, err := filepath.Rel(root, at)
 	if err != nil {
 		return nil, err
@@ -64,6 +50,17 @@ func examineGit(dir, at, root string) (warnings []string, err error) {
 		return nil, fmt.Errorf("%q would be committed with the git repository %q (add /%s/ to its .gitignore, or -o names a folder elsewhere)", dir, root, inside)
 	}
 	return []string{fmt.Sprintf("%q is in the git repository %q, and git does not say whether it is ignored: do not commit it", dir, root)}, nil
+}
+
+// nearest is the first folder from at upwards of which has is true, or "".
+func nearest(at string, has func(dir string) bool) string {
+	for !has(at) {
+		if at == filepath.Dir(at) {
+			return ""
+		}
+		at = filepath.Dir(at)
+	}
+	return at
 }
 
 // rendered says whether render wrote a folder.

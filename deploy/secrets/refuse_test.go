@@ -161,7 +161,7 @@ func TestAuthorityEndsSoon(t *testing.T) {
 func TestNothingToRotate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
 	_, err := secrets.Generate(dir, example(t), secrets.Rotation{Passwords: true}, on(now))
-	if err == nil || !strings.Contains(err.Error(), "nothing to rotate is there") {
+	if err == nil || !strings.Contains(err.Error(), "there is nothing to rotate") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
