@@ -27,9 +27,9 @@ func (a *app) generateCommand() *cobra.Command {
 		Use:   "generate",
 		Short: "Make the certificate authority, certificates and passwords that are missing",
 		Long: `Make the secrets of the cluster in DIR/<cluster>, a folder that only you can read:
-  ca.crt       the certificate of the cluster's own authority: clients verify servers with it
+  ca.crt       the certificate of the cluster's own authority, for clients too
   ca.key       its key: keep it off-line; machines never get it
-  ROLE.json    what the machines of a role read from Lockbox, as yc takes it
+  ROLE.json    what the machines of a role read from Lockbox, in the format of yc
 
 Run it again after a change of the spec. What is there is kept, what is missing is
 made, and what no machine reads any more is dropped; ROLE.gone.json then removes it

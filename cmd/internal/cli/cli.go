@@ -15,8 +15,7 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// The exit status: success; the spec is wrong or something failed; the command
-// line is wrong.
+// The exit status: success; a wrong spec or a failure; a wrong command line.
 const (
 	Done  = 0
 	Wrong = 1
@@ -85,7 +84,7 @@ func (s Streams) Say(format string, args ...any) {
 // themselves they print a page and report success.
 func prepare(root *cobra.Command) {
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.Long += "\n\nExit status: 0 success, 1 the spec is wrong or something failed, 2 the command line is wrong."
+	root.Long += "\n\nExit status: 0 success, 1 wrong spec or failure, 2 wrong command line."
 	root.Version = version()
 	root.SetVersionTemplate(root.Name() + " {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
