@@ -33,7 +33,7 @@ func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 // a first reading, whose problems the second finds again, makes them known.
 func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 	first := role.Defaults()
-	doc.Quietly(func(root spec.Place) { root.Decode(first) })
+	doc.WithoutReporting(func(root spec.Place) { root.Decode(first) })
 	c := role.Defaults()
 	c.DeriveDefaults(first)
 	doc.Root().Decode(c)
@@ -58,7 +58,7 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 		}
 		settings := r.New(c)
 		if f, ok := settings.(role.DefaultsDeriver); ok {
-			doc.Quietly(func(root spec.Place) { root.Key("roles").Key(r.Name).Decode(settings) })
+			doc.WithoutReporting(func(root spec.Place) { root.Key("roles").Key(r.Name).Decode(settings) })
 			f.DeriveDefaults()
 		}
 		at.Key(r.Name).Decode(settings)

@@ -44,7 +44,7 @@ func userDataFile(t *testing.T, userData []byte, path string) []byte {
 func judgeSecrets(t *testing.T) map[string][]byte {
 	t.Helper()
 	now := time.Now()
-	authority, err := secrets.NewAuthority("demo", now, rand.Reader)
+	authority, err := secrets.NewCA("demo", now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,9 +51,9 @@ type Config struct {
 //	<State>/<node>/        what the machine keeps, and its console.log
 //	<State>/disks/<name>   its data disk: survives the machine, as in the cloud
 type Lab struct {
-	Cloud     *cloud.Cloud
-	Network   *netns.Network
-	Authority *secrets.Authority // the cluster's own
+	Cloud   *cloud.Cloud
+	Network *netns.Network
+	CA      *secrets.CA // the cluster's own
 
 	config    Config
 	payloads  map[string]secrets.Payload
@@ -146,14 +146,14 @@ func resolver(s netip.Prefix) netip.Addr { return gateway(s).Next() }
 func (l *Lab) fillLockbox() error {
 	c := l.config.Cluster
 	var err error
-	if l.Authority, err = secrets.NewAuthority(c.Name, l.config.Now(), rand.Reader); err != nil {
+	if l.CA, err = secrets.NewCA(c.Name, l.config.Now(), rand.Reader); err != nil {
 		return err
 	}
-	c.Secrets.CA = spec.Text(l.Authority.Certificate())
+	c.Secrets.CA = spec.Text(l.CA.Certificate())
 	if err := c.Plan(); err != nil {
 		return err
 	}
-	if l.payloads, err = l.Authority.Payloads(c, l.config.Now()); err != nil {
+	if l.payloads, err = l.CA.Payloads(c, l.config.Now()); err != nil {
 		return err
 	}
 	for name, payload := range l.payloads {

@@ -101,7 +101,7 @@ func newFakes(t *testing.T, ctx context.Context, command []string, edit func(*ro
 	}
 
 	now := time.Now()
-	authority, err := secrets.NewAuthority(c.Name, now, rand.Reader)
+	authority, err := secrets.NewCA(c.Name, now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

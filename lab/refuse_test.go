@@ -58,7 +58,7 @@ func TestBootRefuses(t *testing.T) {
 			}},
 		{name: "expired certificate", step: "secrets", want: "expired",
 			payload: func(p secrets.Payload) {
-				old, err := l.Authority.Payloads(example, time.Now().AddDate(-3, 0, 0))
+				old, err := l.CA.Payloads(example, time.Now().AddDate(-3, 0, 0))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -68,7 +68,7 @@ func TestBootRefuses(t *testing.T) {
 			}},
 		{name: "another authority", step: "secrets", want: "ca.crt",
 			payload: func(p secrets.Payload) {
-				other, err := secrets.NewAuthority("other", time.Now(), rand.Reader)
+				other, err := secrets.NewCA("other", time.Now(), rand.Reader)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -164,7 +164,7 @@ func TestCertificateEnds(t *testing.T) {
 	// Certificates are good for a time that the newest one shows.
 	const node, file = "demo-etcd-1", "/run/pgha/secrets/server.crt"
 	good := time.Until(certificateEnd(t, l.Secret("etcd", node+".server.crt")))
-	old, err := l.Authority.Payloads(example, time.Now().Add(40*24*time.Hour-good))
+	old, err := l.CA.Payloads(example, time.Now().Add(40*24*time.Hour-good))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,71 +10,55 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator/manifest"
 )
 
 func (a *app) imageCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "image",
-		Short: "Look at an image that was baked",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("image needs a command: check (see pgha-gen image --help)")}
-		},
-	}
-	cmd.Args = func(_ *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return usageError{fmt.Errorf("unknown command %q (did you mean pgha-gen image check?)", args[0])}
-	}
-	cmd.AddCommand(a.imageCheckCommand())
-	return cmd
+	return cli.Group(&cobra.Command{Use: "image", Short: "Check an image that was baked"}, a.imageCheckCommand())
 }
 
 func (a *app) imageCheckCommand() *cobra.Command {
-	var file, want string
+	var file cli.SpecFile
+	var want string
 	var strict bool
-	var names []string
-	for _, r := range a.roles {
-		names = append(names, r.Name)
-	}
 	cmd := &cobra.Command{
 		Use:   "check PATH",
-		Short: "Say whether an image is the one that the spec asks for",
+		Short: "Check that an image fits the spec",
 		Long: `Compare an image with the spec: its role, contract number, recipe, versions and age.
-PATH is the image's manifest.json, or a folder that holds the image's root. Of a
-root, also say whether it is as the bake left it: sealed, its units enabled, and
-every file and package as its bill of materials lists it.`,
+PATH is the image's manifest.json, or a folder with the image's root file system.
+A root file system must also be as the bake left it: sealed, with its units enabled,
+and every file and package as its bill of materials lists it.`,
 		Example: `  pgha-gen image check manifest.json --role etcd
   pgha-gen image check /mnt`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError{fmt.Errorf("check takes one path, of a manifest.json or of an image's root, but got %d", len(args))}
+				return cli.Usagef("check takes one path, of a manifest.json or of an image's root, but got %d", len(args))
 			}
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if want != "" && !slices.Contains(names, want) {
-				return usageError{fmt.Errorf("unknown role %q (want %s)", want, strings.Join(names, ", "))}
+			if names := a.roleNames(); want != "" && !slices.Contains(names, want) {
+				return cli.Usagef("unknown role %q (want %s)", want, strings.Join(names, ", "))
 			}
 			return a.checkImage(args[0], file, want, strict)
 		},
 	}
-	fileFlag(cmd, &file)
-	cmd.Flags().StringVar(&want, "role", "", "the role that the image must be of")
+	file.Flag(cmd)
+	cmd.Flags().StringVar(&want, "role", "", "the role that the image must have")
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings, too")
 	return cmd
 }
 
-func (a *app) checkImage(path, file, want string, strict bool) error {
+func (a *app) checkImage(path string, file cli.SpecFile, want string, strict bool) error {
 	// The spec's own warnings are for validate to say.
-	c, err := a.understand(file)
+	c, err := a.load(file)
 	if err != nil {
 		return err
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return fmt.Errorf("cannot read %q: %w", path, cause(err))
+		return fmt.Errorf("cannot read %q: %w", path, cli.Cause(err))
 	}
 	read := readManifest
 	if info.IsDir() {
@@ -83,7 +66,7 @@ func (a *app) checkImage(path, file, want string, strict bool) error {
 	}
 	m, err := read(path)
 	if err != nil {
-		return fmt.Errorf("cannot read %q: %w", path, cause(err))
+		return fmt.Errorf("cannot read %q: %w", path, cli.Cause(err))
 	}
 	var findings []manifest.Finding
 	if info.IsDir() {
@@ -99,24 +82,24 @@ func (a *app) checkImage(path, file, want string, strict bool) error {
 	}
 	problems, warnings := 0, 0
 	for _, f := range findings {
-		fmt.Fprintf(a.err, "%s: %s\n", path, f)
+		fmt.Fprintf(a.Err, "%s: %s\n", path, f)
 		if f.Warning {
 			warnings++
 		} else {
 			problems++
 		}
 	}
-	switch {
-	case problems > 0:
-		return fmt.Errorf("%s: %s", path, count(problems, "problem"))
-	case warnings > 0 && strict:
-		return fmt.Errorf("%s: %s, and --strict was asked for", path, count(warnings, "warning"))
+	if problems > 0 {
+		return fmt.Errorf("%s: %s", path, cli.Count(problems, "problem"))
+	}
+	if err := strictly(strict, warnings, path); err != nil {
+		return err
 	}
 	var components []string
 	for _, component := range m.Components {
 		components = append(components, component.Name+" "+component.Version)
 	}
-	_, err = fmt.Fprintf(a.out, "%s: an image of role %s that fits cluster %s: %s\n", path, m.Role, c.Name, strings.Join(components, ", "))
+	_, err = fmt.Fprintf(a.Out, "%s: an image of role %s that fits cluster %s: %s\n", path, m.Role, c.Name, strings.Join(components, ", "))
 	return err
 }
 

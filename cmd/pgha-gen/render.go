@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,46 +12,45 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator"
 )
 
 func (a *app) renderCommand() *cobra.Command {
-	var file, dir string
-	var names []string
-	for _, r := range a.roles {
-		names = append(names, r.Name)
-	}
+	var file cli.SpecFile
+	var dir string
+	names := a.roleNames()
 	cmd := &cobra.Command{
 		Use:   "render [ROLE] [-o DIR]",
 		Short: "Write a role's user-data, or everything that a cluster needs",
 		Long: `With a role, write the user-data of that role's machines to standard output.
 With -o, write everything under DIR/<cluster>: user-data, Packer templates, and
-the commands that create the machines. What is there from an earlier render is
-replaced; anything else is left alone, and the command refuses.`,
+the commands that create the machines. The output of an earlier render is replaced;
+nothing else is overwritten.`,
 		Example: `  pgha-gen render etcd > user-data
   pgha-gen render -o out`,
-		Args:      oneArgument("role"),
+		Args:      cli.OneArgument("role"),
 		ValidArgs: names,
 		RunE: func(_ *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0 && dir == "":
-				return usageError{fmt.Errorf("render what? (a role, for its user-data on standard output: %s; or -o DIR, for everything)", strings.Join(names, ", "))}
+				return cli.Usagef("render needs a role, for its user-data (%s), or -o DIR, for everything", strings.Join(names, ", "))
 			case len(args) == 1 && dir != "":
-				return usageError{errors.New("render takes a role or -o DIR, not both")}
+				return cli.Usagef("render takes a role or -o DIR, not both")
 			case len(args) == 0:
 				return a.renderAll(file, dir)
 			case !slices.Contains(names, args[0]):
-				return usageError{fmt.Errorf("unknown role %q (want %s)", args[0], strings.Join(names, ", "))}
+				return cli.Usagef("unknown role %q (want %s)", args[0], strings.Join(names, ", "))
 			}
 			return a.renderRole(file, args[0])
 		},
 	}
-	fileFlag(cmd, &file)
+	file.Flag(cmd)
 	cmd.Flags().StringVarP(&dir, "output", "o", "", "write everything under this folder")
 	return cmd
 }
 
-func (a *app) renderRole(file, want string) error {
+func (a *app) renderRole(file cli.SpecFile, want string) error {
 	c, err := a.read(file)
 	if err != nil {
 		return err
@@ -65,13 +63,13 @@ func (a *app) renderRole(file, want string) error {
 		if err != nil {
 			return err
 		}
-		_, err = a.out.Write(data)
+		_, err = a.Out.Write(data)
 		return err
 	}
-	return fmt.Errorf("%s has no role %s (add roles.%s)", name(file), want, want)
+	return fmt.Errorf("%s has no role %s (add roles.%s)", file, want, want)
 }
 
-func (a *app) renderAll(file, dir string) error {
+func (a *app) renderAll(file cli.SpecFile, dir string) error {
 	c, err := a.read(file)
 	if err != nil {
 		return err
@@ -90,6 +88,6 @@ func (a *app) renderAll(file, dir string) error {
 		}
 		return err
 	}
-	fmt.Fprintf(a.err, "pgha-gen: wrote %s (%d files; next: %s)\n", target, len(t), filepath.Join(target, "README.md"))
+	a.Say("wrote %s (%d files; next: %s)", target, len(t), filepath.Join(target, "README.md"))
 	return nil
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator"
-	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
@@ -20,32 +20,33 @@ const (
 )
 
 func (a *app) validateCommand() *cobra.Command {
-	var file, output string
+	var file cli.SpecFile
+	var output string
 	var strict bool
 	cmd := &cobra.Command{
 		Use:   "validate [FILE]",
-		Short: "Say everything that is wrong with a spec, and where",
-		Long: `Say everything that is wrong with a spec, and where. It knows the file alone: of a
-cluster that runs it can only say which keys that has taken when it was founded,
-and does not take again. README.md of the rendering says what of each. Where this
-host has haproxy, it is asked about what the spec adds to its configuration.
+		Short: "Check a spec, and show every problem with its place",
+		Long: `Check a spec, and show every problem with its place. Only the file is read: validate
+does not know a running cluster, but lists the keys whose change does not reach one;
+README.md in the output of render says more of each. If this host has haproxy, that
+checks what the spec adds to its configuration.
 
-With --output json, standard output has one list, of what is wrong and of all
-warnings, in the order of the file; it is empty if there is nothing to say:
+With --output json, standard output is one list of all problems and warnings, in the
+order of the file, and empty if there are none:
   file, line, column   the place; line and column count from 1
   path                 the key, such as roles.etcd.nodes[0].zone; "" for the file as a whole
   text                 what is wrong, and in parentheses what instead
   severity             problem or warning
-A file that cannot be read gives no list, and a sentence on standard error.`,
+If the file cannot be read, there is no list, but an error on standard error.`,
 		Example: `  pgha-gen validate --strict
   pgha-gen validate staging.yaml --output json`,
-		Args: oneArgument("file"),
+		Args: cli.OneArgument("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if cmd.Flags().Changed("file") {
-					return usageError{fmt.Errorf("validate which file, %q or %q? (give one of both)", args[0], file)}
+					return cli.Usagef("validate takes one file, but got %q and %q", args[0], file)
 				}
-				file = args[0]
+				file = cli.SpecFile(args[0])
 			}
 			switch output {
 			case asText:
@@ -53,10 +54,10 @@ A file that cannot be read gives no list, and a sentence on standard error.`,
 			case asJSON:
 				return a.validateJSON(file, strict)
 			}
-			return usageError{fmt.Errorf("unknown output %q (want %s or %s)", output, asText, asJSON)}
+			return cli.Usagef("unknown output %q (want %s or %s)", output, asText, asJSON)
 		},
 	}
-	fileFlag(cmd, &file)
+	file.Flag(cmd)
 	cmd.Flags().BoolVar(&strict, "strict", false, "fail on warnings, too")
 	cmd.Flags().StringVar(&output, "output", asText, "text or json")
 	return cmd
@@ -64,16 +65,16 @@ A file that cannot be read gives no list, and a sentence on standard error.`,
 
 // judged gives the cluster of a spec, with the warnings of this host's programs
 // among its own.
-func (a *app) judged(file string) (*role.Cluster, error) {
-	src, err := a.load(file)
+func (a *app) judged(file cli.SpecFile) (*role.Cluster, error) {
+	src, err := file.Read(a.In)
 	if err != nil {
 		return nil, err
 	}
-	c, err := generator.Read(name(file), src, a.roles)
+	c, err := generator.Read(file.String(), src, a.roles)
 	if err != nil {
 		return nil, err
 	}
-	more, err := judge(name(file), src, c)
+	more, err := judge(file.String(), src, c)
 	if err != nil {
 		return nil, err
 	}
@@ -82,31 +83,31 @@ func (a *app) judged(file string) (*role.Cluster, error) {
 	return c, nil
 }
 
-func (a *app) validate(file string, strict bool) error {
+func (a *app) validate(file cli.SpecFile, strict bool) error {
 	c, err := a.judged(file)
 	if err != nil {
 		return err
 	}
-	a.report(c.Warnings)
-	if err := tooMany(c.Warnings, file, strict); err != nil {
+	a.Report(c.Warnings)
+	if err := strictly(strict, len(c.Warnings), file.String()); err != nil {
 		return err
 	}
 	var parts []string
 	for _, p := range c.Groups {
 		parts = append(parts, fmt.Sprintf("%d %s", len(p.Nodes()), p.Name))
 	}
-	if _, err = fmt.Fprintf(a.out, "%s: cluster %s is fine: %s\n", name(file), c.Name, strings.Join(parts, ", ")); err != nil {
+	if _, err = fmt.Fprintf(a.Out, "%s: cluster %s is fine: %s\n", file, c.Name, strings.Join(parts, ", ")); err != nil {
 		return err
 	}
 	if over := overQuota(c); over != "" {
-		fmt.Fprintf(a.err, "%s: note: more than a new cloud may have: %s (look at Quotas in its console, and ask there for more before you create machines)\n", name(file), over)
+		fmt.Fprintf(a.Err, "%s: note: more than the quotas of a new cloud: %s (see Quotas in its console, and ask there for more before you create machines)\n", file, over)
 	}
-	fmt.Fprintf(a.err, "%s: note: a cluster that runs takes no change of these, or not of all in them: %s (README.md of the rendering says more)\n", name(file), fixed(c))
+	fmt.Fprintf(a.Err, "%s: note: a change of these keys does not reach a running cluster, or only in part: %s (see README.md in the output of render)\n", file, fixed(c))
 	return nil
 }
 
 // validateJSON says the same for programs.
-func (a *app) validateJSON(file string, strict bool) error {
+func (a *app) validateJSON(file cli.SpecFile, strict bool) error {
 	c, err := a.judged(file)
 	var found spec.Problems
 	switch {
@@ -115,36 +116,13 @@ func (a *app) validateJSON(file string, strict bool) error {
 	case !errors.As(err, &found):
 		return err
 	}
-	list := []any{}
-	for _, p := range found {
-		severity := "problem"
-		if p.Warning {
-			severity = "warning"
-		}
-		list = append(list, emit.Map{
-			{Key: "file", Value: p.File}, {Key: "line", Value: p.Line}, {Key: "column", Value: p.Column},
-			{Key: "path", Value: p.Path}, {Key: "text", Value: p.Text}, {Key: "severity", Value: severity},
-		})
-	}
-	data, failed := emit.JSON(list)
-	if failed != nil {
-		return failed
-	}
-	if _, failed := a.out.Write(data); failed != nil {
-		return failed
+	if err := a.ReportJSON(found); err != nil {
+		return err
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %s", name(file), count(len(found), "problem"))
+		return fmt.Errorf("%s: %s", file, cli.Count(len(found), "problem"))
 	}
-	return tooMany(found, file, strict)
-}
-
-// tooMany is the failure that --strict asks for.
-func tooMany(warnings spec.Problems, file string, strict bool) error {
-	if !strict || len(warnings) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s: %s, and --strict was asked for", name(file), count(len(warnings), "warning"))
+	return strictly(strict, len(found), file.String())
 }
 
 // overQuota says of what the cluster needs more than a new cloud may have. It is

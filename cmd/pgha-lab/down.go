@@ -3,31 +3,23 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
-	"pgha-gen/lab/private"
+	"pgha-gen/cmd/internal/cli"
 )
 
 func (a *app) downCommand() *cobra.Command {
 	purge := false
 	cmd := &cobra.Command{
 		Use:   "down",
-		Short: "Take the lab down, whatever is left of it",
+		Short: "Take the lab down",
 		Long: `Cut the power of all machines and remove every process, network namespace and
-loop device of the lab: also of one that died, or never came up. Logs and disks
-stay in its folder until the next up.`,
-		Args: noArguments,
+loop device of the lab, even if it died or never came up. Logs and disks stay in
+its folder until the next up.`,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := a.folder()
+			f, err := a.rootsFolder()
 			if err != nil {
-				return err
-			}
-			if err := needRoot(); err != nil {
-				return err
-			}
-			if err := private.Check(string(f)); err != nil {
 				return err
 			}
 			cache, err := a.cacheOf(f)
@@ -39,9 +31,9 @@ stay in its folder until the next up.`,
 				return err
 			}
 			if was.Empty() {
-				fmt.Fprintln(a.err, "pgha-lab: no lab was there")
+				a.Say("no lab was there")
 			} else {
-				fmt.Fprintf(a.err, "pgha-lab: removed %s\n", was)
+				a.Say("removed %s", was)
 			}
 			if !purge {
 				return nil
@@ -49,10 +41,10 @@ stay in its folder until the next up.`,
 			if err := f.Purge(); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.err, "pgha-lab: removed what the lab kept in %s\n", f)
+			a.Say("removed what the lab kept in %s", f)
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&purge, "purge", false, "remove its files, too: logs, disks, images")
+	cmd.Flags().BoolVar(&purge, "purge", false, "also remove its files: logs, disks, images")
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/session"
 )
 
@@ -17,10 +18,10 @@ func (a *app) imageCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "image",
 		Short: "Bake the images of all roles",
-		Long: `Bake the images of all roles of the spec, by the recipes that the cloud's images
-are baked by, and keep them for the next time. One that is there is not baked
-again. Each image's root folder is written to standard output.`,
-		Args: noArguments,
+		Long: `Bake the images of all roles of the spec, with the recipes of the cloud's images,
+and keep them in the cache. An image that is in the cache is not baked again. Each
+role and the root folder of its image are written to standard output.`,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config(s)
 			if err != nil {
@@ -33,8 +34,8 @@ again. Each image's root folder is written to standard output.`,
 			defer log.Close()
 			p := a.progress()
 			var r session.Record
-			images, err := session.Bake(cmd.Context(), c, log, func(n session.News) error {
-				r.Tell(n)
+			images, err := session.Bake(cmd.Context(), c, log, func(n session.Progress) error {
+				r.AddProgress(n)
 				p.show(r, time.Now())
 				return nil
 			})
@@ -43,7 +44,7 @@ again. Each image's root folder is written to standard output.`,
 				return err
 			}
 			for _, part := range c.Cluster.Groups {
-				fmt.Fprintf(a.out, "%s %s\n", part.Name, images[part.Name])
+				fmt.Fprintf(a.Out, "%s %s\n", part.Name, images[part.Name])
 			}
 			return nil
 		},

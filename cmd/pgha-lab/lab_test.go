@@ -179,7 +179,7 @@ func TestLab(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, said := u.does(1, "status"); !strings.Contains(said, " died: ") {
+	if _, said := u.does(1, "status"); !strings.Contains(said, " died (") {
 		t.Errorf("status of a lab that died says %q", said)
 	}
 	_, said := u.does(0, "down")

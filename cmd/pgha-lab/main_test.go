@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/labtest"
 )
 
@@ -36,19 +37,19 @@ func TestRefusals(t *testing.T) {
 		want         string
 		root         bool // without it, that is what is refused
 	}{
-		{"no command", "there is nothing to do", nil, usage, "no command given (see pgha-lab --help)", false},
-		{"unknown", "a misspelt command", []string{"dwon"}, usage, `unknown command "dwon" (did you mean down?)`, false},
-		{"flag", "a misspelt flag", []string{"up", "--fiel", "x"}, usage, "unknown flag: --fiel (see pgha-lab up --help)", false},
-		{"argument", "the spec is a flag's", []string{"up", "x.yaml"}, usage, `up takes no argument, but got "x.yaml" (-f names the spec)`, false},
-		{"argument of down", "it has no spec", []string{"down", "x"}, usage, `down takes no argument, but got "x"`, false},
-		{"no folder", "an unset variable", []string{"up", "-f", example, "--dir", ""}, usage, "--dir needs a folder", false},
-		{"folder", "an overlay's options cannot name it", []string{"up", "-f", example, "--dir", "/tmp/a:b"}, usage, `--dir "/tmp/a:b": want a path without colon, comma and backslash`, false},
-		{"network", "interfaces' names are short", []string{"up", "-f", example, "--network", "much-too-long"}, usage, `--network "much-too-long": want a name of at most 8 characters`, false},
-		{"no spec", "it is not in this folder", []string{"up"}, wrong, `there is no file "pgha.yaml" (pgha-gen init writes one; -f names another)`, false},
-		{"etcd", "started outside of the project", []string{"image", "-f", example, "--etcd", "/nowhere"}, wrong,
+		{"no command", "there is nothing to do", nil, cli.Usage, "no command given (see pgha-lab --help)", false},
+		{"unknown", "a misspelt command", []string{"dwon"}, cli.Usage, `unknown command "dwon" (did you mean down?)`, false},
+		{"flag", "a misspelt flag", []string{"up", "--fiel", "x"}, cli.Usage, "unknown flag: --fiel (see pgha-lab up --help)", false},
+		{"argument", "the spec is a flag's", []string{"up", "x.yaml"}, cli.Usage, `up takes no argument, but got "x.yaml" (-f names the spec)`, false},
+		{"argument of down", "it has no spec", []string{"down", "x"}, cli.Usage, `down takes no argument, but got "x"`, false},
+		{"no folder", "an unset variable", []string{"up", "-f", example, "--dir", ""}, cli.Usage, "--dir needs a folder", false},
+		{"folder", "an overlay's options cannot name it", []string{"up", "-f", example, "--dir", "/tmp/a:b"}, cli.Usage, `--dir "/tmp/a:b": want a path without colon, comma and backslash`, false},
+		{"network", "interfaces' names are short", []string{"up", "-f", example, "--network", "much-too-long"}, cli.Usage, `--network "much-too-long": want a name of at most 8 characters`, false},
+		{"no spec", "it is not in this folder", []string{"up"}, cli.Wrong, `there is no file "pgha.yaml" (pgha-gen init writes pgha.yaml; -f names another)`, false},
+		{"etcd", "started outside of the project", []string{"image", "-f", example, "--etcd", "/nowhere"}, cli.Wrong,
 			`"/nowhere" is not the Go module that pins etcd: run this in the project's folder, or --etcd names its lab/etcd`, true},
-		{"status", "no lab is up", []string{"status"}, wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up)", true},
-		{"psql", "no lab is up", []string{"psql"}, wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up)", true},
+		{"status", "no lab is up", []string{"status"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
+		{"psql", "no lab is up", []string{"psql"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestForeignFolder(t *testing.T) {
 	} {
 		var out, err bytes.Buffer
 		status := run(t.Context(), "pgha-lab", append([]string{"--dir", dir}, args...), strings.NewReader(""), &out, &err)
-		if status != wrong || err.String() != want || out.Len() > 0 {
+		if status != cli.Wrong || err.String() != want || out.Len() > 0 {
 			t.Errorf("%v: status %d, %q, %q, want %q", args, status, err.String(), out.String(), want)
 		}
 	}
@@ -94,7 +95,7 @@ func TestForeignFolder(t *testing.T) {
 func TestSpec(t *testing.T) {
 	var out, err bytes.Buffer
 	status := run(t.Context(), "pgha-lab", []string{"up", "-f", "-"}, strings.NewReader("format: pgha/v1\nnmae: x\n"), &out, &err)
-	if want := "<stdin>:2:1: nmae: unknown key (did you mean name?)\n"; status != wrong || !strings.Contains(err.String(), want) {
+	if want := "<stdin>:2:1: nmae: unknown key (did you mean name?)\n"; status != cli.Wrong || !strings.Contains(err.String(), want) {
 		t.Errorf("status %d, %q, want %q in it", status, err.String(), want)
 	}
 }

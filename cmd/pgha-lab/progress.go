@@ -3,66 +3,37 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"strings"
 	"time"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/session"
 )
 
-// progress shows what a lab does: on a terminal a table that is drawn again in
-// place, elsewhere a line for each thing as it happens.
+// progress shows what a lab does. On a terminal the machines are a table.
 type progress struct {
-	out   io.Writer
-	width int // of the terminal; 0: it is none
+	*cli.Progress
 	shown session.Record
-	drawn int // lines of the table on the screen
 }
 
-func (a *app) progress() *progress { return &progress{out: a.err, width: a.terminal()} }
+func (a *app) progress() *progress { return &progress{Progress: cli.NewProgress(a.Err, a.Width())} }
 
 func (p *progress) show(r session.Record, now time.Time) {
-	before := p.shown
-	p.shown = r
-	lines := r.Lines(before)
-	if p.width == 0 {
-		for _, line := range lines {
-			fmt.Fprintln(p.out, line)
-		}
-		return
+	lines, view := r.Lines(p.shown), ""
+	if p.Width > 0 && len(p.shown.Machines) > 0 {
+		lines = nil // the table has them
 	}
-	var b strings.Builder
-	p.erase(&b)
-	if len(r.Machines) == 0 || len(before.Machines) == 0 {
-		for _, line := range lines {
-			b.WriteString(line + "\n")
-		}
-	}
-	table := ""
 	if len(r.Machines) > 0 {
-		table = r.Table(p.width - 1)
+		view = r.Table(p.Width - 1)
 	} else if doing := r.Doing(now); doing != "" {
-		table = doing + "\n"
+		view = doing + "\n"
 	}
-	b.WriteString(table)
-	p.drawn = strings.Count(table, "\n")
-	io.WriteString(p.out, b.String())
+	p.shown = r
+	p.Show(lines, view)
 }
 
-// erase takes the table off the screen again.
-func (p *progress) erase(b *strings.Builder) {
-	if p.drawn > 0 {
-		fmt.Fprintf(b, "\x1b[%dA\x1b[J", p.drawn)
-	}
-	p.drawn = 0
-}
-
-// close leaves the screen to others.
+// close leaves the screen to others. A table stays.
 func (p *progress) close() {
-	if p.width > 0 && len(p.shown.Machines) == 0 {
-		var b strings.Builder
-		p.erase(&b)
-		io.WriteString(p.out, b.String())
+	if len(p.shown.Machines) == 0 {
+		p.Show(nil, "")
 	}
 }

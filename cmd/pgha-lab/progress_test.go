@@ -10,13 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab"
 	"pgha-gen/lab/session"
 )
 
 func TestProgressOnTerminal(t *testing.T) {
 	var out bytes.Buffer
-	p := &progress{out: &out, width: 60}
+	p := &progress{Progress: cli.NewProgress(&out, 60)}
 	start := time.UnixMilli(1795383740000)
 	var r session.Record
 	show := func(want, reason string) {
@@ -27,10 +28,10 @@ func TestProgressOnTerminal(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", reason, diff)
 		}
 	}
-	r.Tell(session.News{Began: start, What: "image of etcd"})
+	r.AddProgress(session.Progress{Began: start, What: "image of etcd"})
 	show("image of etcd: 3 s\n", "what is being done")
 	show("\x1b[1A\x1b[Jimage of etcd: 3 s\n", "in its own place")
-	r.Tell(session.News{Began: start, What: "image of etcd", How: "is there"})
+	r.AddProgress(session.Progress{Began: start, What: "image of etcd", Result: "is there"})
 	show("\x1b[1A\x1b[Jimage of etcd: is there\n", "what was done stays")
 	r.PoweredOn = start
 	r.Machines = []session.Machine{{Name: "a", Role: "etcd", Address: netip.MustParseAddr("10.0.0.1")}}

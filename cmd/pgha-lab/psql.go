@@ -16,10 +16,10 @@ func (a *app) psqlCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "psql [--replicas] [-- ARGUMENT...]",
 		Short: "Connect to the cluster as an application does",
-		Long: `Run psql inside the lab's network, connected through HAProxy to the node that
-leads, or to a replica: over TLS that verifies the server, as the owner of the
-first database of the spec. Arguments after -- are psql's. Where the host has no
-psql, that of the baked image is run.`,
+		Long: `Run psql in the lab's network, connected through HAProxy to the leader or to a
+replica, over TLS that verifies the server, as the owner of the first database of
+the spec. Arguments after -- are passed to psql. If this host has no psql, the one
+of the baked image is used.`,
 		Example: `  pgha-lab psql
   pgha-lab psql --replicas -- -c 'SELECT pg_is_in_recovery()'`,
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -12,19 +12,19 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/netns"
-	"pgha-gen/lab/private"
 	"pgha-gen/lab/session"
 )
 
 func (a *app) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show every machine, and what Patroni says of it",
-		Long: `Show every machine with its newest step of the boot protocol, and what Patroni
-says of its members. The exit status is 1 when not all is well.`,
-		Args: noArguments,
+		Short: "Show the state of every machine",
+		Long: `Show for every machine its newest boot step and, if it is a member of Patroni's
+cluster, its role and state there. The exit status is 1 if one is not healthy.`,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, r, err := a.running()
 			if err != nil {
@@ -39,7 +39,7 @@ says of its members. The exit status is 1 when not all is well.`,
 			if !r.PoweredOn.IsZero() {
 				since = fmt.Sprintf(" for %v", time.Since(r.PoweredOn).Round(time.Second))
 			}
-			fmt.Fprintf(a.out, "cluster %s: %s%s (network %s, process %d)\n\n%s", r.Cluster, r.Phase, since, r.Network, r.PID, r.Status(members, 0))
+			fmt.Fprintf(a.Out, "cluster %s: %s%s (network %s, process %d)\n\n%s", r.Cluster, r.Phase, since, r.Network, r.PID, r.Status(members, 0))
 			if failure != nil {
 				return failure
 			}
@@ -53,13 +53,7 @@ says of its members. The exit status is 1 when not all is well.`,
 
 // running is the lab that is up, or coming up.
 func (a *app) running() (f session.Folder, r session.Record, err error) {
-	if f, err = a.folder(); err != nil {
-		return f, r, err
-	}
-	if err := needRoot(); err != nil {
-		return f, r, err
-	}
-	if err := private.Check(string(f)); err != nil {
+	if f, err = a.rootsFolder(); err != nil {
 		return f, r, err
 	}
 	pid, err := f.Keeper()
@@ -71,9 +65,9 @@ func (a *app) running() (f session.Folder, r session.Record, err error) {
 	case err != nil:
 		return f, r, err
 	case ok && pid == 0 && r.Phase != session.Down:
-		return f, r, fmt.Errorf("the lab in %s died: %s down removes what it left", f, a.self())
+		return f, r, fmt.Errorf("the lab in %s died (%s down removes what it left)", f, a.self())
 	case !ok || pid == 0:
-		return f, r, fmt.Errorf("no lab is up in %s (%s up)", f, a.self())
+		return f, r, fmt.Errorf("no lab is up in %s (%s up starts one)", f, a.self())
 	}
 	return f, r, nil
 }

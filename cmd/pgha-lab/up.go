@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator/emit"
 	"pgha-gen/lab/session"
 )
@@ -26,10 +27,10 @@ func (a *app) upCommand() *cobra.Command {
 		Use:   "up",
 		Short: "Boot the whole cluster, and wait until it takes writes",
 		Long: `Bake the images that are missing, power all machines on, and wait until each says
-that it is ready and a write through HAProxy was acknowledged. Then say how to
-connect. It is a new cluster each time. The lab stays up in the background until
+that it is ready and a write through HAProxy was acknowledged. Then print how to
+connect. Each up makes a new cluster. The lab stays up in the background until
 pgha-lab down; an interrupt before it is up takes everything down.`,
-		Args: noArguments,
+		Args: cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config(s)
 			if err != nil {
@@ -58,9 +59,9 @@ func (a *app) keepCommand() *cobra.Command {
 	s := &source{}
 	cmd := &cobra.Command{
 		Use:    "keep",
-		Short:  "Keep a lab up, for up",
+		Short:  "Keep a lab up (started by up)",
 		Hidden: true,
-		Args:   noArguments,
+		Args:   cli.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.config(s)
 			if err != nil {
@@ -83,7 +84,7 @@ func (a *app) upHere(ctx context.Context, c session.Config) error {
 	if err := a.sayUp(c.Folder, r); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.err, "interrupt to take it down")
+	fmt.Fprintln(a.Err, "an interrupt (Ctrl-C) takes it down")
 	return <-ended
 }
 
@@ -118,12 +119,12 @@ func (a *app) upBehind(ctx context.Context, c session.Config, s *source) error {
 	r, err := a.follow(ctx, c.Folder, cmd.Process.Pid, ended)
 	if err != nil {
 		if said, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<20)); len(said) > 0 {
-			a.err.Write(said) // its own sentences
-			return saidError{err}
+			a.Err.Write(said) // its own sentences
+			return cli.Reported(err)
 		}
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			err = fmt.Errorf("the lab's process %d ended before it was up (%w): %s down removes what it left", exit.Pid(), err, a.self())
+			err = fmt.Errorf("the lab's process %d ended before it was up (%w; %s down removes what it left)", exit.Pid(), err, a.self())
 		}
 		return err
 	}
@@ -174,10 +175,10 @@ func (a *app) sayUp(f session.Folder, r session.Record) error {
 	if err != nil {
 		return err
 	}
-	if a.terminal() == 0 { // there it is on the screen
-		fmt.Fprint(a.out, r.Table(0))
+	if a.Width() == 0 { // there it is on the screen
+		fmt.Fprint(a.Out, r.Table(0))
 	}
-	_, err = fmt.Fprintf(a.out, `
+	_, err = fmt.Fprintf(a.Out, `
 first acknowledged write: %.1f s after power-on (all machines ready: %.1f s)
 
 write  %s psql

@@ -30,12 +30,14 @@ type World struct {
 
 // Written is what Generate did to a folder.
 type Written struct {
+	Dir      string
 	Fresh    bool     // there was no authority yet
 	Files    []string // written or, if there is nothing left to remove, removed
 	Changes  []Change
 	Warnings []string
 	Push     []Push // what Lockbox does not have yet, as far as can be known here
 	Stage    Stage  // of the replacement of the authority
+	Finished bool   // it was the last step of one
 	CA       string // whom all trust from now on
 }
 
@@ -53,8 +55,9 @@ type Push struct {
 // Files are written beside their places and then renamed, in an order in which
 // a run that was interrupted can be run again. Refused are a folder and secret
 // files that others can read or could have put there, damaged files, a rotation
-// of nothing, and a step of a rotation before its time. The folder above dir,
-// where it is made too, tells git to ignore all that is in it.
+// of nothing, a step of a rotation before its time, and a folder that people
+// commit: of what render wrote, or of a git repository that does not ignore it.
+// The folder above dir, where it is made too, tells git to ignore all that is in it.
 func Generate(dir string, c *role.Cluster, rotate Rotation, w World) (*Written, error) {
 	return generate(dir, c, rotate, w, place)
 }
@@ -62,27 +65,33 @@ func Generate(dir string, c *role.Cluster, rotate Rotation, w World) (*Written, 
 type placer func(staged, target string, replace bool) error
 
 func generate(dir string, c *role.Cluster, rotate Rotation, world World, place placer) (*Written, error) {
+	unsure, err := examinePlace(dir)
+	if err != nil {
+		return nil, err
+	}
 	was, err := read(dir, c, world.UID)
 	if err != nil {
 		return nil, err
 	}
 	if rotate != (Rotation{}) && len(was.payloads) == 0 {
-		return nil, fmt.Errorf("%q: nothing to rotate is there (make the secrets first, without --rotate)", dir)
+		return nil, fmt.Errorf("%q: there is nothing to rotate (make the secrets first, without --rotate)", dir)
 	}
 	signing, err := was.signing(c, rotate, world)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
-	all, changes, err := signing.authority.Update(c, was.payloads, rotate, world.Now)
+	all, changes, err := signing.ca.Update(c, was.payloads, rotate, world.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
 	w := &Written{
+		Dir:      dir,
 		Fresh:    was.files[certificateFile] == nil,
 		Changes:  changes,
-		Warnings: append(was.strange, signing.warnings(all, world.Now)...),
+		Warnings: slices.Concat(unsure, was.unknown, signing.warnings(all, world.Now)),
 		Stage:    signing.stage,
-		CA:       signing.authority.Certificate(),
+		Finished: rotate.Finish,
+		CA:       signing.ca.Certificate(),
 	}
 	files := signing.before
 	for _, p := range c.WithSecrets() {
@@ -126,7 +135,7 @@ type content struct {
 	files    map[string][]byte // of those that are there
 	payloads map[string]Payload
 	gone     map[string][]string
-	strange  []string
+	unknown  []string // files that no role reads
 }
 
 func read(dir string, c *role.Cluster, uid int) (*content, error) {
@@ -170,7 +179,7 @@ func read(dir string, c *role.Cluster, uid int) (*content, error) {
 	}
 	for _, e := range there {
 		if strings.HasSuffix(e.Name(), payloadSuffix) && !slices.Contains(names, e.Name()) {
-			was.strange = append(was.strange, fmt.Sprintf("%q is read by no role of the spec (left alone)", filepath.Join(dir, e.Name())))
+			was.unknown = append(was.unknown, fmt.Sprintf("%q is read by no role of the spec (left alone)", filepath.Join(dir, e.Name())))
 		}
 	}
 	return was, nil
@@ -244,7 +253,7 @@ func write(dir string, files []file, was map[string][]byte, uid int, place place
 			err = place(staged[f.name], target, was[f.name] != nil)
 		}
 		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("%q has come into being meanwhile (run this again)", target)
+			return fmt.Errorf("%q was made by another run meanwhile (run this again)", target)
 		}
 		if err != nil {
 			return fmt.Errorf("cannot write %q: %w (run this again)", target, cause(err))

@@ -1,5 +1,5 @@
-// Package secrets makes what a cluster's machines must not get from anywhere
-// but Lockbox: an authority of its own, certificates and passwords.
+// Package secrets makes the certificates and passwords of a cluster, and the
+// authority that signs them, and keeps them in a folder.
 package secrets
 
 import (
@@ -23,30 +23,30 @@ import (
 // How long certificates are good for, and how long before their end that is
 // said, and they are made anew.
 const (
-	authorityLife = 10 * 365 * 24 * time.Hour
-	nodeLife      = 2 * 365 * 24 * time.Hour
-	early         = 60 * 24 * time.Hour
-	soon          = 30 * 24 * time.Hour
+	caLife   = 10 * 365 * 24 * time.Hour
+	nodeLife = 2 * 365 * 24 * time.Hour
+	early    = 60 * 24 * time.Hour
+	soon     = 30 * 24 * time.Hour
 )
 
-// Authority signs the certificates of one cluster.
-type Authority struct {
+// CA signs the certificates of one cluster.
+type CA struct {
 	certificate *x509.Certificate
 	key         crypto.Signer       // nil: it is kept elsewhere, and nothing can be signed
 	trusted     []*x509.Certificate // itself and, while one replaces the other, that one
 	random      io.Reader
 }
 
-// NewAuthority makes the authority of a cluster, good for ten years from now.
-func NewAuthority(cluster string, now time.Time, random io.Reader) (*Authority, error) {
+// NewCA makes the authority of a cluster, good for ten years from now.
+func NewCA(cluster string, now time.Time, random io.Reader) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
 		return nil, err
 	}
-	return newAuthority(cluster+" authority", key, now, random)
+	return newCA(cluster+" authority", key, now, random)
 }
 
-func newAuthority(name string, key crypto.Signer, now time.Time, random io.Reader) (*Authority, error) {
+func newCA(name string, key crypto.Signer, now time.Time, random io.Reader) (*CA, error) {
 	serial, err := serialNumber(random)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func newAuthority(name string, key crypto.Signer, now time.Time, random io.Reade
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.Add(-time.Hour), // a node's clock may be behind at first boot
-		NotAfter:              now.Add(authorityLife),
+		NotAfter:              now.Add(caLife),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
@@ -69,24 +69,24 @@ func newAuthority(name string, key crypto.Signer, now time.Time, random io.Reade
 	if err != nil {
 		return nil, err
 	}
-	return &Authority{certificate, key, []*x509.Certificate{certificate}, random}, nil
+	return &CA{certificate, key, []*x509.Certificate{certificate}, random}, nil
 }
 
 // Certificate is the authority's own, in PEM, and while it is replaced the
 // other one's, too: what everybody trusts.
-func (a *Authority) Certificate() string { return certificatesPEM(a.trusted...) }
+func (a *CA) Certificate() string { return certificatesPEM(a.trusted...) }
 
 // Payloads makes every secret of the cluster's machines: role to payload.
 // Certificates are good for two years from now, for the node's names and
 // addresses, as a server and as a client.
-func (a *Authority) Payloads(c *role.Cluster, now time.Time) (map[string]Payload, error) {
+func (a *CA) Payloads(c *role.Cluster, now time.Time) (map[string]Payload, error) {
 	all, _, err := a.Update(c, nil, Rotation{}, now)
 	return all, err
 }
 
 // template is the certificate that a node should have: for itself, and for the
 // machines that its clients connect through.
-func (a *Authority) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time) *x509.Certificate {
+func (a *CA) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time) *x509.Certificate {
 	addresses, names := []net.IP{net.IPv4(127, 0, 0, 1)}, []string{}
 	for _, host := range append([]role.Node{n}, s.ProxiedBy...) {
 		if host.Address.IsValid() {
@@ -103,15 +103,15 @@ func (a *Authority) template(c *role.Cluster, n role.Node, s role.Secret, now ti
 		NotBefore: now.Add(-time.Hour),
 		NotAfter:  end,
 		KeyUsage:  x509.KeyUsageDigitalSignature,
-		// Both: etcd's gateway dials etcd with the server's certificate, and
-		// Patroni's is PostgreSQL's server and etcd's client.
+		// Both, since a service shows the same certificate to the nodes that it
+		// dials and to those that dial it.
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		DNSNames:    append(names, "localhost"),
 		IPAddresses: addresses,
 	}
 }
 
-func (a *Authority) issue(template *x509.Certificate) (certificate, key string, err error) {
+func (a *CA) issue(template *x509.Certificate) (certificate, key string, err error) {
 	if a.key == nil {
 		return "", "", fmt.Errorf("%s is not there, and this has to be signed with it (bring it back for this run)", keyFile)
 	}

@@ -36,9 +36,9 @@ func example(t *testing.T) *role.Cluster {
 	return c
 }
 
-func payloads(t *testing.T) (*secrets.Authority, map[string]secrets.Payload) {
+func payloads(t *testing.T) (*secrets.CA, map[string]secrets.Payload) {
 	t.Helper()
-	authority, err := secrets.NewAuthority("demo", now, rand.Reader)
+	authority, err := secrets.NewCA("demo", now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func (broken) Read([]byte) (int, error) { return 0, errors.New("no randomness") 
 func TestNoRandomness(t *testing.T) {
 	// Keys are made from the system's own randomness whatever the reader
 	// (crypto/ecdsa since Go 1.26); the serial number is not.
-	if _, err := secrets.NewAuthority("demo", now, broken{}); err == nil {
+	if _, err := secrets.NewCA("demo", now, broken{}); err == nil {
 		t.Error("an authority without randomness")
 	}
 }

@@ -15,9 +15,39 @@ import (
 )
 
 // Rotation is what is made anew although it is good. An authority is replaced
-// in three runs: Authority adds the new one, Certificates has it sign them all,
-// Finish forgets the old one.
-type Rotation struct{ Certificates, Passwords, Authority, Finish bool }
+// in three runs: CA adds the new one, Certificates has it sign them all, Finish
+// removes the old one.
+type Rotation struct{ Certificates, Passwords, CA, Finish bool }
+
+// ParseRotation reads what a command line asks for: the kinds of --rotate,
+// --finish and --before-founding. Refused are what does not go together, and
+// passwords of a cluster that is running.
+func ParseRotation(kinds []string, finish, beforeFounding bool) (Rotation, error) {
+	r := Rotation{Finish: finish}
+	for _, kind := range kinds {
+		switch kind {
+		case "certificates":
+			r.Certificates = true
+		case "passwords":
+			r.Passwords = true
+		case "authority":
+			r.CA = true
+		default:
+			return r, fmt.Errorf("cannot rotate %q (want authority, certificates or passwords)", kind)
+		}
+	}
+	switch {
+	case r.CA && (r.Certificates || r.Passwords):
+		return r, errors.New("--rotate authority goes alone (--rotate certificates is the step after it)")
+	case finish && len(kinds) > 0:
+		return r, errors.New("--finish goes without --rotate (it is the step after it)")
+	case beforeFounding && !r.Passwords:
+		return r, errors.New("--before-founding goes with --rotate passwords")
+	case r.Passwords && !beforeFounding:
+		return r, errors.New("cannot rotate passwords of a running cluster yet: PostgreSQL keeps the old ones, and a machine that boots with others cannot join (if no machine has booted with the old ones: add --before-founding)")
+	}
+	return r, nil
+}
 
 // Change is one thing that Update did, without its value.
 type Change struct {
@@ -42,7 +72,7 @@ func (c Change) String() string {
 // is not for the names and addresses of its node. Damaged entries are refused:
 // a key without its certificate, a certificate of another authority. They are
 // not looked at if they are to be rotated.
-func (a *Authority) Update(c *role.Cluster, old map[string]Payload, rotate Rotation, now time.Time) (map[string]Payload, []Change, error) {
+func (a *CA) Update(c *role.Cluster, old map[string]Payload, rotate Rotation, now time.Time) (map[string]Payload, []Change, error) {
 	all := map[string]Payload{}
 	var changes []Change
 	for _, part := range c.WithSecrets() {
@@ -68,7 +98,7 @@ func (a *Authority) Update(c *role.Cluster, old map[string]Payload, rotate Rotat
 
 // update is the work on one role.
 type update struct {
-	*Authority
+	ca      *CA
 	cluster *role.Cluster
 	rotate  Rotation
 	now     time.Time
@@ -86,10 +116,10 @@ func (u *update) add(s role.Secret, nodes []role.Node) error {
 	switch s.Kind {
 	case role.CA:
 		was, ok := u.old[s.File]
-		if ok && !u.knows(was) {
+		if ok && !u.ca.knows(was) {
 			return fmt.Errorf("entry %s is not the authority that is in the folder (bring back the %s and %s that were there)", s.File, certificateFile, keyFile)
 		}
-		u.fresh[s.File] = u.Certificate()
+		u.fresh[s.File] = u.ca.Certificate()
 		if ok && was != u.fresh[s.File] {
 			u.changed(s.File, "renewed", "its authorities are those of the folder now")
 		}
@@ -115,7 +145,7 @@ func (u *update) add(s role.Secret, nodes []role.Node) error {
 }
 
 // knows says whether an authority of the text is one that is trusted.
-func (a *Authority) knows(text string) bool {
+func (a *CA) knows(text string) bool {
 	all, err := role.ParseCA(text)
 	return err == nil && slices.ContainsFunc(all, func(c *x509.Certificate) bool { return contains(a.trusted, c) })
 }
@@ -129,7 +159,7 @@ func (u *update) pair(s role.Secret, n role.Node) error {
 	name := n.Name + "." + s.File
 	keyName := strings.TrimSuffix(name, ".crt") + ".key"
 	certificate, key := u.old[name], u.old[keyName]
-	want := u.template(u.cluster, n, s, u.now)
+	want := u.ca.template(u.cluster, n, s, u.now)
 	what, why := "renewed", ""
 	switch {
 	case certificate == "" && key == "":
@@ -146,7 +176,7 @@ func (u *update) pair(s role.Secret, n role.Node) error {
 			return nil
 		}
 	}
-	certificate, key, err := u.issue(want)
+	certificate, key, err := u.ca.issue(want)
 	if err != nil {
 		return fmt.Errorf("entry %s: %w", name, err)
 	}
@@ -168,7 +198,7 @@ func (u *update) examine(name, keyName string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("entries %s and %s are not a certificate and its key %s", name, keyName, remedy)
 	}
-	if !slices.ContainsFunc(u.trusted, func(a *x509.Certificate) bool { return pair.Leaf.CheckSignatureFrom(a) == nil }) {
+	if !slices.ContainsFunc(u.ca.trusted, func(a *x509.Certificate) bool { return pair.Leaf.CheckSignatureFrom(a) == nil }) {
 		return nil, fmt.Errorf("entry %s is not signed by the authority in the folder %s", name, remedy)
 	}
 	return pair.Leaf, nil
@@ -187,7 +217,7 @@ func (u *update) stale(have, want *x509.Certificate) string {
 		return "it is not for a server and a client"
 	case have.NotAfter.Before(u.now):
 		return "it ended on " + have.NotAfter.UTC().Format(time.DateOnly)
-	case have.NotAfter.Before(u.now.Add(soon)) && have.NotAfter.Before(u.certificate.NotAfter):
+	case have.NotAfter.Before(u.now.Add(soon)) && have.NotAfter.Before(u.ca.certificate.NotAfter):
 		return "it ends on " + have.NotAfter.UTC().Format(time.DateOnly)
 	}
 	return ""
@@ -202,7 +232,7 @@ func (u *update) password(name, old string) (string, error) {
 		}
 		what, why = "renewed", "to be rotated"
 	}
-	fresh, err := password(u.random)
+	fresh, err := password(u.ca.random)
 	if err != nil {
 		return "", fmt.Errorf("entry %s: %w", name, err)
 	}

@@ -143,7 +143,7 @@ func TestVariables(t *testing.T) {
 }
 
 func TestDamagedEntries(t *testing.T) {
-	other, err := secrets.NewAuthority("demo", now, rand.Reader)
+	other, err := secrets.NewCA("demo", now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

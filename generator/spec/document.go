@@ -295,8 +295,8 @@ func looksSecret(s string) string {
 	return ""
 }
 
-// Quietly runs a reading of the document whose problems are forgotten.
-func (d *Document) Quietly(read func(root Place)) {
+// WithoutReporting runs a reading of the document, and forgets its problems.
+func (d *Document) WithoutReporting(read func(root Place)) {
 	copied := *d
 	copied.found = nil
 	read(copied.Root())

@@ -303,9 +303,9 @@ func TestGiven(t *testing.T) {
 	}
 }
 
-func TestQuietly(t *testing.T) {
+func TestWithoutReporting(t *testing.T) {
 	d := spec.Parse("f", []byte("a: x"))
-	d.Quietly(func(root spec.Place) { root.Key("a").Problem("forgotten") })
+	d.WithoutReporting(func(root spec.Place) { root.Key("a").Problem("forgotten") })
 	if found := problems(d); found != nil {
 		t.Errorf("got %q of a quiet reading, want nothing", found)
 	}

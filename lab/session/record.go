@@ -63,7 +63,7 @@ type Record struct {
 	Network    string // the namespace to connect from
 	Cache      string // of images
 	Phase      Phase
-	News       []News // of the time before the machines
+	Progress   []Progress // of the time before the machines
 	PoweredOn  time.Time
 	FirstWrite time.Time
 	Machines   []Machine
@@ -71,19 +71,19 @@ type Record struct {
 	Psql       string // a root folder that has PostgreSQL's client
 }
 
-// News is something that is being done, or was.
-type News struct {
-	Began time.Time
-	What  string
-	How   string // empty: it is not done yet
+// Progress is something that is being done, or was.
+type Progress struct {
+	Began  time.Time
+	What   string
+	Result string // empty: it is not done yet
 }
 
-// Tell adds news. It takes the place of the last one if that was not done yet.
-func (r *Record) Tell(n News) {
-	if last := len(r.News) - 1; last >= 0 && r.News[last].How == "" {
-		r.News = r.News[:last:last]
+// AddProgress adds one. It takes the place of the last one if that was not done yet.
+func (r *Record) AddProgress(p Progress) {
+	if last := len(r.Progress) - 1; last >= 0 && r.Progress[last].Result == "" {
+		r.Progress = r.Progress[:last:last]
 	}
-	r.News = append(r.News, n)
+	r.Progress = append(r.Progress, p)
 }
 
 // Machine is a machine's part of the record.

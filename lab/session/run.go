@@ -60,7 +60,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		PID: cfg.PID, Cluster: cfg.Cluster.Name, Network: cfg.Network, Cache: cfg.Cache, Phase: Baking, Access: access}}
 	if err := k.change(func(r *Record) {
 		if !left.Empty() {
-			r.Tell(News{cfg.Now(), "what an earlier lab left", "removed " + left.String()})
+			r.AddProgress(Progress{cfg.Now(), "what an earlier lab left", "removed " + left.String()})
 		}
 	}); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (k *keeper) change(f func(*Record)) error {
 	return k.Folder.save(k.record)
 }
 
-func (k *keeper) tell(n News) error { return k.change(func(r *Record) { r.Tell(n) }) }
+func (k *keeper) report(p Progress) error { return k.change(func(r *Record) { r.AddProgress(p) }) }
 
 func (k *keeper) keep(ctx context.Context) error {
 	images, err := k.images(ctx)
@@ -138,12 +138,12 @@ func (k *keeper) images(ctx context.Context) (map[string]string, error) {
 		return nil, err
 	}
 	defer log.Close()
-	return Bake(ctx, k.Config, log, k.tell)
+	return Bake(ctx, k.Config, log, k.report)
 }
 
 // Bake makes the images of every role of the cluster that the cache does not have, and gives them all: role to root
-// folder. What the tools say goes to log. Each thing is told when it begins, and when it is done.
-func Bake(ctx context.Context, cfg Config, log io.Writer, tell func(News) error) (map[string]string, error) {
+// folder. What the tools say goes to log. Each thing is reported when it begins, and when it is done.
+func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) error) (map[string]string, error) {
 	w := lab.Workshop{Cache: cfg.Cache, EtcdModule: cfg.EtcdModule, Now: cfg.Now, Log: log}
 	if err := private.Make(cfg.Cache); err != nil {
 		return nil, err
@@ -175,8 +175,8 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, tell func(News) error)
 		}})
 	}
 	for _, step := range steps {
-		news := News{Began: cfg.Now(), What: step.what}
-		if err := tell(news); err != nil {
+		progress := Progress{Began: cfg.Now(), What: step.what}
+		if err := report(progress); err != nil {
 			return nil, err
 		}
 		if err := step.do(); err != nil {
@@ -185,12 +185,12 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, tell func(News) error)
 			}
 			return nil, fmt.Errorf("%w (see the end of %s)", err, cfg.Folder.BakeLog())
 		}
-		news.How = "is there"
+		progress.Result = "is there"
 		// A cache that has it answers at once; otherwise it was made, here or by a process that was waited for.
-		if took := cfg.Now().Sub(news.Began); took > time.Second {
-			news.How = fmt.Sprintf("is there after %.1f s", took.Seconds())
+		if took := cfg.Now().Sub(progress.Began); took > time.Second {
+			progress.Result = fmt.Sprintf("is there after %.1f s", took.Seconds())
 		}
-		if err := tell(news); err != nil {
+		if err := report(progress); err != nil {
 			return nil, err
 		}
 	}

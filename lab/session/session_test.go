@@ -202,7 +202,7 @@ func example() Record {
 	}
 	return Record{
 		PID: 42, Cluster: "demo", Network: "pgha", Cache: "/cache", Phase: Up, PoweredOn: at(0), FirstWrite: at(10040),
-		News: []News{{at(-9000), "image of etcd", "is there after 8.2 s"}, {at(-500), "image of patroni", "is there"}},
+		Progress: []Progress{{at(-9000), "image of etcd", "is there after 8.2 s"}, {at(-500), "image of patroni", "is there"}},
 		Machines: []Machine{
 			{Name: "demo-etcd-1", Role: "etcd", Address: netip.MustParseAddr("10.128.0.26"),
 				Steps: []lab.Step{step(800, "systemd", "ok", ""), step(7000, "ready", "ok", "etcd answers at https://10.128.0.26:2379")}},
@@ -245,7 +245,7 @@ func TestShow(t *testing.T) {
 
 func TestLinesSaysThingsOnce(t *testing.T) {
 	before, now := example(), example()
-	before.News = []News{before.News[0], {at(-500), "image of patroni", ""}}
+	before.Progress = []Progress{before.Progress[0], {at(-500), "image of patroni", ""}}
 	before.Machines[0].Steps = before.Machines[0].Steps[:1]
 	before.FirstWrite = time.Time{}
 	want := []string{"image of patroni: is there", "  7.0 s  demo-etcd-1 ready ok etcd answers at https://10.128.0.26:2379", " 10.0 s  a write is acknowledged"}

@@ -24,11 +24,11 @@ func (r Record) Table(width int) string {
 
 // Doing is what is being done before there are machines, and for how long; empty: nothing.
 func (r Record) Doing(now time.Time) string {
-	if len(r.News) == 0 || r.News[len(r.News)-1].How != "" {
+	if len(r.Progress) == 0 || r.Progress[len(r.Progress)-1].Result != "" {
 		return ""
 	}
-	n := r.News[len(r.News)-1]
-	return fmt.Sprintf("%s: %d s", n.What, int(now.Sub(n.Began).Seconds()))
+	p := r.Progress[len(r.Progress)-1]
+	return fmt.Sprintf("%s: %d s", p.What, int(now.Sub(p.Began).Seconds()))
 }
 
 // Status is Table with what Patroni says of its members.
@@ -144,9 +144,9 @@ func cut(line string, width int) string {
 // Lines gives what is in r and was not in before, as lines in the order of their times: what happened.
 func (r Record) Lines(before Record) []string {
 	var lines []string
-	for i, n := range r.News {
-		if n.How != "" && (i >= len(before.News) || before.News[i].How == "") {
-			lines = append(lines, n.What+": "+n.How)
+	for i, p := range r.Progress {
+		if p.Result != "" && (i >= len(before.Progress) || before.Progress[i].Result == "") {
+			lines = append(lines, p.What+": "+p.Result)
 		}
 	}
 	if before.PoweredOn.IsZero() && !r.PoweredOn.IsZero() {

@@ -39,7 +39,7 @@ const (
 // signing is who signs in a run, who is trusted after it, and what becomes of
 // the authority's files.
 type signing struct {
-	authority     *Authority
+	ca            *CA
 	stage         Stage
 	before, after []file // written before and after the payloads
 }
@@ -70,7 +70,7 @@ func (was *content) signing(c *role.Cluster, rotate Rotation, w World) (*signing
 	if err != nil {
 		return nil, err
 	}
-	if end := s.authority.certificate.NotAfter; w.Now.After(end) {
+	if end := s.ca.certificate.NotAfter; w.Now.After(end) {
 		remedy := "nobody trusts it any more; make another in another folder: -o"
 		if s.stage == Introduced {
 			remedy = "the new one signs after --rotate certificates"
@@ -82,7 +82,7 @@ func (was *content) signing(c *role.Cluster, rotate Rotation, w World) (*signing
 
 // first makes the authority, from the key alone if a first run was interrupted.
 func (was *content) first(c *role.Cluster, key crypto.Signer, w World) (*signing, error) {
-	if len(was.payloads) > 0 || len(was.strange) > 0 || was.files[nextKeyFile] != nil {
+	if len(was.payloads) > 0 || len(was.unknown) > 0 || was.files[nextKeyFile] != nil {
 		return nil, fmt.Errorf("there are payloads or keys, but no %s (bring it back, and %s for what has to be signed; or -o names another folder)", certificateFile, keyFile)
 	}
 	s := &signing{}
@@ -90,10 +90,10 @@ func (was *content) first(c *role.Cluster, key crypto.Signer, w World) (*signing
 	if key, err = s.key(keyFile, key, w); err != nil {
 		return nil, err
 	}
-	if s.authority, err = newAuthority(c.Name+" authority", key, w.Now, w.Random); err != nil {
+	if s.ca, err = newCA(c.Name+" authority", key, w.Now, w.Random); err != nil {
 		return nil, err
 	}
-	s.before = append(s.before, file{certificateFile, []byte(s.authority.Certificate())})
+	s.before = append(s.before, file{certificateFile, []byte(s.ca.Certificate())})
 	return s, nil
 }
 
@@ -127,8 +127,8 @@ func (was *content) one(c *role.Cluster, old *x509.Certificate, key, next crypto
 	case rotate.Finish && was.hold(c, certificatesPEM(old)):
 		return nil, errors.New("no authority is being replaced (--rotate authority begins it)")
 	}
-	s := &signing{authority: &Authority{old, key, []*x509.Certificate{old}, w.Random}}
-	if next == nil && !rotate.Authority {
+	s := &signing{ca: &CA{old, key, []*x509.Certificate{old}, w.Random}}
+	if next == nil && !rotate.CA {
 		return s, nil
 	}
 	next, err := s.key(nextKeyFile, next, w)
@@ -136,13 +136,13 @@ func (was *content) one(c *role.Cluster, old *x509.Certificate, key, next crypto
 		return nil, err
 	}
 	// Another name than the old one's: people tell them apart by it.
-	fresh, err := newAuthority(c.Name+" authority "+w.Now.UTC().Format(time.DateOnly), next, w.Now, w.Random)
+	fresh, err := newCA(c.Name+" authority "+w.Now.UTC().Format(time.DateOnly), next, w.Now, w.Random)
 	if err != nil {
 		return nil, err
 	}
 	s.stage = Introduced
-	s.authority.trusted = append(s.authority.trusted, fresh.certificate)
-	s.before = append(s.before, file{certificateFile, []byte(s.authority.Certificate())})
+	s.ca.trusted = append(s.ca.trusted, fresh.certificate)
+	s.before = append(s.before, file{certificateFile, []byte(s.ca.Certificate())})
 	return s, nil
 }
 
@@ -161,9 +161,9 @@ func (was *content) two(c *role.Cluster, old, fresh *x509.Certificate, key, next
 	}
 	whole := was.hold(c, certificatesPEM(old, fresh))
 	switch {
-	case rotate.Authority && whole && s.stage == Introduced:
+	case rotate.CA && whole && s.stage == Introduced:
 		return nil, errors.New("the authority is being replaced already (next, once every machine has booted with both: --rotate certificates)")
-	case rotate.Authority && whole:
+	case rotate.CA && whole:
 		return nil, errors.New("the authority is being replaced already (next, once every machine has booted with its new certificate: --finish)")
 	case rotate.Finish && count == 0 && others == "":
 		return nil, errors.New("there is no certificate of the new authority (first, once every machine has booted with both: --rotate certificates)")
@@ -182,26 +182,26 @@ func (was *content) two(c *role.Cluster, old, fresh *x509.Certificate, key, next
 			return nil, fmt.Errorf("%s is not there, and the new certificates have to be signed with it (bring it back for this run)", nextKeyFile)
 		}
 		s.stage = Switched
-		s.authority = &Authority{fresh, next, trusted, w.Random}
+		s.ca = &CA{fresh, next, trusted, w.Random}
 		// Only then: until all payloads are the new one's, the old one signs.
 		s.after = []file{{keyFile, was.files[nextKeyFile]}, {nextKeyFile, nil}}
 	case s.stage == Introduced:
-		s.authority = &Authority{old, key, trusted, w.Random}
+		s.ca = &CA{old, key, trusted, w.Random}
 	case key != nil && belongs(key, fresh):
-		s.authority = &Authority{fresh, key, trusted, w.Random}
+		s.ca = &CA{fresh, key, trusted, w.Random}
 		s.before = []file{{nextKeyFile, nil}}
 	case next != nil: // all is signed by it, and the run was interrupted then
-		s.authority = &Authority{fresh, next, trusted, w.Random}
+		s.ca = &CA{fresh, next, trusted, w.Random}
 		s.before = []file{{keyFile, was.files[nextKeyFile]}, {nextKeyFile, nil}}
 	case key != nil:
 		return nil, fmt.Errorf("%s: the key of the old authority, and the new one signs (bring back the new one's)", keyFile)
 	default:
-		s.authority = &Authority{fresh, nil, trusted, w.Random}
+		s.ca = &CA{fresh, nil, trusted, w.Random}
 	}
 	if rotate.Finish {
 		s.stage = Settled
-		s.authority.trusted = []*x509.Certificate{fresh}
-		s.before = append(s.before, file{certificateFile, []byte(s.authority.Certificate())})
+		s.ca.trusted = []*x509.Certificate{fresh}
+		s.before = append(s.before, file{certificateFile, []byte(s.ca.Certificate())})
 	}
 	return s, nil
 }
@@ -302,10 +302,10 @@ func belongs(key crypto.Signer, certificate *x509.Certificate) bool {
 // warnings are of what ends: the authority, and certificates of the payloads.
 func (s *signing) warnings(all map[string]Payload, now time.Time) []string {
 	var said []string
-	authority := s.authority.certificate.NotAfter
+	authority := s.ca.certificate.NotAfter
 	switch {
 	case s.stage == Introduced && authority.Before(now.Add(early)):
-		said = append(said, fmt.Sprintf("the old authority ends on %s: be done with its replacement before", authority.UTC().Format(time.DateOnly)))
+		said = append(said, fmt.Sprintf("the old authority ends on %s: finish its replacement before then", authority.UTC().Format(time.DateOnly)))
 	case s.stage != Introduced && authority.Before(now.Add(nodeLife)):
 		said = append(said, fmt.Sprintf("the authority in %s ends on %s, and no certificate outlives it (replace it before: --rotate authority)", certificateFile, authority.UTC().Format(time.DateOnly)))
 	}
@@ -323,9 +323,9 @@ func (s *signing) warnings(all map[string]Payload, now time.Time) []string {
 			}
 		}
 	}
-	// Those that end with their authority cannot be renewed: of it is said enough.
+	// Those that end with their authority cannot be renewed; a warning of it is enough.
 	if count > 0 && first.Before(authority) {
-		said = append(said, fmt.Sprintf("of the certificates %d end within %d days, the first on %s (run this again from %s on, which renews it)",
+		said = append(said, fmt.Sprintf("%d certificates end within %d days, the first on %s (run this again from %s on: that renews it)",
 			count, early/(24*time.Hour), first.UTC().Format(time.DateOnly), first.Add(-soon).UTC().Format(time.DateOnly)))
 	}
 	return said

@@ -1,0 +1,109 @@
+package secrets
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+)
+
+// Report says what was done and what comes next, a sentence each; some have
+// lines to copy below them. file is the name of the spec, and again the command
+// that ran, without --rotate and --finish.
+func (w *Written) Report(c *role.Cluster, file string, again []string) ([]string, error) {
+	var said []string
+	for _, warning := range w.Warnings {
+		said = append(said, "warning: "+warning)
+	}
+	if !w.Fresh {
+		for _, change := range w.Changes {
+			said = append(said, change.String())
+		}
+	}
+	said = append(said, w.summary())
+	push, err := w.nextPush(c)
+	ca, errCA := w.nextCA(c, file)
+	step, errStep := w.nextStep(again)
+	for _, next := range []string{push, ca, step} {
+		if next != "" {
+			said = append(said, next)
+		}
+	}
+	return said, errors.Join(err, errCA, errStep)
+}
+
+func (w *Written) summary() string {
+	if len(w.Files) == 0 {
+		return w.Dir + " has everything already, nothing was written"
+	}
+	keep := ""
+	switch {
+	case w.Fresh:
+		keep = "; keep " + keyFile + " off-line"
+	case w.Stage == Introduced:
+		keep = "; keep " + keyFile + " and " + nextKeyFile + " off-line"
+	}
+	return fmt.Sprintf("wrote %s (%s%s)", w.Dir, strings.Join(w.Files, ", "), keep)
+}
+
+// nextPush has the commands that bring the files to Lockbox.
+func (w *Written) nextPush(c *role.Cluster) (string, error) {
+	if len(w.Push) == 0 {
+		return "", nil
+	}
+	said := "next, put them into Lockbox; machines read them when they boot:"
+	for _, p := range w.Push {
+		command, err := emit.Shell("yc", "lockbox", "secret", "add-version", "--id", c.Secrets.Lockbox[p.Role], "--payload", "-")
+		if err != nil {
+			return "", err
+		}
+		name, err := emit.Shell(filepath.Join(w.Dir, p.File))
+		if err != nil {
+			return "", err
+		}
+		said += "\n  " + command + " <" + name
+		if p.Once {
+			said += " && rm " + name
+		}
+	}
+	return said, nil
+}
+
+// nextCA is what the spec must have as secrets.ca, if it has something else.
+func (w *Written) nextCA(c *role.Cluster, file string) (string, error) {
+	who := c.WithoutSecrets()
+	if role.SameCA(string(c.Secrets.CA), w.CA) || len(who) == 0 && c.Secrets.CA == "" {
+		return "", nil
+	}
+	block, err := emit.YAML(emit.Map{{Key: "secrets", Value: emit.Map{{Key: "ca", Value: w.CA}}}})
+	if err != nil {
+		return "", err
+	}
+	why := ""
+	if len(who) > 0 {
+		why = " (the machines of " + strings.Join(who, " and ") + " verify the nodes with it)"
+	}
+	return fmt.Sprintf("next, set this in %s and render again%s:\n%s", file, why, strings.TrimSuffix(string(block), "\n")), nil
+}
+
+// nextStep is how the replacement of the authority goes on.
+func (w *Written) nextStep(again []string) (string, error) {
+	said := ""
+	switch {
+	case w.Stage == Introduced:
+		said = "the authority is being replaced, 1 of 3: both are trusted, and the old one still signs; once every machine has booted with both and every client has this ca.crt:"
+		again = append(again, "--rotate", "certificates")
+	case w.Stage == Switched:
+		said = "the authority is being replaced, 2 of 3: the new one signed all, and ca.key is its key; once every machine has booted with its new certificate:"
+		again = append(again, "--finish")
+	case w.Finished:
+		return "the authority is replaced, 3 of 3: once every machine has booted with this, nobody trusts the old one, and copies of its key can be deleted", nil
+	default:
+		return "", nil
+	}
+	command, err := emit.Shell(again...)
+	return said + "\n  " + command, err
+}
