@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
 	"pgha-gen/generator"
@@ -261,77 +260,6 @@ func TestExampleFollows(t *testing.T) {
 			}
 		}
 	}
-}
-
-func schemaText(t *testing.T) []byte {
-	t.Helper()
-	text, err := generator.Schema(roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func TestSchema(t *testing.T) {
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaText(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource("pgha.json", parsed); err != nil {
-		t.Fatal(err)
-	}
-	schema, err := compiler.Compile("pgha.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := map[string][]byte{"the example": example(t), "the example as understood": []byte(understood(t, example(t)))}
-	files, err := filepath.Glob("testdata/[gw]*/*.yaml") // the good and those with warnings
-	if err != nil || len(files) < 10 {
-		t.Fatalf("found %d good specs: %v", len(files), err)
-	}
-	for _, file := range files {
-		if good[file], err = os.ReadFile(file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name, src := range good {
-		if err := schema.Validate(asJSON(t, src)); err != nil {
-			t.Errorf("%s: a good spec, refused: %v", name, err)
-		}
-	}
-	for _, name := range []string{
-		"unknown-key", "unknown-key-far", "unknown-key-nested", "unknown-key-in-node", "unknown-role", "unknown-role-far",
-		"missing-key", "missing-keys-of-root", "missing-key-in-node", "missing-nodes", "missing-database-owner",
-		"mapping-for-list", "text-for-list", "text-for-mapping", "list-for-text", "list-for-number", "text-for-number",
-		"not-an-address", "not-a-size", "not-a-duration", "not-one-of", "disk-type", "no-value", "no-value-roles", "data-disk-of-stateless",
-	} {
-		src, err := os.ReadFile("testdata/bad/" + name + ".yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if schema.Validate(asJSON(t, src)) == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-}
-
-func asJSON(t *testing.T, src []byte) any {
-	t.Helper()
-	var v any
-	if err := yaml.Unmarshal(src, &v); err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err = jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
 }
 
 func generate(t testing.TB, c *role.Cluster) tree.Tree {

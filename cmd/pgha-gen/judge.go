@@ -28,7 +28,7 @@ var (
 // configuration. What they find are warnings: the machines may have another
 // version than this host. A program that is not here says nothing.
 func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
-	doc := spec.Parse(file, src)
+	var all spec.Problems
 	for _, p := range c.Groups {
 		j := p.Plan.Judge
 		if j == nil {
@@ -38,6 +38,10 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 		if err != nil {
 			return nil, err
 		}
+		if said == "" {
+			continue
+		}
+		doc := spec.Parse(file, src)
 		at := doc.Root().Key("roles").Key(p.Name)
 		lines := strings.Split(string(j.Files[j.Main]), "\n")
 		complaints := complaint.FindAllStringSubmatch(said, -1)
@@ -56,9 +60,10 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 			}
 			place.Warn("the %s of this host refuses %q: %s", j.Program[0], line, found[2])
 		}
+		_, warnings := doc.Problems()
+		all = append(all, warnings...)
 	}
-	_, warnings := doc.Problems()
-	return warnings, nil
+	return all, nil
 }
 
 // ask runs a program over its files, and gives what it has against them.

@@ -34,55 +34,33 @@ var (
 )
 
 // Check reports everything that is wrong with the cluster as a whole: the
-// common part, and what no role can see alone. at is the document's root. What
-// depends on values that have a wrong shape is not looked at: they are not known.
+// common part, and what no role can see alone. at is the document's root.
 func (c *Cluster) Check(at spec.Place) {
 	roles := at.Key("roles")
-	// Asked before anything more is reported.
-	sound := map[string]bool{}
-	for _, key := range []string{"format", "name", "cloud", "access", "failover", "durability", "secrets", "images", "roles"} {
-		sound[key] = at.Key(key).Sound()
-	}
-	known := roles.Knows()
-	common := at.Knows() && known && sound["cloud"] && sound["access"] && sound["failover"] && sound["durability"] && sound["secrets"] && sound["images"]
-	for _, p := range c.Groups {
-		sound["roles."+p.Name] = common && roles.Key(p.Name).Sound()
-	}
-
-	if sound["format"] && c.Format != Format {
+	if c.Format != Format {
 		at.Key("format").Problem("unknown format %q (this program reads %s)", c.Format, Format)
 	}
-	if longest := c.longestClusterName(); sound["name"] && !IsClusterName(c.Name, longest) {
+	if longest := c.longestClusterName(); !IsClusterName(c.Name, longest) {
 		at.Key("name").Problem("%q cannot start host names and image families (want a to z, 0 to 9 and -, a letter first, at most %d characters)", c.Name, longest)
 	}
-	if sound["cloud"] {
-		c.checkCloud(at.Key("cloud"))
-	}
-	if sound["access"] {
-		c.checkAccess(at.Key("access"))
-	}
-	if sound["images"] && sound["cloud"] {
-		c.checkImages(at.Key("images"))
-	}
+	c.checkCloud(at.Key("cloud"))
+	c.checkAccess(at.Key("access"))
+	c.checkImages(at.Key("images"))
+	c.checkCA(at.Key("secrets").Key("ca"))
 	if len(c.Groups) == 0 {
-		if sound["roles"] {
+		if spec.Known(roles) {
 			roles.Problem("no role (give at least one)")
 		}
 		return
 	}
-	if known && sound["secrets"] {
-		c.checkSecrets(at.Key("secrets"))
-	}
-	if known && sound["cloud"] {
-		c.checkAccounts(at.Key("cloud").Key("service_accounts"))
-	}
-	if sound["roles"] && sound["cloud"] {
-		c.checkNodes(roles)
-	}
+	lockbox, accounts := at.Key("secrets").Key("lockbox"), at.Key("cloud").Key("service_accounts")
+	c.checkIDs(lockbox, c.Secrets.Lockbox, "the id of the Lockbox secret for these machines", "reads no secret", "yc lockbox secret list")
+	c.checkDistinct(lockbox, c.Secrets.Lockbox, "secret")
+	// With one account for two roles, a machine of either could read both secrets.
+	c.checkIDs(accounts, c.Cloud.ServiceAccounts, "the id of the service account of these machines", "needs no service account", "yc iam service-account list")
+	c.checkDistinct(accounts, c.Cloud.ServiceAccounts, "account")
+	c.checkNodes(roles)
 	for _, p := range c.Groups {
-		if !sound["roles."+p.Name] {
-			continue
-		}
 		here := roles.Key(p.Name)
 		c.checkMachine(here.Key("machine"), p.Settings.Machines())
 		p.Settings.Check(c, here)
@@ -113,7 +91,7 @@ func (c *Cluster) checkCloud(at spec.Place) {
 		case !zoneName.MatchString(zone):
 			at.Key("subnets").Key(zone).KeyProblem("%q is no availability zone (want one such as ru-central1-a)", zone)
 			continue
-		case region && !strings.HasPrefix(zone, c.Cloud.Region+"-"):
+		case region && spec.Known(at.Key("region")) && !strings.HasPrefix(zone, c.Cloud.Region+"-"):
 			at.Key("subnets").Key(zone).KeyProblem("zone %q is not in region %q (its name would start with %s-)", zone, c.Cloud.Region, c.Cloud.Region)
 		}
 		checkID(at.Key("subnets").Key(zone), c.Cloud.Subnets[zone], listSubnets)
@@ -165,19 +143,6 @@ func (c *Cluster) checkAccess(at spec.Place) {
 	}
 }
 
-func (c *Cluster) checkSecrets(at spec.Place) {
-	c.checkIDs(at.Key("lockbox"), c.Secrets.Lockbox, "the id of the Lockbox secret for these machines", "reads no secret", "yc lockbox secret list")
-	c.checkDistinct(at.Key("lockbox"), c.Secrets.Lockbox, "secret")
-	c.checkCA(at.Key("ca"))
-}
-
-// checkAccounts wants an account of its own for each role that reads a secret:
-// with one for two roles, a machine of either could read both secrets.
-func (c *Cluster) checkAccounts(at spec.Place) {
-	c.checkIDs(at, c.Cloud.ServiceAccounts, "the id of the service account of these machines", "needs no service account", "yc iam service-account list")
-	c.checkDistinct(at, c.Cloud.ServiceAccounts, "account")
-}
-
 // checkDistinct wants another id for each role.
 func (c *Cluster) checkDistinct(at spec.Place, ids map[string]string, what string) {
 	of := map[string]string{}
@@ -209,7 +174,7 @@ func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, none, lis
 		switch {
 		case slices.Contains(without, role):
 			at.Key(role).KeyProblem("role %s %s (leave it out)", role, none)
-		case !slices.Contains(known, role):
+		case !slices.Contains(known, role) && spec.Known(at.Root().Key("roles").Key(role)):
 			at.Key(role).Unknown("role of this cluster", known)
 		}
 	}
@@ -230,17 +195,18 @@ func (c *Cluster) checkImages(at spec.Place) {
 	if !userName.MatchString(i.Base.User) {
 		base.Key("user").Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
 	}
-	switch i.Builder {
-	case Yandex:
+	switch builder := spec.Known(at.Key("builder")); {
+	case !builder: // so which of these counts?
+	case i.Builder == Yandex:
 		if i.Base.ImageID != "" {
 			checkID(base.Key("image_id"), i.Base.ImageID, "yc compute image list --folder-id standard-images")
-		} else if !familyName.MatchString(i.Base.Family) {
+		} else if spec.Known(base.Key("image_id")) && !familyName.MatchString(i.Base.Family) {
 			base.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", i.Base.Family)
 		}
 		if i.Architecture != AMD64 {
 			at.Key("architecture").Problem("the cloud's machines are amd64 (bake %s over SSH, on such a machine: builder ssh)", i.Architecture)
 		}
-	case QEMU:
+	case i.Builder == QEMU:
 		if i.Base.URL == "" {
 			base.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
 		}
@@ -250,7 +216,7 @@ func (c *Cluster) checkImages(at spec.Place) {
 		if i.Architecture != AMD64 {
 			at.Key("architecture").Problem("the qemu builder's machine is amd64 (bake %s over SSH, on such a machine: builder ssh)", i.Architecture)
 		}
-	case SSH:
+	case i.Builder == SSH:
 		if i.Base.Host == "" {
 			base.Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
 		}
@@ -321,10 +287,10 @@ func (c *Cluster) checkMachine(at spec.Place, m Machines) {
 	if m.Platform == "" || strings.Trim(m.Platform, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		at.Key("platform").Problem("%q is no platform (want one such as standard-v3)", m.Platform)
 	}
-	boot, image := at.Key("boot_disk"), c.Images.Bake.DiskSize
+	boot, image, images := at.Key("boot_disk"), c.Images.Bake.DiskSize, at.Root().Key("images")
 	m.BootDisk.check(boot, leastBoot)
 	// The cloud refuses a disk that is smaller than the one the image was made on.
-	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest && c.Images.Builder != SSH {
+	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest && c.Images.Builder != SSH && spec.Known(images.Key("builder"), images.Key("bake").Key("disk_size")) {
 		boot.Key("size").Problem("%s is under images.bake.disk_size (want at least %s)", size, image)
 	}
 	if m.DataDisk != nil {
@@ -354,6 +320,7 @@ func CheckPorts(ports ...PlacedPort) {
 	seen := map[int]string{}
 	for _, p := range ports {
 		switch other, taken := seen[p.Number]; {
+		case !spec.Known(p.At):
 		case p.Number < 1024 || p.Number > 65535:
 			p.At.Problem("port %d (want 1024 to 65535: the services do not run as root)", p.Number)
 		case p.Number == MetricsPort:

@@ -69,15 +69,18 @@ func (p Place) Keys() []string {
 // Unknown reports at the key itself that it is none of the known ones.
 func (p Place) Unknown(what string, known []string) {
 	key := p.path[len(p.path)-1].key
+	near := Nearest(key, known)
 	if oddBlank(key) > 0 {
 		p.KeyProblem("unknown %s (it holds a blank that is not the usual one, such as a no-break space: write it anew)", what)
-	} else if near := Nearest(key, known); near != "" {
+	} else if near != "" {
 		p.KeyProblem("unknown %s (did you mean %s?)", what, near)
 	} else {
 		p.KeyProblem("unknown %s (known: %s)", what, strings.Join(known, ", "))
 	}
-	found := &p.doc.found[len(p.doc.found)-1]
-	found.unknown, found.unknownIn = true, Place{p.doc, p.path[:len(p.path)-1]}.String()
+	if p.up().Key(near).Given() {
+		near = "" // so any other
+	}
+	p.up().lacks(near)
 }
 
 func (p Place) decode(n *yaml.Node, v reflect.Value) {
@@ -123,7 +126,7 @@ func (p Place) null(n *yaml.Node) bool {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!null" {
 		return false
 	}
-	p.Problem("has no value (give one, or leave it out)")
+	p.wrongShape("has no value (give one, or leave it out)")
 	return true
 }
 
@@ -159,7 +162,7 @@ func (p Place) decodeText(n *yaml.Node, v reflect.Value, target encoding.TextUnm
 		case *netip.Addr, *netip.Prefix: // whose errors speak to programmers
 			p.mismatch(want, n)
 		default:
-			p.Problem("%v", err)
+			p.wrongShape("%v", err)
 		}
 		return
 	}
@@ -174,7 +177,7 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 	// What was typed is what is meant: 18, 1.10 and no are text here.
 	_, lines := v.Interface().(Text)
 	if err := printable(n.Value, lines); err != nil {
-		p.Problem("%v", err)
+		p.wrongShape("%v", err)
 		return
 	}
 	fresh := reflect.New(v.Type()).Elem()
@@ -184,7 +187,7 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 		if near := Nearest(n.Value, e.Values()); near != "" {
 			text += " (did you mean " + near + "?)"
 		}
-		p.Problem("%s", text)
+		p.wrongShape("%s", text)
 		return
 	}
 	v.Set(fresh)
@@ -264,7 +267,8 @@ func (p Place) decodeStruct(n *yaml.Node, v reflect.Value) {
 	}
 	for _, f := range fields {
 		if f.required && !seen[f.name] {
-			p.Key(f.name).Problem("missing (it has no default)")
+			p.Key(f.name).report(false, "missing (it has no default)")
+			p.lacks(f.name)
 		}
 	}
 }
@@ -341,18 +345,18 @@ func (p Place) plain(n *yaml.Node) any {
 		if i, err := decimal(n.Value); err == nil {
 			return i
 		}
-		p.Problem("want a decimal number, have %q (quote it if it is text)", n.Value)
+		p.wrongShape("want a decimal number, have %q (quote it if it is text)", n.Value)
 		return nil
 	case "!!float":
 		f, err := strconv.ParseFloat(n.Value, 64)
 		if err == nil && f-f == 0 {
 			return f
 		}
-		p.Problem("want a decimal number, have %q (quote it if it is text)", n.Value)
+		p.wrongShape("want a decimal number, have %q (quote it if it is text)", n.Value)
 		return nil
 	}
 	if err := printable(n.Value, true); err != nil {
-		p.Problem("%v", err)
+		p.wrongShape("%v", err)
 	}
 	return n.Value // a date, too, is what was typed
 }
@@ -370,7 +374,7 @@ func (p Place) mismatch(want string, n *yaml.Node) {
 			have = "the text " + have
 		}
 	}
-	p.Problem("want %s, have %s", want, have)
+	p.wrongShape("want %s, have %s", want, have)
 }
 
 // Nearest is the known word that s was probably meant to be, or "".

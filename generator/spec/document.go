@@ -28,6 +28,9 @@ type Document struct {
 	root  *yaml.Node
 	found Problems
 	index map[*yaml.Node]map[string]int // of mappings that were looked into
+
+	flaws   map[*yaml.Node]flaw
+	missing map[missing]bool
 }
 
 // Parse reads a file. It never fails: a file that is not YAML, is empty, too
@@ -40,6 +43,7 @@ func Parse(name string, src []byte) *Document {
 		root:  &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1},
 		index: map[*yaml.Node]map[string]int{},
 	}
+	d.forget()
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	if text, line, column := notText(src); text != "" {
 		d.addAt(line, column, text)
@@ -273,22 +277,24 @@ func (d *Document) wellFormed(at Place, n *yaml.Node) {
 // security standard, 1.6) and the first line of every PEM private key.
 var secretForms = []struct {
 	kind string
+	part string // what each has in it: to look for that first is much faster
 	re   *regexp.Regexp
 }{
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
-	{"an IAM token", regexp.MustCompile(`\bt1\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]{86}=*`)},
-	{"a session cookie", regexp.MustCompile(`\bc1\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]{86}=*`)},
-	{"an API key", regexp.MustCompile(`\bAQVN[A-Za-z0-9_-]{35,38}\b`)},
-	{"an OAuth token", regexp.MustCompile(`\by[0-6]_[-_A-Za-z0-9]{55}`)},
-	{"a static access key", regexp.MustCompile(`\bYC[A-Za-z0-9_-]{38}\b`)},
-	{"a password", regexp.MustCompile(`(?i)\bpassword\s*=\s*[^\s']|://[^/\s:@]+:[^/\s:@]+@`)},
+	{"a private key", "PRIVATE KEY-----", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)},
+	{"an IAM token", "t1.", regexp.MustCompile(`\bt1\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]{86}=*`)},
+	{"a session cookie", "c1.", regexp.MustCompile(`\bc1\.[A-Za-z0-9_-]+=*\.[A-Za-z0-9_-]{86}=*`)},
+	{"an API key", "AQVN", regexp.MustCompile(`\bAQVN[A-Za-z0-9_-]{35,38}\b`)},
+	{"an OAuth token", "_", regexp.MustCompile(`\by[0-6]_[-_A-Za-z0-9]{55}`)},
+	{"a static access key", "YC", regexp.MustCompile(`\bYC[A-Za-z0-9_-]{38}\b`)},
+	{"a password", "=", regexp.MustCompile(`(?i)\bpassword\s*=\s*[^\s']`)},
+	{"a password", "://", regexp.MustCompile(`://[^/\s:@]+:[^/\s:@]+@`)},
 	// As a command's variable or option; what begins with $ is only its name.
-	{"a secret", regexp.MustCompile(`(?i)\b\w*(?:password|passwd|passphrase|secrets?|secret_?key|access_?key|api_?key|token)=["']?[^\s"'$]`)},
+	{"a secret", "=", regexp.MustCompile(`(?i)\b\w*(?:password|passwd|passphrase|secrets?|secret_?key|access_?key|api_?key|token)=["']?[^\s"'$]`)},
 }
 
 func looksSecret(s string) string {
 	for _, f := range secretForms {
-		if f.re.MatchString(s) {
+		if strings.Contains(s, f.part) && f.re.MatchString(s) {
 			return f.kind
 		}
 	}
@@ -298,6 +304,10 @@ func looksSecret(s string) string {
 // WithoutReporting runs a reading of the document, and forgets its problems.
 func (d *Document) WithoutReporting(read func(root Place)) {
 	copied := *d
-	copied.found = nil
+	copied.forget()
 	read(copied.Root())
+}
+
+func (d *Document) forget() {
+	d.found, d.flaws, d.missing = nil, map[*yaml.Node]flaw{}, map[missing]bool{}
 }

@@ -2,7 +2,6 @@ package spec
 
 import (
 	"fmt"
-	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -20,10 +19,8 @@ type Problem struct {
 	Text         string // what, and in parentheses what instead
 	Warning      bool   // advice that fails nothing unless the user asks for it
 
-	source    string // the source line
-	width     int    // characters to mark in it, at least 1
-	unknown   bool   // a key that is not known, of the mapping at unknownIn
-	unknownIn string
+	source string // the source line
+	width  int    // characters to mark in it, at least 1
 }
 
 // String is the problem on one line: file:line:col: path: what (what instead).
@@ -131,9 +128,43 @@ func (p Place) down(s step) Place {
 	return Place{p.doc, append(p.path[:len(p.path):len(p.path)], s)}
 }
 
-// Problem reports that what is written here is wrong. The text says what, and
-// in parentheses what instead.
-func (p Place) Problem(format string, args ...any) { p.report(false, format, args...) }
+func (p Place) up() Place { return Place{p.doc, p.path[:len(p.path)-1]} }
+
+// Root is the place of the whole document.
+func (p Place) Root() Place { return p.doc.Root() }
+
+// Each are the places of a key in all items of the list here; this place itself
+// if it has no list.
+func (p Place) Each(key string) []Place {
+	_, list, depth := p.find()
+	if depth < len(p.path) || list.Kind != yaml.SequenceNode {
+		return []Place{p}
+	}
+	all := make([]Place, len(list.Content))
+	for i := range all {
+		all[i] = p.Index(i).Key(key)
+	}
+	return all
+}
+
+// Or is the place whose value counts here: this one or, where the file has nothing
+// here, the one that the default follows from.
+func (p Place) Or(from Place) Place {
+	if p.Given() || !Known(p) {
+		return p
+	}
+	return from
+}
+
+// Problem reports that what is written here is wrong, unless its shape is wrong
+// already: the value is not known then. The text says what, and in parentheses
+// what instead. A problem that other values have a part in is reported only if
+// they are Known.
+func (p Place) Problem(format string, args ...any) {
+	if p.flaws()&misshapen == 0 {
+		p.report(false, format, args...)
+	}
+}
 
 // KeyProblem reports that the key itself is wrong, whatever its value.
 func (p Place) KeyProblem(format string, args ...any) {
@@ -151,31 +182,6 @@ func (p Place) Warn(format string, args ...any) { p.report(true, format, args...
 func (p Place) Given() bool {
 	_, _, depth := p.find()
 	return depth == len(p.path)
-}
-
-// Sound says whether nothing wrong was reported yet here, below, or of something
-// that this is a part of.
-func (p Place) Sound() bool {
-	here := p.String()
-	for _, f := range p.doc.found {
-		if !f.Warning && (within(f.Path, here) || within(here, f.Path)) {
-			return false
-		}
-	}
-	return true
-}
-
-// Knows says whether no key of the mapping here was reported as unknown: one that
-// is misspelt may be any that seems to be left out.
-func (p Place) Knows() bool {
-	here := p.String()
-	return !slices.ContainsFunc(p.doc.found, func(f Problem) bool { return f.unknown && f.unknownIn == here })
-}
-
-// within says whether a path is another one or leads on from it.
-func within(path, of string) bool {
-	rest, ok := strings.CutPrefix(path, of)
-	return ok && (of == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // String is the path as people write it: roles.x.nodes[0].zone. A key that

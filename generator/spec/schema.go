@@ -30,7 +30,11 @@ func schemaOf(t reflect.Type, path string, describe func(string) string) emit.Ma
 	case *Duration:
 		return emit.Map{{Key: "type", Value: "string"}, {Key: "pattern", Value: durationForm.String()}}
 	case *netip.Addr:
-		return emit.Map{{Key: "type", Value: "string"}, {Key: "format", Value: "ipv4"}}
+		return emit.Map{{Key: "type", Value: "string"}, {Key: "anyOf", Value: []any{
+			emit.Map{{Key: "format", Value: "ipv4"}}, emit.Map{{Key: "format", Value: "ipv6"}},
+		}}}
+	case *netip.Prefix:
+		return emit.Map{{Key: "type", Value: "string"}, {Key: "pattern", Value: `^[0-9A-Fa-f.:]+/\d{1,3}$`}}
 	case encoding.TextUnmarshaler:
 		return emit.Map{{Key: "type", Value: "string"}}
 	}

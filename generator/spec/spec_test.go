@@ -524,8 +524,10 @@ func TestSchema(t *testing.T) {
 			property("note", text),
 			property("size", typed("string", emit.Pair{Key: "pattern", Value: `^(\d{1,12}) ?(kB|KB|KiB|MB|MiB|GB|GiB|TB|TiB)$`})),
 			property("pause", typed("string", emit.Pair{Key: "pattern", Value: `^\d{1,9}(ms|s|m|h)$`})),
-			property("address", typed("string", emit.Pair{Key: "format", Value: "ipv4"})),
-			property("networks", typed("array", emit.Pair{Key: "items", Value: typed("string")})),
+			property("address", typed("string", emit.Pair{Key: "anyOf", Value: []any{
+				emit.Map{{Key: "format", Value: "ipv4"}}, emit.Map{{Key: "format", Value: "ipv6"}},
+			}})),
+			property("networks", typed("array", emit.Pair{Key: "items", Value: typed("string", emit.Pair{Key: "pattern", Value: `^[0-9A-Fa-f.:]+/\d{1,3}$`})})),
 			property("words", typed("object", emit.Pair{Key: "additionalProperties", Value: text})),
 			property("any", typed("object")),
 			property("parts", typed("array", emit.Pair{Key: "items", Value: emit.Map{

@@ -291,6 +291,7 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 	switch sum := s.Artifacts.Etcd.SHA256; {
 	case sum != "" && !sha256Form.MatchString(sum):
 		artifact.Key("sha256").Problem("%q is no checksum (want 64 hexadecimal digits)", sum)
+	case !spec.Known(version, artifact.Key("sha256"), at.Root().Key("images").Key("architecture")):
 	case sum != "" && known != "" && sum != known:
 		artifact.Key("sha256").Problem("%.12s… is not the checksum of etcd %s on %s, which is %.12s… (leave it out)", sum, s.Version, c.Images.Architecture, known)
 	case sum == "" && known == "":
@@ -306,12 +307,13 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 
 func (s *Settings) checkTimers(at spec.Place) {
 	heartbeat, election := s.HeartbeatInterval, s.ElectionTimeout
+	interval := at.Key("heartbeat_interval").Or(at.Root().Key("failover"))
 	if heartbeat < 10*spec.Millisecond || heartbeat > slowest {
 		at.Key("heartbeat_interval").Problem("%s (want 10ms to 5s; 100ms inside one region)", heartbeat)
 		return
 	}
 	switch {
-	case election < 5*heartbeat:
+	case election < 5*heartbeat && spec.Known(interval):
 		at.Key("election_timeout").Problem("%s is under five heartbeats of %s (etcd refuses to start; want ten)", election, heartbeat)
 	case election > 50*spec.Second:
 		at.Key("election_timeout").Problem("%s (want at most 50s, etcd's limit)", election)

@@ -17,7 +17,7 @@ var (
 
 // Check implements role.Settings.
 func (s *Settings) Check(c *role.Cluster, at spec.Place) {
-	if !c.Offers(role.Database) {
+	if !c.Offers(role.Database) && spec.Known(at.Root().Key("roles").Key("patroni")) {
 		at.Problem("needs patroni (add roles.patroni: there is nothing to send clients to)")
 	}
 	if s.Version != "" && !packageForm.MatchString(s.Version) {
@@ -44,7 +44,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	}
 	checkKeywords(at.Key("global"), s.Global, reservedGlobal)
 	checkKeywords(at.Key("defaults"), s.DefaultsSection, reservedDefaults)
-	s.checkExtra(at.Key("extra"))
+	s.checkExtra(at)
 	if len(s.Members) == 1 {
 		at.Key("nodes").Warn("one HAProxy: its loss cuts off all clients (want two, behind a network load balancer or as two hosts in the connection string)")
 	}

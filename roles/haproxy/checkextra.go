@@ -56,11 +56,11 @@ func (s *Settings) checkExtra(at spec.Place) {
 		case line[0] == "stats" && len(line) > 1 && slices.Contains([]string{"socket", "admin", "auth"}, line[1]):
 			wrong = "lets who reaches it turn servers off, or holds a password (the stats port shows all there is)"
 		case line[0] == "bind":
-			wrong = s.taken(line[1:])
+			wrong = s.taken(at.Key("ports"), line[1:])
 		}
 		if wrong != "" {
 			// Not the whole line: a password may be on it.
-			at.Problem("line %d: %.80q %s", i+1, strings.Join(line[:min(2, len(line))], " "), wrong)
+			at.Key("extra").Problem("line %d: %.80q %s", i+1, strings.Join(line[:min(2, len(line))], " "), wrong)
 		}
 	}
 }
@@ -69,7 +69,7 @@ var portForm = regexp.MustCompile(`:(\d+)(?:-(\d+))?$`)
 
 // taken says which port of ours a bind line listens on, too: HAProxy would not
 // start, or the kernel would share the clients out between the two.
-func (s *Settings) taken(words []string) string {
+func (s *Settings) taken(ports spec.Place, words []string) string {
 	if len(words) == 0 {
 		return ""
 	}
@@ -84,7 +84,7 @@ func (s *Settings) taken(words []string) string {
 			key    string
 			number int
 		}{{"primary", s.Ports.Primary}, {"replicas", s.Ports.Replicas}, {"stats", s.Ports.Stats}} {
-			if first <= port.number && port.number <= max(first, last) {
+			if first <= port.number && port.number <= max(first, last) && spec.Known(ports.Key(port.key)) {
 				return "listens on " + strconv.Itoa(port.number) + ", which is ports." + port.key + " (choose another)"
 			}
 		}

@@ -22,7 +22,7 @@ var (
 
 // Check implements role.Settings.
 func (s *Settings) Check(c *role.Cluster, at spec.Place) {
-	if !c.Offers(role.DCS) {
+	if !c.Offers(role.DCS) && spec.Known(at.Root().Key("roles").Key("etcd")) {
 		at.Problem("needs etcd (add roles.etcd: Patroni elects its leader there)")
 	}
 	s.checkMajor(at.Key("postgresql"))
@@ -42,6 +42,12 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 		at.Key("machine").Key("preemptible").Warn("the cloud stops preemptible machines without notice, at least once a day: each time the leader's turn comes, a failover")
 	}
 }
+
+// part is the role's part of the spec that at is in.
+func part(at spec.Place) spec.Place { return at.Root().Key("roles").Key(Name) }
+
+// knowsMajor says whether PostgreSQL's version is known.
+func knowsMajor(at spec.Place) bool { return spec.Known(part(at).Key("postgresql")) }
 
 func (s *Settings) checkMajor(at spec.Place) {
 	end := lastFix[s.PostgreSQL]
@@ -68,13 +74,15 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 			at.Key("packages").Key(p.key).Problem("%q is no Debian version (want one such as 18.6-1.pgdg24.04+2)", p.version)
 		}
 	}
-	if v := s.Packages.PostgreSQL; packageForm.MatchString(v) && !strings.HasPrefix(v, strconv.Itoa(s.PostgreSQL)+".") {
+	if v := s.Packages.PostgreSQL; knowsMajor(at) && packageForm.MatchString(v) && !strings.HasPrefix(v, strconv.Itoa(s.PostgreSQL)+".") {
 		at.Key("packages").Key("postgresql").Problem("%q is no version of PostgreSQL %d (want %d.…, or another roles.patroni.postgresql)", v, s.PostgreSQL, s.PostgreSQL)
 	}
 	if m := s.APT.Mirror; m != "" && !urlForm.MatchString(m) {
 		at.Key("apt").Key("mirror").Problem("%q is no URL (want http:// or https://)", m)
 	}
-	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" {
+	images := at.Root().Key("images")
+	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" &&
+		spec.Known(images.Key("builder"), images.Key("base").Key("family"), images.Key("base").Key("image_id")) {
 		at.Key("apt").Key("repository").Problem("%s, and the nodes need 4.0.7 (want pgdg)", old)
 	}
 	if v := s.Packages.Patroni; v != "" {
@@ -106,7 +114,9 @@ func (s *Settings) checkTimers(at spec.Place) {
 	if !retry {
 		at.Key("retry_timeout").Problem("retry_timeout %d (Patroni's minimum is 3; want at most 300 s)", s.RetryTimeout)
 	}
-	if need := s.LoopWait + 2*s.RetryTimeout; s.TTL >= 20 && loop && retry && need > s.TTL {
+	failover := at.Root().Key("failover")
+	known := spec.Known(at.Key("ttl").Or(failover), at.Key("loop_wait").Or(failover), at.Key("retry_timeout").Or(failover))
+	if need := s.LoopWait + 2*s.RetryTimeout; known && s.TTL >= 20 && loop && retry && need > s.TTL {
 		said(at, "ttl", "retry_timeout", "loop_wait").Problem("ttl %d is under loop_wait + 2*retry_timeout = %d + 2*%d (want at least %d: a leader must not lose its lease while it still tries to renew it)",
 			s.TTL, s.LoopWait, s.RetryTimeout, need)
 	}
@@ -145,7 +155,7 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 		}
 	}
 	switch n := len(s.Members); {
-	case n == 0:
+	case n == 0 || !spec.Known(at.Key("nodes").Each("tags")...):
 		return // said already
 	case leaders == 0:
 		at.Key("nodes").Problem("no node may lead (take nofailover, or failover_priority 0, away from two)")
@@ -154,7 +164,7 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 	case n == 1:
 		at.Key("nodes").Warn("one node: its loss is an outage (want 3)")
 	}
-	if c.Durability == role.Async || len(s.Members) == 0 {
+	if c.Durability == role.Async || !spec.Known(at.Root().Key("durability")) {
 		return
 	}
 	switch {
@@ -190,7 +200,7 @@ func (s *Settings) checkUsers(at spec.Place) {
 		}
 		users[u.Name] = true
 		for j, d := range u.Databases {
-			if !databases[d] {
+			if !databases[d] && spec.Known(at.Key("databases").Each("name")...) {
 				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
 			}
 		}
@@ -245,7 +255,7 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 		case from == "":
 		case from == m.Name:
 			tags.Key("replicatefrom").Problem("a node cannot replicate from itself (name another, or leave it out)")
-		case !names[from]:
+		case !names[from] && spec.Known(at.Each("name")...):
 			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
 		default:
 			if way := circles[edge{m.Name, from}]; way != nil {

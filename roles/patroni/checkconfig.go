@@ -163,7 +163,7 @@ func (s *Settings) checkValue(at spec.Place, path string, value any) {
 				continue
 			}
 			for _, user := range hbaNames(words[2]) {
-				if s.remoteUser(user) != "" {
+				if s.remoteUser(at, user) != "" {
 					at.Index(i).Problem("%s may log in as %s, whose password nobody needs then (map to a user of this spec)", words[1], words[2])
 				}
 			}

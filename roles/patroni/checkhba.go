@@ -35,7 +35,7 @@ func (s *Settings) checkHBA(at spec.Place) {
 			here.Problem("%q lets in connections without TLS (want hostssl)", words[0])
 			continue
 		}
-		if wrong := s.methodProblem(method, local); wrong != "" {
+		if wrong := s.methodProblem(here, method, local); wrong != "" {
 			here.Problem("%s", wrong)
 			continue
 		}
@@ -57,7 +57,7 @@ var methods = map[string]string{
 	"bsd":      "bsd is OpenBSD's",
 }
 
-func (s *Settings) methodProblem(method string, local bool) string {
+func (s *Settings) methodProblem(at spec.Place, method string, local bool) string {
 	why, known := methods[method]
 	switch {
 	case !known:
@@ -68,7 +68,7 @@ func (s *Settings) methodProblem(method string, local bool) string {
 		return fmt.Sprintf("unknown method %q (did you mean %s?)", method, near)
 	case why != "":
 		return why + " (want scram-sha-256)"
-	case method == "oauth" && s.PostgreSQL < 18:
+	case method == "oauth" && s.PostgreSQL < 18 && knowsMajor(at):
 		return fmt.Sprintf("oauth is there from PostgreSQL 18 on, and this is %d (want scram-sha-256)", s.PostgreSQL)
 	case method == "peer" && !local:
 		return "peer is for local records alone: PostgreSQL would take none of the file (want scram-sha-256)"
@@ -105,7 +105,7 @@ func hbaNames(word string) (names []hbaName) {
 func (s *Settings) checkRemote(at spec.Place, words []string) {
 	users := hbaNames(words[2])
 	for _, user := range users {
-		if wrong := s.remoteUser(user); wrong != "" {
+		if wrong := s.remoteUser(at, user); wrong != "" {
 			at.Problem("%s", wrong)
 			return
 		}
@@ -131,7 +131,7 @@ func (s *Settings) checkRemote(at spec.Place, words []string) {
 }
 
 // remoteUser says why a record may not let a user in from other machines.
-func (s *Settings) remoteUser(user hbaName) string {
+func (s *Settings) remoteUser(at spec.Place, user hbaName) string {
 	own := []string{Superuser, ReplicationUser, RewindUser}
 	name := user.text
 	switch {
@@ -142,7 +142,7 @@ func (s *Settings) remoteUser(user hbaName) string {
 		if err != nil {
 			return fmt.Sprintf("%q is a pattern that cannot be checked (name the users)", name)
 		}
-		if i := slices.IndexFunc(own, pattern.MatchString); i >= 0 && s.PostgreSQL >= 16 {
+		if i := slices.IndexFunc(own, pattern.MatchString); i >= 0 && s.PostgreSQL >= 16 && knowsMajor(at) {
 			return fmt.Sprintf("the pattern %q lets %s in over the network (name the users)", name, own[i])
 		}
 	case strings.HasPrefix(name, "@") && !user.quoted:

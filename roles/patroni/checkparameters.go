@@ -72,14 +72,6 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 			here.KeyProblem("cannot be set (%s)", why)
 		case strings.Contains(name, ".") && parameterName.MatchString(name):
 			// An extension's own: who knows.
-		case found && name != strings.ToLower(name) && name != p.Name:
-			here.KeyProblem("want %s, have %q", p.Name, name)
-		case !found && !parameterName.MatchString(name):
-			here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
-		case !found:
-			here.KeyProblem("PostgreSQL %d has no such parameter (%s)", s.PostgreSQL, instead(name, known))
-		case p.Preset():
-			here.KeyProblem("cannot be set (PostgreSQL only shows it)")
 		case name == "max_connections" && (!number || n < 10 || n > 262143):
 			here.Problem("want a number of 10 to 262143, have %q", value)
 		case name == "max_wal_senders" && (!number || n < 3):
@@ -88,6 +80,15 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 			here.Problem("want a number of at least 4, have %q", value)
 		case name == "wal_level" && value != "replica" && value != "logical":
 			here.Problem("want replica or logical, have %q (replication needs it)", value)
+		case !knowsMajor(at): // so what does it have?
+		case found && name != strings.ToLower(name) && name != p.Name:
+			here.KeyProblem("want %s, have %q", p.Name, name)
+		case !found && !parameterName.MatchString(name):
+			here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
+		case !found:
+			here.KeyProblem("PostgreSQL %d has no such parameter (%s)", s.PostgreSQL, instead(name, known))
+		case p.Preset():
+			here.KeyProblem("cannot be set (PostgreSQL only shows it)")
 		default:
 			if err := p.Check(value); err != nil {
 				here.Problem("%v", err)
@@ -108,7 +109,7 @@ func (s *Settings) checkReserve(at spec.Place) {
 			keeps += n
 		}
 	}
-	if keeps < s.connections() {
+	if keeps < s.connections() || !spec.Known(at.Key("max_connections"), at.Key("reserved_connections"), at.Key("superuser_reserved_connections"), part(at).Key("workload")) {
 		return
 	}
 	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
@@ -132,13 +133,13 @@ func instead(name string, known *catalogue.Catalogue) string {
 func (s *Settings) checkMeaning(c *role.Cluster, at spec.Place, known *catalogue.Catalogue, p catalogue.Parameter, value string) {
 	switch p.Name {
 	case "synchronous_commit":
-		if c.Durability != role.Async && !waits(value) {
+		if c.Durability != role.Async && !waits(value) && spec.Known(at.Root().Key("durability")) {
 			at.Problem("%q acknowledges commits before a replica has them on its disk, and durability %s promises that (leave it out, or choose durability async)", value, c.Durability)
 		}
 	case "shared_buffers":
 		buffers, err := bufferSize(value)
 		switch {
-		case err != nil: // said already
+		case err != nil || !spec.Known(part(at).Key("machine").Key("memory")): // said already
 		case buffers >= s.Machine.Memory:
 			at.Problem("%q does not fit into the machine's memory of %s (leave it out: it is sized then, to %s)", value, s.Machine.Memory, s.Machine.Memory/4)
 		case buffers > s.Machine.Memory/2:

@@ -56,6 +56,7 @@ func (s *Settings) checkMembers(at spec.Place) {
 		}
 	}
 	slices.Sort(known)
+	names := spec.Known(append(at.Each("name"), part(at).Key("databases").Each("owner")...)...)
 	for i, u := range s.Users {
 		for j, role := range u.MemberOf {
 			here := at.Index(i).Key("member_of").Index(j)
@@ -67,13 +68,13 @@ func (s *Settings) checkMembers(at spec.Place) {
 				here.Problem("nobody can be made a member of %s (%s)", role, why)
 			case !sqlName.MatchString(role):
 				checkName(here, role)
-			case since > s.PostgreSQL:
+			case since > s.PostgreSQL && knowsMajor(at):
 				here.Problem("%s is there from PostgreSQL %d on, and this is %d (leave it out)", role, since, s.PostgreSQL)
 			case user:
 				if way := circles[edge{u.Name, role}]; way != nil {
 					here.Problem("a circle: %s (PostgreSQL refuses it)", chain(u.Name, "is a member of", way))
 				}
-			case since == 0:
+			case since == 0 && names:
 				here.Problem("unknown role %q (%s)", role, like(role, known))
 			}
 		}

@@ -1,0 +1,71 @@
+package spec
+
+import "gopkg.in/yaml.v3"
+
+// A flaw says why the value of a node is not known. A default stands in for it,
+// and nothing must be judged by that.
+type flaw uint8
+
+const (
+	misshapen flaw = 1 << iota // it has another shape than what is wanted here
+	holds                      // something in it is misshapen, or missing
+)
+
+// missing is a key that a mapping seems to leave out: it has no default, or may be
+// what an unknown key beside it was meant to be. The empty one is any key.
+type missing struct {
+	from *yaml.Node
+	key  string
+}
+
+// Known says whether the values at all these places are known, with all that is
+// in them: nothing there had a wrong shape when it was decoded. What is left out
+// is known too, unless an unknown key may be what was meant.
+func Known(places ...Place) bool {
+	for _, p := range places {
+		if p.flaws() != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// wrongShape reports that the value has not the shape that is wanted here, and is
+// not known for that.
+func (p Place) wrongShape(format string, args ...any) {
+	p.report(false, format, args...)
+	p.mark(misshapen)
+}
+
+// lacks remembers that a key, or any, may only seem to be left out here.
+func (p Place) lacks(key string) {
+	n := p.mark(holds)
+	p.doc.missing[missing{n, key}] = true
+}
+
+func (p Place) mark(f flaw) *yaml.Node {
+	n := p.doc.root
+	for _, s := range p.path {
+		p.doc.flaws[n] |= holds
+		_, n = p.doc.child(n, s)
+	}
+	p.doc.flaws[n] |= f
+	return n
+}
+
+// flaws are those of the value here; one that is part of a misshapen value is
+// misshapen.
+func (p Place) flaws() flaw {
+	n := p.doc.root
+	for _, s := range p.path {
+		_, next := p.doc.child(n, s)
+		switch {
+		case p.doc.flaws[n]&misshapen != 0, next == nil && (p.doc.missing[missing{n, s.key}] || p.doc.missing[missing{n, ""}]):
+			return misshapen
+		case next == nil:
+			return 0
+		}
+		n = next
+	}
+	return p.doc.flaws[n]
+}
