@@ -42,7 +42,7 @@ func TestFixed(t *testing.T) {
 		}
 		for i := 0; i < len(n.Content); i += 2 {
 			k, v := n.Content[i], n.Content[i+1]
-			if strings.Contains(k.LineComment+v.LineComment, "fixed at founding") {
+			if strings.Contains(k.LineComment+v.LineComment, "fixed at bootstrap") {
 				marked = append(marked, at+k.Value)
 			}
 			walk(at+k.Value+".", v)

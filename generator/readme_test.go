@@ -78,7 +78,7 @@ func TestReadmeCommands(t *testing.T) {
 		{"operators", "who may ask Patroni", operated, []string{"curl --cacert secrets/demo/ca.crt https://10.128.0.21:8008/cluster"}},
 		{"without HAProxy", "libpq finds the node that leads", direct, []string{
 			`psql "host=10.128.0.21,10.128.0.22,10.128.0.23 port=5432 dbname=app user=app target_session_attrs=read-write sslmode=verify-full`}},
-		{"etcd alone", "there is nothing to connect to", string(minimal(t)), []string{"sh deploy/create.sh formed"}},
+		{"etcd alone", "there is nothing to connect to", string(minimal(t)), []string{"sh deploy/create.sh finish"}},
 	}
 	blocks := regexp.MustCompile("(?ms)^ *```\n(.*?)^ *```$")
 	for _, test := range tests {

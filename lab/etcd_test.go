@@ -212,7 +212,7 @@ func TestEtcd(t *testing.T) {
 		}
 	})
 
-	t.Run("all lost but one, and no permission to found", func(t *testing.T) {
+	t.Run("all lost but one, and no permission to bootstrap", func(t *testing.T) {
 		for _, name := range nodes {
 			if err := l.Machine(name).PowerCut(); err != nil {
 				t.Fatal(err)

@@ -811,7 +811,7 @@ func TestReady(t *testing.T) {
 				t.Errorf("%s: run/ready: %v", tc.reason, err)
 			}
 			if _, err := os.Stat(m.State + "/served"); (err == nil) != tc.ready {
-				t.Errorf("%s: a machine that has served never founds a cluster, any other may: %v", tc.reason, err)
+				t.Errorf("%s: a machine that has served never bootstraps a cluster, any other may: %v", tc.reason, err)
 			}
 		})
 	}

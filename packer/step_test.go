@@ -271,7 +271,7 @@ func TestMayFound(t *testing.T) {
 		{"longer", "the whole word counts", map[string]string{attribute: "demo-1a2b3c4d2"}, false, "pgha-bootstrap permits cluster demo-1a2b3c4d2, not demo-1a2b3c4d"},
 		{"down", "no answer is no permission", nil, false, "metadata at META does not answer"},
 		{"refused", "nor is an error", map[string]string{attribute: "HTTP 503"}, false, "metadata at META does not answer"},
-		{"served", "a machine that has served never founds, told or not", map[string]string{attribute: "demo-1a2b3c4d"}, true, "this machine has served in the cluster before, so it never founds one"},
+		{"served", "a machine that has served never bootstraps, told or not", map[string]string{attribute: "demo-1a2b3c4d"}, true, "this machine has served in the cluster before, so it never bootstraps one"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestMayFound(t *testing.T) {
 			if tc.served {
 				remember = "remember_service; remember_service; "
 			}
-			step(m, "read_cluster try; "+remember+`if may_found; then printf yes; else printf %s "$reason"; fi`)
+			step(m, "read_cluster try; "+remember+`if may_bootstrap; then printf yes; else printf %s "$reason"; fi`)
 			want := strings.ReplaceAll(tc.want, "META", strings.TrimPrefix(m.Env[0], "PGHA_METADATA="))
 			if got := m.Boot("try.sh"); got.Output != want || got.Status != 0 {
 				t.Errorf("%s: status %d, got %q, want %q", tc.reason, got.Status, got.Output, want)

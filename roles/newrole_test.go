@@ -115,11 +115,11 @@ func TestNewRole(t *testing.T) {
 	}
 
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	authority, err := secrets.NewAuthority(c.Name, now, rand.Reader)
+	ca, err := secrets.NewCA(c.Name, now, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	payloads, err := authority.Payloads(c, now)
+	payloads, err := ca.Payloads(c, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func (a *app) generateCommand() *cobra.Command {
 	var file cli.SpecFile
 	var dir string
 	var kinds []string
-	var finish, unfounded bool
+	var finish, beforeBootstrap bool
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Make the certificate authority, certificates and passwords that are missing",
@@ -51,7 +51,7 @@ they can be made anew.`,
   pgha-gen secrets generate -o ~/secrets --rotate certificates`,
 		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
-			rotate, err := secrets.ParseRotation(kinds, finish, unfounded)
+			rotate, err := secrets.ParseRotation(kinds, finish, beforeBootstrap)
 			if err != nil {
 				return cli.UsageError(err)
 			}
@@ -65,7 +65,7 @@ they can be made anew.`,
 	cmd.Flags().StringVarP(&dir, "output", "o", defaultSecrets, "the folder that has a folder for each cluster")
 	cmd.Flags().StringArrayVar(&kinds, "rotate", nil, "make all of a `kind` anew: authority, certificates or passwords")
 	cmd.Flags().BoolVar(&finish, "finish", false, "remove the authority that was replaced")
-	cmd.Flags().BoolVar(&unfounded, "before-founding", false, "with --rotate passwords: no machine has booted with the old ones")
+	cmd.Flags().BoolVar(&beforeBootstrap, "before-bootstrap", false, "with --rotate passwords: no machine has booted with the old ones")
 	return cmd
 }
 

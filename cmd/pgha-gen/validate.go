@@ -137,7 +137,7 @@ func overQuota(c *role.Cluster) string {
 	return strings.Join(all, ", ")
 }
 
-// fixed are the keys that are fixed at founding; of those that follow each other
+// fixed are the keys that are fixed at bootstrap; of those that follow each other
 // in one section, the section is said once.
 func fixed(c *role.Cluster) string {
 	var all []string

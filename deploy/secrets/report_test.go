@@ -27,7 +27,7 @@ func TestParseRotation(t *testing.T) {
 		{"authority and certificates", "machines boot in between", []string{"authority", "certificates"}, false, false, secrets.Rotation{}, "--rotate authority goes alone"},
 		{"authority and passwords", "it goes alone", []string{"authority", "passwords"}, false, true, secrets.Rotation{}, "--rotate authority goes alone"},
 		{"finish and certificates", "machines boot in between", []string{"certificates"}, true, false, secrets.Rotation{}, "--finish goes without --rotate"},
-		{"beforehand alone", "of what?", nil, false, true, secrets.Rotation{}, "--before-founding goes with --rotate passwords"},
+		{"beforehand alone", "of what?", nil, false, true, secrets.Rotation{}, "--before-bootstrap goes with --rotate passwords"},
 		{"passwords", "a running cluster keeps the old ones", []string{"passwords"}, false, false, secrets.Rotation{}, "cannot rotate passwords of a running cluster yet"},
 	}
 	for _, test := range tests {

@@ -20,9 +20,9 @@ import (
 type Rotation struct{ Certificates, Passwords, CA, Finish bool }
 
 // ParseRotation reads what a command line asks for: the kinds of --rotate,
-// --finish and --before-founding. Refused are what does not go together, and
+// --finish and --before-bootstrap. Refused are what does not go together, and
 // passwords of a cluster that is running.
-func ParseRotation(kinds []string, finish, beforeFounding bool) (Rotation, error) {
+func ParseRotation(kinds []string, finish, beforeBootstrap bool) (Rotation, error) {
 	r := Rotation{Finish: finish}
 	for _, kind := range kinds {
 		switch kind {
@@ -41,10 +41,10 @@ func ParseRotation(kinds []string, finish, beforeFounding bool) (Rotation, error
 		return r, errors.New("--rotate authority goes alone (--rotate certificates is the step after it)")
 	case finish && len(kinds) > 0:
 		return r, errors.New("--finish goes without --rotate (it is the step after it)")
-	case beforeFounding && !r.Passwords:
-		return r, errors.New("--before-founding goes with --rotate passwords")
-	case r.Passwords && !beforeFounding:
-		return r, errors.New("cannot rotate passwords of a running cluster yet: PostgreSQL keeps the old ones, and a machine that boots with others cannot join (if no machine has booted with the old ones: add --before-founding)")
+	case beforeBootstrap && !r.Passwords:
+		return r, errors.New("--before-bootstrap goes with --rotate passwords")
+	case r.Passwords && !beforeBootstrap:
+		return r, errors.New("cannot rotate passwords of a running cluster yet: PostgreSQL keeps the old ones, and a machine that boots with others cannot join (if no machine has booted with the old ones: add --before-bootstrap)")
 	}
 	return r, nil
 }

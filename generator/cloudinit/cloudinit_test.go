@@ -129,7 +129,7 @@ func TestUserDataRefused(t *testing.T) {
 		{"setuid", "more than permissions", []File{{Path: "/etc/a", Mode: os.ModeSetuid | 0o755}}, []string{`file "/etc/a": mode urwxr-xr-x is more than permissions`}},
 		{"owner", "not a name", []File{{Path: "/etc/a", Mode: 0o644, Owner: "a b"}}, []string{`file "/etc/a": owner "a b": want user:group`}},
 		{"owner with a dollar", "the command-line tool would replace it", []File{{Path: "/etc/a", Mode: 0o644, Owner: "$a"}}, []string{`owner "$a": want user:group`}},
-		{"too large", "one metadata value cannot hold it", []File{{Path: "/etc/a", Mode: 0o644, Data: bytes.Repeat([]byte("x"), limit)}}, []string{"user-data has 262", "want at most 262144"}},
+		{"too large", "one metadata value cannot hold it", []File{{Path: "/etc/a", Mode: 0o644, Data: bytes.Repeat([]byte("x"), Limit)}}, []string{"user-data has 262", "want at most 262144"}},
 		{"all problems", "people mend them at once", []File{{Path: "a", Mode: 0o644}, {Path: "/b"}}, []string{`file "a": not the path`, `file "/b": mode 0000`}},
 	}
 	for _, test := range tests {

@@ -169,7 +169,7 @@ func FuzzEnv(f *testing.F) {
 	})
 }
 
-func TestHAProxyLine(t *testing.T) {
+func TestWordLine(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		words        []string
@@ -183,7 +183,7 @@ func TestHAProxyLine(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := HAProxyLine(test.words)
+			got, err := WordLine(test.words)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +194,7 @@ func TestHAProxyLine(t *testing.T) {
 	}
 }
 
-func TestHAProxyLineRefused(t *testing.T) {
+func TestWordLineRefused(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		words        []string
@@ -207,7 +207,7 @@ func TestHAProxyLineRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if got, err := HAProxyLine(test.words); err == nil || err.Error()[:min(len(err.Error()), len(test.want))] != test.want {
+			if got, err := WordLine(test.words); err == nil || err.Error()[:min(len(err.Error()), len(test.want))] != test.want {
 				t.Errorf("got %q and error %v, want error %q: %s", got, err, test.want, test.reason)
 			}
 		})
@@ -249,12 +249,12 @@ func readWords(line string) (list []string, ok bool) {
 	return list, !single
 }
 
-func FuzzHAProxyLine(f *testing.F) {
+func FuzzWordLine(f *testing.F) {
 	for _, s := range nasty(100, true) {
 		f.Add(s, "x")
 	}
 	f.Fuzz(func(t *testing.T, a, b string) {
-		line, err := HAProxyLine([]string{a, b, "end"})
+		line, err := WordLine([]string{a, b, "end"})
 		if err != nil {
 			return
 		}

@@ -20,7 +20,7 @@ type Plan struct {
 	Unit       string           // the systemd unit that they are for
 	User       string           // who owns the secrets
 	DataMount  string           // where the data disk is mounted, if there is one
-	Bootstraps bool             // they found the cluster, if they are told that they may
+	Bootstraps bool             // they bootstrap the cluster, if they are told that they may
 	Secrets    []Secret         // what they need of Lockbox
 	Ports      []Port           // where they listen
 	Env        emit.Map         // what the role's own scripts need beside that, as PGHA_* variables

@@ -44,11 +44,11 @@ func Create(c *role.Cluster) ([]byte, error) {
 	}
 	b.WriteString("\nFOLDER=" + folder + "\nTOKEN=" + token + "\nlook\n")
 	for _, p := range c.Groups {
-		if names := founders(p); len(names) > 0 {
-			line(append([]string{"founders"}, names...)...)
+		if names := bootstrapMembers(p); len(names) > 0 {
+			line(append([]string{"bootstrap_members"}, names...)...)
 		}
 	}
-	b.WriteString("if [ \"${1-}\" = formed ]; then formed; fi\n")
+	b.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
 	for _, p := range c.Groups {
 		machines := p.Settings.Machines()
 		for _, n := range machines.Nodes {
@@ -67,9 +67,9 @@ func Create(c *role.Cluster) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// founders are the names of the machines of a role that founds its part of the
-// cluster.
-func founders(p *role.Group) (names []string) {
+// bootstrapMembers are the names of the machines of a role that bootstraps its
+// part of the cluster.
+func bootstrapMembers(p *role.Group) (names []string) {
 	if !p.Plan.Bootstraps {
 		return nil
 	}

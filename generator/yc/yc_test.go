@@ -200,7 +200,7 @@ func changes(calls [][]string) (list []string) {
 		}
 		entry := call[2] + " " + call[1] + " " + option(call, "--name")
 		if option(call, "--metadata") == "pgha-bootstrap=demo-a6125ab9" {
-			entry += " founds"
+			entry += " bootstraps"
 		}
 		list = append(list, entry)
 	}
@@ -216,12 +216,12 @@ func option(call []string, name string) string {
 
 func everything() []string {
 	return []string{
-		"create disk demo-etcd-1-data", "create instance demo-etcd-1 founds",
-		"create disk demo-etcd-2-data", "create instance demo-etcd-2 founds",
-		"create disk demo-etcd-3-data", "create instance demo-etcd-3 founds",
-		"create disk demo-pg-1-data", "create instance demo-pg-1 founds",
-		"create disk demo-pg-2-data", "create instance demo-pg-2 founds",
-		"create disk demo-pg-3-data", "create instance demo-pg-3 founds",
+		"create disk demo-etcd-1-data", "create instance demo-etcd-1 bootstraps",
+		"create disk demo-etcd-2-data", "create instance demo-etcd-2 bootstraps",
+		"create disk demo-etcd-3-data", "create instance demo-etcd-3 bootstraps",
+		"create disk demo-pg-1-data", "create instance demo-pg-1 bootstraps",
+		"create disk demo-pg-2-data", "create instance demo-pg-2 bootstraps",
+		"create disk demo-pg-3-data", "create instance demo-pg-3 bootstraps",
 		"create instance demo-haproxy-1",
 	}
 }
@@ -237,7 +237,7 @@ func TestFirstRun(t *testing.T) {
 	spec := read(t, example)
 	c := newCloud(t, spec)
 	stdout, calls := c.succeed()
-	same(t, "each disk before its machine; etcd and PostgreSQL are founded", everything(), changes(calls))
+	same(t, "each disk before its machine; etcd and PostgreSQL are bootstrapped", everything(), changes(calls))
 	if want := "disk demo-etcd-1-data: creating\nmachine demo-etcd-1: creating\n"; !strings.HasPrefix(stdout, want) {
 		t.Errorf("it says %q, want it to start with %q", stdout, want)
 	}
@@ -276,12 +276,12 @@ func TestFirstRun(t *testing.T) {
 	}
 }
 
-func TestFoundersAreNamedWhole(t *testing.T) {
+func TestBootstrapMembersAreNamedWhole(t *testing.T) {
 	spec := read(t, example)
-	spec.Groups[2].Settings.(*haproxy.Settings).Members[0].Name = "etcd-1" // the end of a founder's name
+	spec.Groups[2].Settings.(*haproxy.Settings).Members[0].Name = "etcd-1" // the end of a bootstrap member's name
 	_, calls := newCloud(t, spec).succeed()
 	want := append(everything()[:12], "create instance etcd-1")
-	same(t, "it is no founder", want, changes(calls))
+	same(t, "it is no bootstrap member", want, changes(calls))
 }
 
 func TestLaterRuns(t *testing.T) {
@@ -301,7 +301,7 @@ func TestLaterRuns(t *testing.T) {
 			c.remove("instance", "demo-etcd-1")
 			c.remove("instance", "demo-etcd-3")
 		}, []string{"create instance demo-etcd-1", "create instance demo-etcd-3"}},
-		{"a Patroni and an HAProxy machine", "beside the others, neither founds", func(c *cloud) {
+		{"a Patroni and an HAProxy machine", "beside the others, neither bootstraps", func(c *cloud) {
 			c.remove("instance", "demo-pg-3")
 			c.remove("instance", "demo-haproxy-1")
 		}, []string{"create instance demo-pg-3", "create instance demo-haproxy-1"}},
@@ -343,10 +343,10 @@ func TestPartialRun(t *testing.T) {
 		want := slices.Clone(everything()[created:])
 		for i := range want {
 			if created >= 2 && strings.Contains(want[i], "etcd") || created >= 8 && strings.Contains(want[i], "pg") {
-				want[i] = strings.TrimSuffix(want[i], " founds")
+				want[i] = strings.TrimSuffix(want[i], " bootstraps")
 			}
 		}
-		same(t, "the rest follows; beside a founder the others join", want, changes(calls))
+		same(t, "the rest follows; beside a bootstrap member the others join", want, changes(calls))
 	}
 }
 
@@ -354,7 +354,7 @@ func TestFormed(t *testing.T) {
 	c := newCloud(t, read(t, example))
 	c.succeed()
 	c.remove("instance", "demo-etcd-2")
-	stdout, calls := c.succeed("formed")
+	stdout, calls := c.succeed("finish")
 	var removed []string
 	said := ""
 	for _, name := range []string{"demo-etcd-1", "demo-etcd-2", "demo-etcd-3", "demo-pg-1", "demo-pg-2", "demo-pg-3"} {
@@ -363,9 +363,9 @@ func TestFormed(t *testing.T) {
 			continue
 		}
 		removed = append(removed, "remove-metadata instance "+name)
-		said += "machine " + name + ": may found no cluster any more\n"
+		said += "machine " + name + ": may no longer bootstrap a cluster\n"
 	}
-	same(t, "founders that are there", removed, changes(calls))
+	same(t, "bootstrap members that are there", removed, changes(calls))
 	if want := said; stdout != want {
 		t.Errorf("it says %q, want %q", stdout, want)
 	}
@@ -391,10 +391,10 @@ func TestRefused(t *testing.T) {
 		want         string
 	}{
 		{"a wrong word", "a slip must not create machines", func(*cloud) {}, []string{"fromed"}, 2, "want no argument"},
-		{"two words", "nothing is guessed", func(*cloud) {}, []string{"formed", "now"}, 2, "want no argument"},
+		{"two words", "nothing is guessed", func(*cloud) {}, []string{"finish", "now"}, 2, "want no argument"},
 		{"an empty word", "an unset variable in quotes", func(*cloud) {}, []string{""}, 2, "want no argument"},
 		{"no answer", "what is there is not known, so nothing is created", func(c *cloud) { c.write("", "offline") }, nil, 1, "code = Unavailable\ncreate.sh: cannot list what is there"},
-		{"no answer when formed", "as above", func(c *cloud) { c.write("", "offline") }, []string{"formed"}, 1, "cannot list what is there"},
+		{"no answer at the finish", "as above", func(c *cloud) { c.write("", "offline") }, []string{"finish"}, 1, "cannot list what is there"},
 		{"another answer", "as above", func(c *cloud) { c.write("", "garbled") }, nil, 1, "create.sh: yc compute disk list --format json gave no list\n"},
 	}
 	for _, test := range tests {
@@ -414,7 +414,7 @@ func TestRefused(t *testing.T) {
 // permission was taken back.
 func TestFormedTooSoon(t *testing.T) {
 	c := newCloud(t, read(t, example))
-	status, _, stderr, calls := c.run("formed")
+	status, _, stderr, calls := c.run("finish")
 	if want := "has none of these machines (create them first, without an argument)\n"; status != 1 || !strings.HasSuffix(stderr, want) {
 		t.Errorf("status %d, stderr %q; want 1, %q", status, stderr, want)
 	}

@@ -196,10 +196,10 @@ func TestJoin(t *testing.T) {
 			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
 		},
 		{
-			name: "served before", reason: "a machine that was a member never founds, whatever metadata still says",
+			name: "served before", reason: "a machine that was a member never bootstraps, whatever metadata still says",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			prepare:  func(_ *testing.T, m *packertest.Machine, _ string) { m.Write(m.State+"/served", "") },
-			console:  wait + alone + "this machine has served in the cluster before, so it never founds one: start the other members\n",
+			console:  wait + alone + "this machine has served in the cluster before, so it never bootstraps one: start the other members\n",
 		},
 		{
 			name: "command in etcd.env", reason: "nothing that is read is run",

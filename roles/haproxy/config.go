@@ -89,7 +89,7 @@ func override(lines []string, section string, with map[string]string) ([]string,
 	start := slices.Index(lines, section) + 1
 	end := start + slices.Index(lines[start:], "")
 	for _, keyword := range slices.Sorted(maps.Keys(with)) {
-		text, err := emit.HAProxyLine(words(keyword, with[keyword]))
+		text, err := emit.WordLine(words(keyword, with[keyword]))
 		if err != nil {
 			return nil, err
 		}

@@ -71,25 +71,25 @@ func TestNode(t *testing.T) {
 		served       bool
 	}{
 		{
-			name: "founds", reason: "told so, on an empty disk, never served", metadata: told,
+			name: "bootstraps", reason: "told so, on an empty disk, never served", metadata: told,
 			links: cluster + " 30-bootstrap.yml=bootstrap.yml", env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may found the cluster\n",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may bootstrap the cluster\n",
 		},
 		{
 			name: "not told", reason: "without a bootstrap section Patroni waits for a leader, and never runs initdb", metadata: map[string]string{},
 			links: cluster, env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, founds no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n",
 		},
 		{
 			name: "another cluster's", reason: "the attribute of another machine permits nothing", metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
 			links: cluster, env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, founds no cluster: pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d\n",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d\n",
 		},
 		{
 			name: "served before", reason: "its disk is empty now, the cluster is not", metadata: told,
 			prepare: func(m *packertest.Machine, _ string) { m.Write(m.State+"/served", "") },
 			links:   cluster, env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, founds no cluster: this machine has served in the cluster before, so it never founds one\n",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: this machine has served in the cluster before, so it never bootstraps one\n",
 		},
 		{
 			name: "data", reason: "a cluster is on its disk, and it remembers that", metadata: told,
@@ -105,7 +105,7 @@ func TestNode(t *testing.T) {
 				m.Write(m.Run+"/patroni/config.new/99-half.yml", "half")
 			},
 			links: cluster, env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, founds no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n",
 		},
 		{
 			name: "tags", reason: "this node's file lies over the cluster's", metadata: told,
@@ -114,7 +114,7 @@ func TestNode(t *testing.T) {
 				m.Write(m.Etc+"/patroni/nodes/demo-etcd-2.yml", "")
 			},
 			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 30-bootstrap.yml=bootstrap.yml", env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may found the cluster\n",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may bootstrap the cluster\n",
 		},
 		{
 			name: "full disk", reason: "such a node does not take over, whatever tags it has; they are merged", metadata: map[string]string{},
@@ -129,7 +129,7 @@ func TestNode(t *testing.T) {
 		{
 			name: "by name", reason: "the others connect to what the certificates say", metadata: told, lines: []string{"PGHA_REACHED_BY=name"},
 			links: cluster + " 30-bootstrap.yml=bootstrap.yml", env: "demo-etcd-1.ru-central1.internal", pool: "100",
-			console: ok + "demo-etcd-1 at demo-etcd-1.ru-central1.internal:5432, may found the cluster\n",
+			console: ok + "demo-etcd-1 at demo-etcd-1.ru-central1.internal:5432, may bootstrap the cluster\n",
 		},
 		{
 			name: "no data disk", reason: "a database on the boot disk would be lost with it", metadata: told,

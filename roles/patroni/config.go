@@ -14,7 +14,7 @@ import (
 const secretsDir = "/run/pgha/secrets/"
 
 // config is /etc/patroni/config.yml, and bootstrap what the node has beside it
-// while it may found the cluster. Who the node is, and every password, come as
+// while it may bootstrap the cluster. Who the node is, and every password, come as
 // environment at boot, which wins over the file (Patroni's docs,
 // ENVIRONMENT.rst). What is here wins over etcd (dynamic_configuration.rst), but
 // for what all nodes must have alike: that is in bootstrap, and frozen there.
@@ -197,7 +197,7 @@ func (s *Settings) initdb() []any {
 // asked it to stop.
 const primaryStopTimeout = 12
 
-// dcs is written once, when the cluster is founded, and shared by all nodes.
+// dcs is written once, when the cluster is bootstrapped, and shared by all nodes.
 func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	m := emit.Map{
 		{Key: "ttl", Value: s.TTL},

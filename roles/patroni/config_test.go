@@ -20,7 +20,7 @@ func keys(m emit.Map) []string {
 	return all
 }
 
-// fromDCS are the parameters that founding writes into etcd.
+// fromDCS are the parameters that the bootstrap writes into etcd.
 func fromDCS(t *testing.T, s *Settings) emit.Map {
 	t.Helper()
 	c := &role.Cluster{Durability: role.Quorum}

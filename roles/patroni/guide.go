@@ -81,7 +81,7 @@ func (s *Settings) replicaLost(durability role.Durability) string {
 }
 
 // fixed are the keys whose values end up in bootstrap.yml or databases.json,
-// which count only when the cluster is founded (TestFixed).
+// which count only when the cluster is bootstrapped (TestFixed).
 func fixed() []role.FixedKey {
 	return []role.FixedKey{
 		{Key: "durability"},

@@ -110,7 +110,7 @@ func TestPresetsAreTold(t *testing.T) {
 }
 
 // TestFixed changes each key by itself: those, and only those, that change what
-// counts at the founding are told to be fixed then.
+// counts at the bootstrap are told to be fixed then.
 func TestFixed(t *testing.T) {
 	const p = "roles.patroni."
 	in := func(section string) string { return "  patroni:\n=>  patroni:\n    " + section + "\n" }
@@ -151,15 +151,15 @@ func TestFixed(t *testing.T) {
 			t.Errorf("%s%s: no edit of it", p, key)
 		}
 	}
-	founding := func(c *role.Cluster) [2]string {
+	bootstrapping := func(c *role.Cluster) [2]string {
 		files := roletest.Files(t, c, patroni.Name)
 		return [2]string{files[bootstrap], files[databases]}
 	}
 	c := roletest.Cluster(t)
-	before := founding(c)
+	before := bootstrapping(c)
 	var want, told []string
 	for key, edit := range tests {
-		if founding(roletest.Cluster(t, edit)) != before {
+		if bootstrapping(roletest.Cluster(t, edit)) != before {
 			want = append(want, key)
 		}
 	}
@@ -169,6 +169,6 @@ func TestFixed(t *testing.T) {
 	slices.Sort(want)
 	slices.Sort(told)
 	if diff := cmp.Diff(want, told); diff != "" {
-		t.Errorf("-changes what counts at the founding, +told:\n%s", diff)
+		t.Errorf("-changes what counts at the bootstrap, +told:\n%s", diff)
 	}
 }

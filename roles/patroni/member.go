@@ -42,7 +42,7 @@ var tooMuch = map[string]string{
 }
 
 // checkMembers looks at member_of: each name must be there when the cluster is
-// founded, or PostgreSQL refuses the grant and the founding is undone.
+// bootstrapped, or PostgreSQL refuses the grant and the bootstrap is undone.
 func (s *Settings) checkMembers(at spec.Place) {
 	edges := map[string][]string{}
 	for _, u := range s.applicationUsers() {

@@ -4,8 +4,8 @@
 # replaced by deleting what is left of it and running this once more.
 #
 #   sh create.sh            create disks and machines
-#   sh create.sh formed     once the cluster has formed: take back the permission
-#                           to found it, so that no machine can ever found another
+#   sh create.sh finish     once all machines are ready: take back the permission
+#                           to bootstrap it, so that no machine can ever bootstrap another
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 
@@ -15,15 +15,15 @@ stop() { # stop STATUS SENTENCE
 }
 
 case "$# ${1-}" in
-'0 ' | '1 formed') ;;
-*) stop 2 "want no argument, to create the machines, or formed, once the cluster has formed" ;;
+'0 ' | '1 finish') ;;
+*) stop 2 "want no argument, to create the machines, or finish, once all machines are ready" ;;
 esac
 
 command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
 
 # list disk|instance: what the folder has, as JSON without blanks. Not knowing
 # it ends the script: a machine that only seems to be lost must not be told
-# that it may found a cluster.
+# that it may bootstrap a cluster.
 list() {
 	found=$(yc compute "$1" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
 	case $found in
@@ -44,12 +44,12 @@ has() { # has LIST NAME
 	esac
 }
 
-# founders NODE...: the machines of a role that founds its part of the cluster.
-# They may do so only if none of them is there yet: beside an existing one, the
-# others join.
-FOUNDERS='' PERMITTED=''
-founders() {
-	FOUNDERS="$FOUNDERS $*"
+# bootstrap_members NODE...: the machines of a role that bootstraps its part of
+# the cluster. They may do so only if none of them is there yet: beside an
+# existing one, the others join.
+BOOTSTRAP_MEMBERS='' PERMITTED=''
+bootstrap_members() {
+	BOOTSTRAP_MEMBERS="$BOOTSTRAP_MEMBERS $*"
 	for node; do
 		if has "$INSTANCES" "$node"; then return; fi
 	done
@@ -81,18 +81,18 @@ machine() { # machine NAME ARGUMENT...
 	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null
 }
 
-formed() {
+finish() {
 	there=''
-	for node in $FOUNDERS; do
+	for node in $BOOTSTRAP_MEMBERS; do
 		if ! has "$INSTANCES" "$node"; then
 			echo "machine $node: not there"
 			continue
 		fi
 		there=yes
 		yc compute instance remove-metadata --folder-id "$FOLDER" --name "$node" --keys pgha-bootstrap >/dev/null
-		echo "machine $node: may found no cluster any more"
+		echo "machine $node: may no longer bootstrap a cluster"
 	done
-	if [ -n "$FOUNDERS" ] && [ -z "$there" ]; then
+	if [ -n "$BOOTSTRAP_MEMBERS" ] && [ -z "$there" ]; then
 		stop 1 "folder $FOLDER has none of these machines (create them first, without an argument)"
 	fi
 	exit 0
@@ -101,9 +101,9 @@ formed() {
 FOLDER=b1gexample
 TOKEN=demo-a6125ab9
 look
-founders demo-etcd-1 demo-etcd-2 demo-etcd-3
-founders demo-pg-1 demo-pg-2 demo-pg-3
-if [ "${1-}" = formed ]; then formed; fi
+bootstrap_members demo-etcd-1 demo-etcd-2 demo-etcd-3
+bootstrap_members demo-pg-1 demo-pg-2 demo-pg-3
+if [ "${1-}" = finish ]; then finish; fi
 
 disk demo-etcd-1-data \
 	--zone ru-central1-a \

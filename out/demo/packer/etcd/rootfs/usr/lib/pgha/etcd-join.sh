@@ -158,7 +158,7 @@ begin() {
 
 # alone: nobody answers.
 alone() {
-	if ! may_found; then
+	if ! may_bootstrap; then
 		reason="no other member answers, and $reason: start the other members"
 		return 1
 	fi

@@ -152,14 +152,14 @@ metadata() {
 	esac
 }
 
-# may_found: may this machine found its cluster? Only who creates machines knows
+# may_bootstrap: may this machine bootstrap its cluster? Only who creates machines knows
 # whether there ever was a cluster, and says so by the attribute pgha-bootstrap.
 # A machine that has served in the cluster never may, whatever metadata still
 # says: with an empty disk it would be a member that has forgotten everything.
 # Status 1, with $reason.
-may_found() {
+may_bootstrap() {
 	if [ -e "$PGHA_STATE/served" ]; then
-		reason='this machine has served in the cluster before, so it never founds one'
+		reason='this machine has served in the cluster before, so it never bootstraps one'
 		return 1
 	fi
 	found_status=0
@@ -178,7 +178,7 @@ may_found() {
 	fi
 }
 
-# remember_service: from now on this machine founds nothing.
+# remember_service: from now on this machine bootstraps nothing.
 remember_service() {
 	mkdir -p "$PGHA_STATE"
 	: >"$PGHA_STATE/served"

@@ -54,11 +54,11 @@ fi
 # Without a bootstrap section Patroni never runs initdb: it waits for a leader.
 if [ -e "$PGHA_PGDATA/PG_VERSION" ]; then
 	remember_service
-elif may_found; then
+elif may_bootstrap; then
 	ln -s "$PGHA_PATRONI_ETC/bootstrap.yml" "$config.new/30-bootstrap.yml"
-	notes="$notes, may found the cluster"
+	notes="$notes, may bootstrap the cluster"
 else
-	notes="$notes, founds no cluster: $reason"
+	notes="$notes, bootstraps no cluster: $reason"
 fi
 rm -rf "$config"
 mv "$config.new" "$config"

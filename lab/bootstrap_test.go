@@ -16,8 +16,8 @@ import (
 	"pgha-gen/lab"
 )
 
-// Nobody took back the permission to found the cluster. A machine that has
-// served in it founds nothing all the same: with an empty disk it would be a
+// Nobody took back the permission to bootstrap the cluster. A machine that has
+// served in it bootstraps nothing all the same: with an empty disk it would be a
 // member that has forgotten its votes.
 func TestServedNeverFounds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -106,7 +106,7 @@ func etcdLeader(t *testing.T, ctx context.Context, l *lab.Lab) string {
 	return ""
 }
 
-// All of etcd is lost and founded anew, and a Patroni node comes up with an empty
+// All of etcd is lost and bootstrapped anew, and a Patroni node comes up with an empty
 // disk before the others: it waits for one that has the data.
 func TestEmptyNodeNeverFounds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
