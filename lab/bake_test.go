@@ -27,8 +27,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
+	deployimage "pgha-gen/deploy/image"
 	"pgha-gen/generator"
-	"pgha-gen/generator/manifest"
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/image"
@@ -282,7 +282,7 @@ func TestBakeTwice(t *testing.T) {
 // fits lets pgha-gen image check judge an image. Its versions are old ones.
 func fits(t *testing.T, root string, c *role.Cluster) {
 	t.Helper()
-	m, err := manifest.ReadRoot(root)
+	m, err := deployimage.ReadRoot(root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func fits(t *testing.T, root string, c *role.Cluster) {
 	if err != nil {
 		t.Error(err)
 	}
-	findings, err := manifest.CheckRoot(root, c, baked)
+	findings, err := deployimage.CheckRoot(root, c, baked)
 	if err != nil {
 		t.Error(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/generator/manifest"
+	"pgha-gen/deploy/image"
 )
 
 func (a *app) imageCommand() *cobra.Command {
@@ -62,15 +62,15 @@ func (a *app) checkImage(path string, file cli.SpecFile, want string, strict boo
 	}
 	read := readManifest
 	if info.IsDir() {
-		read = manifest.ReadRoot
+		read = image.ReadRoot
 	}
 	m, err := read(path)
 	if err != nil {
 		return fmt.Errorf("cannot read %q: %w", path, cli.Cause(err))
 	}
-	var findings []manifest.Finding
+	var findings []image.Finding
 	if info.IsDir() {
-		findings, err = manifest.CheckRoot(path, c, time.Now())
+		findings, err = image.CheckRoot(path, c, time.Now())
 	} else {
 		findings, err = m.Check(c, time.Now())
 	}
@@ -78,7 +78,7 @@ func (a *app) checkImage(path string, file cli.SpecFile, want string, strict boo
 		return err
 	}
 	if want != "" && m.Role != want {
-		findings = append([]manifest.Finding{{What: fmt.Sprintf("it is an image of role %q, and --role asks for %s (bake packer/%s)", m.Role, want, want)}}, findings...)
+		findings = append([]image.Finding{{What: fmt.Sprintf("it is an image of role %q, and --role asks for %s (bake packer/%s)", m.Role, want, want)}}, findings...)
 	}
 	problems, warnings := 0, 0
 	for _, f := range findings {
@@ -103,15 +103,15 @@ func (a *app) checkImage(path string, file cli.SpecFile, want string, strict boo
 	return err
 }
 
-func readManifest(path string) (*manifest.Manifest, error) {
+func readManifest(path string) (*image.Manifest, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, manifest.Largest+1))
+	data, err := io.ReadAll(io.LimitReader(file, image.Largest+1))
 	if err != nil {
 		return nil, err
 	}
-	return manifest.Parse(data)
+	return image.Parse(data)
 }

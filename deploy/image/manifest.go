@@ -1,5 +1,5 @@
 // Package manifest says whether an image is the one that a spec asks for.
-package manifest
+package image
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"pault.ag/go/debian/version"
 
 	"pgha-gen/generator/role"
 	"pgha-gen/packer"
@@ -122,9 +124,10 @@ func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
 			f.wrong("it has %s, and the spec wants %s %s (bake it again, or change the version in the spec)", named(name, found), name, version)
 		}
 	}
-	for _, component := range m.Components {
-		for _, defect := range part.Settings.Advisories(component.Name, component.Version) {
-			f.warn("%s %s %s", component.Name, component.Version, defect)
+	for _, defects := range part.Defects {
+		version := m.version(defects.Component)
+		for _, defect := range defects.Of(version) {
+			f.warn("%s %s %s", defects.Component, version, defect)
 		}
 	}
 	return f, nil
@@ -180,18 +183,18 @@ func (m *Manifest) age(f *findings, now time.Time) {
 // require holds the image to name>=version or name<version, as the machine's
 // contract.sh does at boot.
 func (m *Manifest) require(f *findings, want string) {
-	at := strings.IndexAny(want, "<>=")
-	holds := func(order int) bool { return order < 0 }
-	name, version, known := strings.Cut(want, "<")
-	if at >= 0 && strings.HasPrefix(want[at:], ">=") {
-		name, version, known = want[:at], want[at+2:], true
-		holds = func(order int) bool { return order >= 0 }
+	name, bound, least := strings.Cut(want, ">=")
+	if !least {
+		name, bound, _ = strings.Cut(want, "<")
+	}
+	limit, err := version.Parse(bound)
+	if err != nil || name == "" || strings.ContainsAny(name, "<>=") {
+		f.wrong("user-data requires %q, which is neither name>=version nor name<version", want)
+		return
 	}
 	found := m.version(name)
-	switch {
-	case !known || name == "" || version == "" || strings.ContainsAny(version, "<>="):
-		f.wrong("user-data requires %q, which is neither name>=version nor name<version", want)
-	case found == "" || !holds(compare(found, version)):
+	v, err := version.Parse(found)
+	if err != nil || version.Compare(v, limit) < 0 == least {
 		f.wrong("it has %s, and user-data requires %s (bake it again)", named(name, found), want)
 	}
 }
