@@ -13,7 +13,6 @@ import (
 	"pault.ag/go/debian/version"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/packer"
 )
 
 // Format is the format of the manifests that this program reads; base.sh writes it.
@@ -48,20 +47,6 @@ type Component struct {
 	SHA256  string `json:"sha256,omitempty"`
 }
 
-// Finding is something of an image that does not fit, and what to do. A warning
-// is what works and should still be known.
-type Finding struct {
-	Warning bool
-	What    string
-}
-
-func (f Finding) String() string {
-	if f.Warning {
-		return "warning: " + f.What
-	}
-	return f.What
-}
-
 // Parse reads a manifest. Refused is what is no manifest of this format; what
 // is missing from one is for Check to find.
 func Parse(data []byte) (*Manifest, error) {
@@ -89,48 +74,35 @@ func (m *Manifest) version(name string) string {
 	return ""
 }
 
-// Check is everything that keeps an image with this manifest from being one of
-// the cluster's, and what is to be known of it: now is for its age.
-func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
-	var f findings
-	m.complete(&f)
-	m.age(&f, now)
+// checkItself is of what every manifest says.
+func (m *Manifest) checkItself(f *findings, now time.Time) {
+	m.complete(f)
+	m.age(f, now)
 	if m.Contract != role.Contract {
 		f.wrong("it speaks contract %d, this pgha-gen speaks %d (bake it again, or use the pgha-gen that baked it)", m.Contract, role.Contract)
 	}
-	part := c.Group(m.Role)
-	if part == nil {
-		var want []string
-		for _, p := range c.Groups {
-			want = append(want, p.Name)
-		}
-		f.wrong("it is an image of role %q, and the spec has no such role (want %s)", m.Role, strings.Join(want, ", "))
-		return f, nil
+}
+
+// checkRole holds the manifest to what the cluster wants of images of its role.
+func (m *Manifest) checkRole(f *findings, g *role.Group, recipe string) {
+	if m.Recipe != recipe {
+		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, recipe)
 	}
-	recipe, err := packer.NewRecipe(c, part)
-	if err != nil {
-		return nil, err
+	for _, want := range g.Plan.Requires {
+		m.require(f, want)
 	}
-	if m.Recipe != recipe.Digest {
-		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, recipe.Digest)
-	}
-	service := part.Plan
-	for _, want := range service.Requires {
-		m.require(&f, want)
-	}
-	for _, want := range service.Exact {
-		name, version, _ := strings.Cut(want, "=")
-		if found := m.version(name); !isVersion(found, version) {
-			f.wrong("it has %s, and the spec wants %s %s (bake it again, or change the version in the spec)", named(name, found), name, version)
+	for _, exact := range g.Plan.Exact {
+		name, want, _ := strings.Cut(exact, "=")
+		if found := m.version(name); !isVersion(found, want) {
+			f.wrong("it has %s, and the spec wants %s %s (bake it again, or change the version in the spec)", named(name, found), name, want)
 		}
 	}
-	for _, defects := range part.Defects {
-		version := m.version(defects.Component)
-		for _, defect := range defects.Of(version) {
-			f.warn("%s %s %s", defects.Component, version, defect)
+	for _, defects := range g.Defects {
+		found := m.version(defects.Component)
+		for _, defect := range defects.Of(found) {
+			f.warn("%s %s %s", defects.Component, found, defect)
 		}
 	}
-	return f, nil
 }
 
 // complete looks for what every bake writes.
@@ -211,14 +183,4 @@ func named(name, version string) string {
 func isVersion(found, want string) bool {
 	rest, ok := strings.CutPrefix(found, want)
 	return ok && (rest == "" || rest[0] == '-' || rest[0] == '+')
-}
-
-type findings []Finding
-
-func (f *findings) wrong(format string, args ...any) {
-	*f = append(*f, Finding{What: fmt.Sprintf(format, args...)})
-}
-
-func (f *findings) warn(format string, args ...any) {
-	*f = append(*f, Finding{Warning: true, What: fmt.Sprintf(format, args...)})
 }

@@ -3,10 +3,10 @@ package image
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,8 +29,9 @@ func (s store) Plan(*role.Cluster) (*role.Plan, error) {
 // cluster has one role, store, and gives the digest of its recipe.
 func cluster(t testing.TB, s store) (*role.Cluster, string) {
 	t.Helper()
+	files := fstest.MapFS{"rootfs/usr/lib/pgha/sealed/role.list": {Data: []byte("absent /etc/store/*/* a store\n")}}
 	c := &role.Cluster{Name: "demo", Groups: []*role.Group{{
-		Role: &role.Role{Name: "store", Files: os.DirFS(t.TempDir()), Defects: []role.Defects{
+		Role: &role.Role{Name: "store", Files: files, Defects: []role.Defects{
 			{Component: "python3", Known: []role.Defect{{Fixed: "3.13.5", What: "is slow"}}},
 			{Component: "store", From: "1.3", Known: []role.Defect{{Fixed: "1.5", What: "loses what it keeps"}}, Upgrade: "at night"},
 		}},
@@ -125,7 +126,7 @@ func TestCheck(t *testing.T) {
 			c, recipe := cluster(t, test.settings)
 			m := good(recipe)
 			test.change(m)
-			all, err := m.Check(c, today)
+			all, err := (&Image{Manifest: m}).Check(c, today)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -185,7 +186,7 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			return
 		}
-		all, err := m.Check(c, today)
+		all, err := (&Image{Manifest: m}).Check(c, today)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +203,7 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rest, err := other.Check(c, today); err != nil || !slices.Equal(all, rest) {
+		if rest, err := (&Image{Manifest: other}).Check(c, today); err != nil || !slices.Equal(all, rest) {
 			t.Errorf("%v; written again: %v, %v", all, rest, err)
 		}
 	})
