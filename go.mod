@@ -18,6 +18,7 @@ require (
 	golang.org/x/text v0.41.0
 	gopkg.in/yaml.v3 v3.0.1
 	mvdan.cc/sh/v3 v3.14.1
+	pault.ag/go/debian v0.21.4
 )
 
 require (

@@ -70,9 +70,7 @@ func clusterEnv(c *role.Cluster, part *role.Group) emit.Map {
 	env := emit.Map{
 		{Key: "PGHA_CONTRACT", Value: role.Contract},
 		{Key: "PGHA_ROLE", Value: part.Name},
-		{Key: "PGHA_CLUSTER", Value: c.Name},
 		{Key: "PGHA_TOKEN", Value: c.Token()},
-		{Key: "PGHA_DOMAIN", Value: c.Cloud.Domain},
 		{Key: "PGHA_NODES", Value: strings.Join(nodes, " ")},
 		{Key: "PGHA_REQUIRES", Value: strings.Join(s.Requires, " ")},
 		{Key: "PGHA_SERVICE", Value: s.Unit},

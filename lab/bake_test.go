@@ -27,8 +27,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sys/unix"
 
+	deployimage "pgha-gen/deploy/image"
 	"pgha-gen/generator"
-	"pgha-gen/generator/manifest"
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/image"
@@ -282,16 +282,17 @@ func TestBakeTwice(t *testing.T) {
 // fits lets pgha-gen image check judge an image. Its versions are old ones.
 func fits(t *testing.T, root string, c *role.Cluster) {
 	t.Helper()
-	m, err := manifest.ReadRoot(root)
+	img, err := deployimage.Open(root)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer img.Close()
 	// Judged on the day of its bake, since it may come from a cache.
-	baked, err := time.Parse(time.DateOnly, m.Baked)
+	baked, err := time.Parse(time.DateOnly, img.Manifest.Baked)
 	if err != nil {
 		t.Error(err)
 	}
-	findings, err := manifest.CheckRoot(root, c, baked)
+	findings, err := img.Check(c, baked)
 	if err != nil {
 		t.Error(err)
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/generator/manifest"
+	"pgha-gen/deploy/image"
 )
 
 func (a *app) imageCommand() *cobra.Command {
@@ -56,29 +54,18 @@ func (a *app) checkImage(path string, file cli.SpecFile, want string, strict boo
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(path)
+	img, err := image.Open(path)
 	if err != nil {
 		return fmt.Errorf("cannot read %q: %w", path, cli.Cause(err))
 	}
-	read := readManifest
-	if info.IsDir() {
-		read = manifest.ReadRoot
-	}
-	m, err := read(path)
-	if err != nil {
-		return fmt.Errorf("cannot read %q: %w", path, cli.Cause(err))
-	}
-	var findings []manifest.Finding
-	if info.IsDir() {
-		findings, err = manifest.CheckRoot(path, c, time.Now())
-	} else {
-		findings, err = m.Check(c, time.Now())
-	}
+	defer img.Close()
+	findings, err := img.Check(c, time.Now())
 	if err != nil {
 		return err
 	}
+	m := img.Manifest
 	if want != "" && m.Role != want {
-		findings = append([]manifest.Finding{{What: fmt.Sprintf("it is an image of role %q, and --role asks for %s (bake packer/%s)", m.Role, want, want)}}, findings...)
+		findings = append([]image.Finding{{What: fmt.Sprintf("it is an image of role %q, and --role asks for %s (bake packer/%s)", m.Role, want, want)}}, findings...)
 	}
 	problems, warnings := 0, 0
 	for _, f := range findings {
@@ -101,17 +88,4 @@ func (a *app) checkImage(path string, file cli.SpecFile, want string, strict boo
 	}
 	_, err = fmt.Fprintf(a.Out, "%s: an image of role %s that fits cluster %s: %s\n", path, m.Role, c.Name, strings.Join(components, ", "))
 	return err
-}
-
-func readManifest(path string) (*manifest.Manifest, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, manifest.Largest+1))
-	if err != nil {
-		return nil, err
-	}
-	return manifest.Parse(data)
 }

@@ -110,9 +110,9 @@ func Defaults() *Cluster {
 	}
 }
 
-// DeriveDefaults fills in the defaults that follow from other values, which c has
-// by now: the domain is the region's, and images are baked in a subnet of the
-// cluster's. Packer makes a network for each bake that has none, and clouds have
+// DeriveDefaults fills in the defaults that follow from values of another reading
+// of the same spec: the domain is the region's, and images are baked in a subnet
+// of the cluster's. Packer makes a network for each bake that has none, and clouds have
 // a quota of two.
 func (c *Cluster) DeriveDefaults(of *Cluster) {
 	c.Cloud.Domain = of.Cloud.Region + ".internal"

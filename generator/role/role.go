@@ -19,11 +19,12 @@ const MetricsPort = 9190
 // Role is a kind of machine. It is added by adding its folder under roles/ and
 // one line to the list there, behind the roles that it uses.
 type Role struct {
-	Name   string       // its key under roles: in the spec
-	Doc    string       // one sentence
-	Files  fs.FS        // bake.sh, and rootfs/ with files at their real paths
-	Offers []Capability // what its machines do for those of other roles
-	Uses   []Capability // what its machines connect to other roles' machines for
+	Name    string       // its key under roles: in the spec
+	Doc     string       // one sentence
+	Files   fs.FS        // bake.sh, and rootfs/ with files at their real paths
+	Offers  []Capability // what its machines do for those of other roles
+	Uses    []Capability // what its machines connect to other roles' machines for
+	Defects []Defects    // of components of its image, as far as known
 	// Its part of the spec's reference: its name as the one key, below it every key
 	// with its default and a sentence.
 	Reference string
@@ -53,10 +54,6 @@ type Settings interface {
 	// Plan is what follows from settings that Check found nothing wrong with. The
 	// plans of the roles that this one uses are there already.
 	Plan(c *Cluster) (*Plan, error)
-	// Advisories are known defects of a version of one of the image's components,
-	// the worst first and at the end what to do, as ends of a sentence that starts
-	// with both.
-	Advisories(component, version string) []string
 }
 
 // DefaultsDeriver is Settings with defaults that follow from other values of the

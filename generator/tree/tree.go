@@ -81,20 +81,21 @@ func (t Tree) AddFS(prefix string, fsys fs.FS) error {
 // Sums returns the SHA-256 of every file in the format of sha256sum(1), by path.
 func (t Tree) Sums() []byte {
 	var b bytes.Buffer
-	for _, name := range t.names() {
+	for _, name := range t.Names() {
 		fmt.Fprintf(&b, "%x  %s\n", sha256.Sum256(t[name].Data), name)
 	}
 	return b.Bytes()
 }
 
-func (t Tree) names() []string {
+// Names are the paths of all files, in order.
+func (t Tree) Names() []string {
 	return slices.Sorted(maps.Keys(t))
 }
 
 // check is for what came into the map by another way than Add.
 func (t Tree) check() error {
 	again := Tree{}
-	for _, name := range t.names() {
+	for _, name := range t.Names() {
 		if mode := t[name].Mode; mode&^fs.ModePerm != 0 {
 			return fmt.Errorf("%q: mode %v is more than permissions", name, mode)
 		}

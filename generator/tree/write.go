@@ -146,7 +146,7 @@ func (t Tree) writeNew(ctx context.Context, dir string) error {
 		return err
 	}
 	made := map[string]bool{}
-	for _, name := range t.names() {
+	for _, name := range t.Names() {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

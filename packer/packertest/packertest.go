@@ -131,7 +131,7 @@ func (m *Machine) Read(path string) string {
 func (m *Machine) Cluster(lines ...string) {
 	m.t.Helper()
 	m.Write(filepath.Join(m.Etc, "cluster.env"), strings.Join(append([]string{
-		"PGHA_CONTRACT=1", "PGHA_ROLE=etcd", "PGHA_CLUSTER=demo", "PGHA_TOKEN=demo-1a2b3c4d",
+		"PGHA_CONTRACT=1", "PGHA_ROLE=etcd", "PGHA_TOKEN=demo-1a2b3c4d",
 		"PGHA_NODES='demo-etcd-1=10.128.0.26 demo-etcd-2=10.129.0.27 demo-etcd-3'", "PGHA_SERVICE=etcd.service", "PGHA_SERVICE_USER=" + user(m.t),
 	}, lines...), "\n")+"\n")
 }

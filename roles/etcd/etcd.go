@@ -41,6 +41,7 @@ func Role() *role.Role {
 		Files:        files,
 		Reference:    reference,
 		Offers:       []role.Capability{role.DCS},
+		Defects:      []role.Defects{defects},
 		ReadsSecrets: true,
 		New:          func(c *role.Cluster) role.Settings { return newSettings(c) },
 	}
@@ -225,14 +226,6 @@ func (s *Settings) environment(c *role.Cluster) emit.Map {
 	return env
 }
 
-// Advisories implements role.Settings.
-func (s *Settings) Advisories(component, version string) []string {
-	if component != "etcd" || !versionForm.MatchString(version) {
-		return nil
-	}
-	return advisories(version)
-}
-
 var (
 	versionForm = regexp.MustCompile(`^3\.5\.(0|[1-9]\d?)$`)
 	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -300,7 +293,7 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 	if u := s.Artifacts.Etcd.URL; u != "" && !urlForm.MatchString(u) {
 		artifact.Key("url").Problem("%q is no URL (want http:// or https://)", u)
 	}
-	for _, advice := range s.Advisories("etcd", s.Version) {
+	for _, advice := range defects.Of(s.Version) {
 		version.Warn("etcd %s %s", s.Version, advice)
 	}
 }

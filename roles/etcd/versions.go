@@ -1,11 +1,6 @@
 package etcd
 
-import (
-	"strconv"
-	"strings"
-
-	"pgha-gen/generator/role"
-)
+import "pgha-gen/generator/role"
 
 // checksums are the SHA-256 sums of the release archives, as other projects
 // that install etcd have them (kubespray's checksums.yml, distributions).
@@ -28,44 +23,18 @@ var checksums = map[string]map[role.Architecture]string{
 	},
 }
 
-// advisory is a defect of etcd that hurts a Patroni cluster.
-type advisory struct {
-	fixed  string // the first version without it
-	defect string
-}
-
-// known is from etcd's CHANGELOG-3.5.md, the worst first.
-var known = []advisory{
-	{"3.5.23", "may renew a revoked lease, so that two nodes believe that they lead"},
-	{"3.5.17", "may apply half a transaction"},
-	{"3.5.28", "lets who reaches it revoke the leader's lease without a login, CVE-2026-33413"},
-	{"3.5.33", "lets who reaches it exhaust its memory, CVE-2026-73500"},
-	{"3.5.30", "refuses a new member while another is down"},
-	{"3.5.24", "forgets that a learner was promoted"},
-}
-
-// advisories are the defects that a version has, and at the end what to do.
-func advisories(version string) []string {
-	var advice []string
-	best := version
-	for _, a := range known {
-		if patch(version) < patch(a.fixed) {
-			advice = append(advice, a.defect+" (fixed in "+a.fixed+")")
-		}
-		if patch(best) < patch(a.fixed) {
-			best = a.fixed
-		}
-	}
-	if len(advice) == 0 {
-		return nil
-	}
-	// Older Patroni cannot log in at etcd 3.5.28 and later.
-	return append(advice, "should give way to "+best+" or later, which has none of these (a new cluster: set version; "+
-		"one that runs: first Patroni 4.1.1 or later on every node, then etcd, one member after the other)")
-}
-
-// patch is the last number of a 3.5.x version.
-func patch(version string) int {
-	n, _ := strconv.Atoi(version[strings.LastIndexByte(version, '.')+1:])
-	return n
+// defects are from etcd's CHANGELOG-3.5.md. Older Patroni cannot log in at etcd
+// 3.5.28 and later.
+var defects = role.Defects{
+	Component: Name,
+	From:      "3.5.0",
+	Known: []role.Defect{
+		{Fixed: "3.5.23", What: "may renew a revoked lease, so that two nodes believe that they lead"},
+		{Fixed: "3.5.17", What: "may apply half a transaction"},
+		{Fixed: "3.5.28", What: "lets who reaches it revoke the leader's lease without a login, CVE-2026-33413"},
+		{Fixed: "3.5.33", What: "lets who reaches it exhaust its memory, CVE-2026-73500"},
+		{Fixed: "3.5.30", What: "refuses a new member while another is down"},
+		{Fixed: "3.5.24", What: "forgets that a learner was promoted"},
+	},
+	Upgrade: "a new cluster: set version; one that runs: first Patroni 4.1.1 or later on every node, then etcd, one member after the other",
 }

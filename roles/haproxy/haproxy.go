@@ -184,9 +184,6 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 	return p, nil
 }
 
-// Advisories implements role.Settings.
-func (s *Settings) Advisories(_, _ string) []string { return nil }
-
 func (s *Settings) expect(db *role.DatabaseOffer) []role.Expectation {
 	c := s.Checks
 	asked := max(c.Inter, c.DownInter+spec.Duration(c.Rise-1)*c.FastInter)

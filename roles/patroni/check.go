@@ -86,7 +86,7 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 		at.Key("apt").Key("repository").Problem("%s, and the nodes need 4.0.7 (want pgdg)", old)
 	}
 	if v := s.Packages.Patroni; v != "" {
-		for _, advice := range s.Advisories(Name, v) {
+		for _, advice := range defects.Of(v) {
 			at.Key("packages").Key("patroni").Warn("Patroni %s %s", v, advice)
 		}
 	}

@@ -41,6 +41,7 @@ func Role() *role.Role {
 		Reference:    reference,
 		Offers:       []role.Capability{role.Database},
 		Uses:         []role.Capability{role.DCS},
+		Defects:      []role.Defects{defects},
 		ReadsSecrets: true,
 		New:          func(c *role.Cluster) role.Settings { return newSettings(c) },
 	}
@@ -378,14 +379,6 @@ func (s *Settings) databasesFile() emit.Map {
 		databases = append(databases, emit.Map{{Key: "name", Value: d.Name}, {Key: "owner", Value: d.Owner}})
 	}
 	return emit.Map{{Key: "users", Value: users}, {Key: "databases", Value: databases}}
-}
-
-// Advisories implements role.Settings.
-func (s *Settings) Advisories(component, version string) []string {
-	if component != Name {
-		return nil
-	}
-	return advisories(version)
 }
 
 // exact are the packages that the spec pins.

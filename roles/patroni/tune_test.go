@@ -128,27 +128,3 @@ func TestTunedForTheSpec(t *testing.T) {
 		}
 	}
 }
-
-func TestOlder(t *testing.T) {
-	tests := []struct {
-		debian, release string
-		want            bool
-		reason          string
-	}{
-		{"4.0.6-1.pgdg24.04+1", "4.0.7", true, "one less"},
-		{"4.0.7-1.pgdg24.04+1", "4.0.7", false, "the same"},
-		{"4.1.0-1", "4.0.7", false, "a later minor version"},
-		{"3.9.9-1", "4.0.7", true, "an earlier major one"},
-		{"4.0.10-1", "4.0.7", false, "numbers, not text"},
-		{"4.1-1", "4.1.1", true, "a number that is missing is less than any"},
-		{"4.1.1.1-1", "4.1.1", false, "one more is not less"},
-		{"4.x-1", "4.0.7", false, "a form that nobody knows is no reason to warn"},
-	}
-	for _, test := range tests {
-		t.Run(test.debian, func(t *testing.T) {
-			if got := older(test.debian, test.release); got != test.want {
-				t.Errorf("older than %s: got %v, want %v (%s)", test.release, got, test.want, test.reason)
-			}
-		})
-	}
-}

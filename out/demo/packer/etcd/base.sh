@@ -10,7 +10,9 @@ manifest=/usr/lib/pgha/manifest.json
 sbom=/usr/lib/pgha/sbom.cdx.json
 user_data=/etc/pgha/cluster.env
 os_release=/etc/os-release
-units='pgha-boot pgha-firewall pgha-contract pgha-identity pgha-access pgha-names pgha-disk pgha-secrets pgha-ready pgha-watch pgha-metrics'
+system=/etc/systemd/system
+user=
+home=
 components=
 held=
 owned=
@@ -75,11 +77,13 @@ begin() {
 	apt_get upgrade
 }
 
-# account NAME NUMBER HOME: the user and group of a service, always with the
-# same number, because its data disk outlives the image. Before the packages,
+# account NAME NUMBER HOME: the user and group of the role's service, always with
+# the same number, because its data disk outlives the image. Before the packages,
 # which would give it the first number that is free.
 account() {
 	doing="make the user $1"
+	user=$1
+	home=$3
 	for kind in passwd group; do
 		has=$(getent "$kind" "$1" | cut -d : -f 3)
 		taken=$(getent "$kind" "$2" | cut -d : -f 1)
@@ -276,21 +280,9 @@ deliver() {
 	done
 	step 'copy the files of the image'
 	copy_rootfs
-	step 'enable the units'
+	step 'enable the service'
 	systemctl disable --quiet "$service" 2>/dev/null || :
 	systemctl add-wants --quiet pgha.target "$service"
-	for unit in $units; do
-		systemctl enable --quiet "$unit.service"
-	done
-	# Its configuration begins with a flush of all rules, ours too.
-	systemctl mask --quiet nftables.service
-	# Nobody logs in: not over SSH, nor on the console, where a prompt that starts
-	# would also flush what the boot steps have just said. Not stopped: this bake
-	# may be running through them.
-	for unit in ssh.service ssh.socket console-getty.service getty@.service serial-getty@.service; do
-		systemctl disable --quiet "$unit" 2>/dev/null || :
-		systemctl mask --quiet "$unit"
-	done
 	step 'write the manifest and the bill of materials'
 	write_manifest
 	write_sbom
@@ -359,40 +351,24 @@ write_sbom() {
 	install -o root -g root -m 0644 "$work/sbom" "$sbom"
 }
 
-# seal: whatever must not be the same on two machines, or in an image at all.
-# The build user and its sudo stay: Packer still has to end its session.
+# seal: what the lists of sealed/ say, and whatever else must not be the same on
+# two machines. The build user and its sudo stay: Packer still has to end its session.
 seal() {
 	if ! cleaned=$(cloud-init clean --logs --seed 2>&1); then
 		stop "cannot $doing: cloud-init clean says $(printf '%s' "$cleaned" | tail -n 1)"
 	fi
-	rm -rf /var/lib/cloud/* /var/log/cloud-init*
-	rm -f /etc/cloud/cloud-init.disabled
-	rm -f /etc/netplan/50-cloud-init*.yaml /etc/network/interfaces.d/50-cloud-init* \
-		/etc/systemd/network/10-cloud-init-* /etc/udev/rules.d/70-persistent-net.rules
-	rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
-	rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
-	rm -f /root/.bash_history /home/*/.bash_history /root/.lesshst /home/*/.lesshst
-	# Made by the ssl-cert package: the same key on every machine of an image.
-	rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
-	# Empty, and neither missing nor "uninitialized": those make systemd take the
-	# boot for the first, and apply its presets, which enable what was disabled
-	# here (machine-id(5)). What has ConditionFirstBoot= does not run, then:
-	# systemd-firstboot, which asks on the console, and sshd-keygen.
-	: >/etc/machine-id
-	mkdir -p /var/lib/dbus
-	ln -sf /etc/machine-id /var/lib/dbus/machine-id
-	: >/etc/hostname
 	# It writes the seed when it stops, and so would when Packer shuts the machine down.
 	if [ -d /run/systemd/system ]; then
 		systemctl stop systemd-random-seed.service
 	fi
-	rm -f /etc/mailname /var/lib/systemd/random-seed /var/lib/systemd/credential.secret
-	rm -rf /var/lib/dhcp/* /var/lib/systemd/network/*
+	cat "$here"/rootfs/usr/lib/pgha/sealed/*.list >"$work/sealed"
+	seal_list
+	mkdir -p /var/lib/dbus
+	ln -sf /etc/machine-id /var/lib/dbus/machine-id
 	# A secret on a tmpfs could be swapped out.
 	if [ -e /etc/fstab ]; then
 		sed -i '/^[^#]*[[:space:]]swap[[:space:]]/d' /etc/fstab
 	fi
-	rm -f /usr/sbin/policy-rc.d
 	quieted=
 	apt-get clean
 	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/lib/dpkg/*-old /var/cache/debconf/*-old
@@ -403,6 +379,46 @@ seal() {
 	done
 }
 
+# seal_list: a unit that is masked is not stopped, since this bake may be
+# running through it.
+seal_list() {
+	while read -r kind name _; do
+		case $kind in
+		enabled) systemctl enable --quiet "$name" ;;
+		masked)
+			systemctl disable --quiet "$name" 2>/dev/null || :
+			systemctl mask --quiet "$name"
+			;;
+		removed)
+			# It may have *, and has no spaces.
+			# shellcheck disable=SC2086
+			rm -rf $name
+			;;
+		empty) : >"$name" ;;
+		absent | '' | '#'*) ;;
+		*) stop "the lists of sealed/ have a line of an unknown kind, $kind" ;;
+		esac
+	done <"$work/sealed"
+}
+
+verify_list() {
+	while read -r kind name what; do
+		case $kind in
+		enabled) systemctl is-enabled --quiet "$name" || unsound "$name is not enabled" ;;
+		masked) [ "$(readlink "$system/$name")" = /dev/null ] || unsound "$name is not masked" ;;
+		removed | absent)
+			# shellcheck disable=SC2086
+			none $name || unsound "it has $there, $what"
+			;;
+		empty)
+			if ! [ -e "$name" ] || [ -s "$name" ]; then
+				unsound "its $name is missing, or not empty"
+			fi
+			;;
+		esac
+	done <"$work/sealed"
+}
+
 unsound() {
 	stop "the image is not sound: $1"
 }
@@ -410,41 +426,26 @@ unsound() {
 # none PATH...: globs that match nothing come as themselves.
 none() {
 	for there in "$@"; do
-		if [ -e "$there" ]; then
+		if [ -e "$there" ] || [ -L "$there" ]; then
 			return 1
 		fi
 	done
 }
 
 verify() {
-	if ! [ -e /etc/machine-id ] || [ -s /etc/machine-id ]; then
-		unsound 'its machine-id is not empty'
+	verify_list
+	if found=$(find "$home" -type f -print -quit 2>/dev/null) && [ -n "$found" ]; then
+		unsound "it has $found, the data of a machine"
 	fi
-	if [ -s /etc/hostname ]; then
-		unsound 'it has the host name of the build machine'
-	fi
-	none /etc/ssh/ssh_host_*_key /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys || unsound "it has an SSH key: $there"
-	none /var/lib/cloud/instance /var/lib/cloud/data/instance-id /var/lib/systemd/random-seed \
-		/var/lib/systemd/credential.secret /var/lib/dhcp/* || unsound "it has the state of the build machine: $there"
-	none /var/lib/apt/lists/*Release /var/lib/apt/lists/*Packages* || unsound "it has package lists: $there"
-	none "$user_data" /var/lib/etcd/* /var/lib/postgresql/*/* /etc/postgresql/*/* || unsound "it has the data of a cluster: $there"
-	none /usr/sbin/policy-rc.d || unsound "it keeps packages from starting services: $there"
 	jq -e '.format == "pgha-image/v1" and ([.components[], .packages[] | .name, .version] | all(. != null and . != ""))
 		and (.components | length > 0) and (.packages | length > 0) and (.baked | test("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))' "$manifest" >/dev/null || unsound 'its manifest is not complete'
 	jq -e '[.components[] | .hashes // [] | .[].content] | length > 0 and all(test("^[0-9a-f]{64}$"))' "$sbom" >/dev/null ||
 		unsound 'its bill of materials is not complete'
-	for unit in $units; do
-		systemctl is-enabled --quiet "$unit.service" || unsound "$unit.service is not enabled"
-	done
-	[ -L "/etc/systemd/system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"
-	none "/etc/systemd/system/multi-user.target.wants/$1" || unsound "$1 is part of multi-user.target"
-	for unit in apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service console-getty.service serial-getty@.service; do
-		[ "$(readlink "/etc/systemd/system/$unit")" = /dev/null ] || unsound "$unit is not masked"
-	done
+	[ -L "$system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"
+	none "$system/multi-user.target.wants/$1" || unsound "$1 is part of multi-user.target"
 	for package in $held; do
 		[ "$(apt-mark showhold "$package")" = "$package" ] || unsound "$package is not held"
 	done
-	[ "$(readlink /etc/systemd/system/nftables.service)" = /dev/null ] || unsound 'nftables.service is not masked'
 	# In a container it would be the host's kernel.
 	if ! systemd-detect-virt --quiet --container; then
 		errors=$(printf '%s\n' 'include "/usr/lib/pgha/firewall.nft"' 'add element inet pgha admitted { 1024 . 192.0.2.1 }' \
@@ -452,9 +453,9 @@ verify() {
 			unsound "its kernel does not take the firewall: $(printf '%s' "$errors" | head -n 1)"
 	fi
 	[ -x /usr/lib/pgha/ready-check.sh ] || unsound 'it cannot tell when it is ready: it has no /usr/lib/pgha/ready-check.sh'
-	for process in /proc/[0-9]*/comm; do
-		case $(cat "$process" 2>/dev/null) in
-		etcd | patroni | postgres | haproxy) unsound "$(cat "$process") is running" ;;
-		esac
-	done
+	# It may have ended since it was found.
+	process=$(find /proc -mindepth 1 -maxdepth 1 -user "$user" -print -quit 2>/dev/null) || :
+	if [ -n "$process" ]; then
+		unsound "$(cat "$process/comm" 2>/dev/null || echo "a process of $user") is running"
+	fi
 }

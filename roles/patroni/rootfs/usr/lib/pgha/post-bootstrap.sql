@@ -1,5 +1,5 @@
 -- Creates what the spec lists, once, on the first leader. In: the variables
--- users and databases (JSON), secrets (a folder with one password.<user> each).
+-- users (with their passwords) and databases, both JSON.
 \set ON_ERROR_STOP on
 \set QUIET on
 -- No password may reach the log, not even by a statement that fails.

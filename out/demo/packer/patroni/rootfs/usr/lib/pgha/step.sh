@@ -133,8 +133,8 @@ until_done() {
 	done
 }
 
-# complaint FILE: what curl or etcdctl said, without the times that differ at
-# every try and would make each reason a new one.
+# complaint FILE: what curl said, or a program whose errors start with "Error:",
+# without the times that differ at every try and would make each reason a new one.
 complaint() {
 	sed -nE '/^(curl|Error):/ { s/ after [0-9]+ (ms|milliseconds)//; p; }' "$1" | tail -n 1
 }

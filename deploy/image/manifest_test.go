@@ -1,13 +1,12 @@
-package manifest
+package image
 
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,18 +26,15 @@ func (s store) Plan(*role.Cluster) (*role.Plan, error) {
 	return &role.Plan{Unit: "store.service", DataMount: "/var/lib/store", Requires: s.requires, Exact: s.exact}, nil
 }
 
-func (store) Advisories(component, version string) []string {
-	if component == "store" && version == "1.4" {
-		return []string{"loses what it keeps (fixed in 1.5)"}
-	}
-	return nil
-}
-
 // cluster has one role, store, and gives the digest of its recipe.
 func cluster(t testing.TB, s store) (*role.Cluster, string) {
 	t.Helper()
+	files := fstest.MapFS{"rootfs/usr/lib/pgha/sealed/role.list": {Data: []byte("absent /etc/store/*/* a store\n")}}
 	c := &role.Cluster{Name: "demo", Groups: []*role.Group{{
-		Role:     &role.Role{Name: "store", Files: os.DirFS(t.TempDir())},
+		Role: &role.Role{Name: "store", Files: files, Defects: []role.Defects{
+			{Component: "python3", Known: []role.Defect{{Fixed: "3.13.5", What: "is slow"}}},
+			{Component: "store", From: "1.3", Known: []role.Defect{{Fixed: "1.5", What: "loses what it keeps"}}, Upgrade: "at night"},
+		}},
 		Settings: s,
 	}}}
 	if err := c.Plan(); err != nil {
@@ -82,6 +78,9 @@ func TestCheck(t *testing.T) {
 			[]string{`it has store "1.2~rc1", and user-data requires store>=1.2 (bake it again)`}},
 		{"too new", "the upper end, which is open", store{requires: requires}, func(m *Manifest) { m.Components[0].Version = "2" },
 			[]string{`it has store "2", and user-data requires store<2 (bake it again)`}},
+		{"no version", "what cannot be compared holds nothing", store{requires: requires}, func(m *Manifest) { m.Components[0].Version = "1.5 beta\n" },
+			[]string{`it has store "1.5 beta\n", and user-data requires store>=1.2 (bake it again)`,
+				`it has store "1.5 beta\n", and user-data requires store<2 (bake it again)`}},
 		{"missing", "what is not there holds nothing", store{[]string{"store<2"}, []string{"store=1.5"}}, func(m *Manifest) { m.Components = m.Components[1:] },
 			[]string{`it has no store, and user-data requires store<2 (bake it again)`,
 				`it has no store, and the spec wants store 1.5 (bake it again, or change the version in the spec)`}},
@@ -93,8 +92,9 @@ func TestCheck(t *testing.T) {
 				`user-data requires "<2", which is neither name>=version nor name<version`,
 				`user-data requires "store>=", which is neither name>=version nor name<version`,
 				`user-data requires "store>1", which is neither name>=version nor name<version`}},
-		{"advisory", "it works, mostly", store{}, func(m *Manifest) { m.Components[0].Version = "1.4" },
-			[]string{`warning: store 1.4 loses what it keeps (fixed in 1.5)`}},
+		{"defect", "it works, mostly", store{}, func(m *Manifest) { m.Components[0].Version = "1.4" },
+			[]string{`warning: store 1.4 loses what it keeps (fixed in 1.5)`,
+				`warning: store 1.4 should give way to 1.5 or later, which has none of these (at night)`}},
 		{"nothing in it", "all that is missing, in one run", store{}, func(m *Manifest) { *m = Manifest{Format: Format, Role: "store", Baked: m.Baked} },
 			[]string{`its manifest does not say from which recipe it was baked (no bake leaves that out: bake it again)`,
 				`its manifest does not say from which base it was baked (no bake leaves that out: bake it again)`,
@@ -126,7 +126,7 @@ func TestCheck(t *testing.T) {
 			c, recipe := cluster(t, test.settings)
 			m := good(recipe)
 			test.change(m)
-			all, err := m.Check(c, today)
+			all, err := (&Image{Manifest: m}).Check(c, today)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestParse(t *testing.T) {
 		{"more", "two manifests", `{"format": "pgha-image/v1"} {}`, "no manifest of an image: there is more after its end"},
 		{"other format", "of a later generator", `{"format": "pgha-image/v2"}`,
 			`a manifest of format "pgha-image/v2" (want "pgha-image/v1": use the pgha-gen that baked the image)`},
-		{"list", "another kind of JSON", `[]`, "no manifest of an image: json: cannot unmarshal array into Go value of type manifest.Manifest"},
+		{"list", "another kind of JSON", `[]`, "no manifest of an image: json: cannot unmarshal array into Go value of type image.Manifest"},
 		{"smallest", "what is missing is for Check", `{"format": "pgha-image/v1", "later": 1}`, ""},
 	}
 	for _, test := range tests {
@@ -186,7 +186,7 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			return
 		}
-		all, err := m.Check(c, today)
+		all, err := (&Image{Manifest: m}).Check(c, today)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,82 +203,8 @@ func FuzzCheck(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rest, err := other.Check(c, today); err != nil || !slices.Equal(all, rest) {
+		if rest, err := (&Image{Manifest: other}).Check(c, today); err != nil || !slices.Equal(all, rest) {
 			t.Errorf("%v; written again: %v, %v", all, rest, err)
-		}
-	})
-}
-
-func TestCompare(t *testing.T) {
-	tests := []struct {
-		a, b string
-		want int
-	}{
-		{"1.0", "1.0", 0}, {"3.5.15", "3.5.9", 1}, {"1.0~rc1", "1.0", -1}, {"1.0~~", "1.0~", -1},
-		{"1:0.1", "2.0", 1}, {"0:1", "1", 0}, {"1.0-1", "1.0", 1}, {"1.0-1", "1.0-1+b1", -1},
-		{"1.0a", "1.0+", -1}, {"1.0+", "1.0-1", 1}, {"1.01", "1.1", 0}, {"1.0-0", "1.0", 0},
-		{"18.6-1.pgdg24.04+1", "18.6", 1}, {"18.6-1", "19", -1}, {"3.6~", "3.6", -1},
-		{"00000000000000000000000000000002", "1", 1}, {"1.2-3-4", "1.2-3", 1}, {"Z", "a", -1},
-	}
-	for _, test := range tests {
-		if got := compare(test.a, test.b); got != test.want {
-			t.Errorf("compare(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
-		}
-		if got := compare(test.b, test.a); got != -test.want {
-			t.Errorf("compare(%q, %q) = %d, want %d", test.b, test.a, got, -test.want)
-		}
-	}
-}
-
-// TestCompareAsDpkg asks dpkg about every pair of pieces put together.
-func TestCompareAsDpkg(t *testing.T) {
-	if _, err := exec.LookPath("dpkg"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("dpkg is not installed, and CI must not skip this test")
-		}
-		t.Skip("dpkg is not installed: nobody else orders versions here")
-	}
-	var versions []string
-	for _, e := range []string{"", "1:"} {
-		for _, u := range []string{"1", "1.0", "1.10", "1.9a", "01.0~rc1", "1+dfsg"} {
-			for _, r := range []string{"", "-0", "-1~deb12u1", "-1+b2"} {
-				versions = append(versions, e+u+r)
-			}
-		}
-	}
-	var script bytes.Buffer
-	var want []int
-	for i, a := range versions {
-		b := versions[(i*7+11)%len(versions)]
-		for _, other := range []string{b, versions[(i+1)%len(versions)]} {
-			want = append(want, compare(a, other))
-			script.WriteString("if dpkg --compare-versions '" + a + "' lt '" + other + "'; then echo -1; elif dpkg --compare-versions '" + a + "' gt '" + other + "'; then echo 1; else echo 0; fi\n")
-		}
-	}
-	cmd := exec.Command("sh")
-	cmd.Stdin = &script
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []int
-	for line := range strings.Lines(string(out)) {
-		got = append(got, map[string]int{"-1\n": -1, "0\n": 0, "1\n": 1}[line])
-	}
-	if diff := cmp.Diff(got, want); diff != "" {
-		t.Errorf("dpkg has another order (-dpkg +got):\n%s", diff)
-	}
-}
-
-// FuzzCompare: an order that contradicts itself is none.
-func FuzzCompare(f *testing.F) {
-	f.Add("1:1.0~rc1-1", "1.0+b1", "2")
-	f.Fuzz(func(t *testing.T, a, b, c string) {
-		if compare(a, a) != 0 || compare(a, b) != -compare(b, a) {
-			t.Errorf("%q and %q: %d and %d", a, b, compare(a, b), compare(b, a))
-		}
-		if compare(a, b) <= 0 && compare(b, c) <= 0 && compare(a, c) > 0 {
-			t.Errorf("%q <= %q <= %q, but not the ends", a, b, c)
 		}
 	})
 }

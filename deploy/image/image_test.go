@@ -1,4 +1,4 @@
-package manifest
+package image
 
 import (
 	"encoding/json"
@@ -8,6 +8,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/tree"
+	"pgha-gen/packer"
 )
 
 // image makes a root as a bake leaves it.
@@ -18,7 +22,7 @@ func image(t *testing.T, m *Manifest) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, root, Path, string(text))
+	put(t, root, manifestPath, string(text))
 	put(t, root, readyPath, "#!/bin/sh\n")
 	put(t, root, "usr/bin/store", "program")
 	put(t, root, "etc/machine-id", "")
@@ -39,13 +43,22 @@ Package: gone
 Status: deinstall ok config-files
 Version: 1
 `)
-	const units = "etc/systemd/system/"
-	for _, unit := range boot {
-		link(t, root, "/usr/lib/systemd/system/"+unit+".service", units+"multi-user.target.wants/"+unit+".service")
-	}
 	link(t, root, "/usr/lib/systemd/system/store.service", units+"pgha.target.wants/store.service")
-	for _, unit := range masked {
-		link(t, root, "/dev/null", units+unit)
+	base := tree.Tree{}
+	if err := base.AddFS("", packer.Base()); err != nil {
+		t.Fatal(err)
+	}
+	lines, err := readLists(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lines {
+		switch l.kind {
+		case "enabled":
+			link(t, root, "/usr/lib/systemd/system/"+l.name, units+"multi-user.target.wants/"+l.name)
+		case "masked":
+			link(t, root, "/dev/null", units+l.name)
+		}
 	}
 	writeBill(t, root, "library:python3=3.13.5-1", "library:curl=1:8.14.1-2+b1", "/usr/bin/store", "/"+readyPath)
 	return root
@@ -110,11 +123,23 @@ func link(t *testing.T, root, to, name string) {
 	}
 }
 
+// check opens an image's root and gives what is found of it.
+func check(t *testing.T, root string, c *role.Cluster) []Finding {
+	t.Helper()
+	i, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	all, err := i.Check(c, today)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 func TestCheckRoot(t *testing.T) {
-	const (
-		reseal = " (it is not sealed: bake it again, and start no machine from its root)"
-		units  = "etc/systemd/system/"
-	)
+	const reseal = " (it is not sealed: bake it again, and start no machine from its root)"
 	remove := func(names ...string) func(*testing.T, string) {
 		return func(t *testing.T, root string) {
 			for _, name := range names {
@@ -141,15 +166,17 @@ func TestCheckRoot(t *testing.T) {
 			link(t, root, "/var/lib/cloud/instances/i-1", "var/lib/cloud/instance")
 			put(t, root, "var/lib/systemd/random-seed", "x")
 			put(t, root, "etc/pgha/cluster.env", "x")
+			put(t, root, "etc/store/a/b", "x")
 			put(t, root, "var/lib/store/data/wal", "x")
 		}, []string{
 			"its /etc/machine-id is not empty" + reseal,
 			"its /etc/hostname is not empty" + reseal,
+			"it has /etc/pgha/cluster.env, the user-data of a machine" + reseal,
 			"it has /etc/ssh/ssh_host_rsa_key, a host key, which all its machines would share" + reseal,
 			"it has /home/u/.ssh/authorized_keys, a login of the build" + reseal,
 			"it has /var/lib/cloud/instance, the state of a machine" + reseal,
 			"it has /var/lib/systemd/random-seed, the state of a machine" + reseal,
-			"it has /etc/pgha/cluster.env, the user-data of a machine" + reseal,
+			"it has /etc/store/a/b, a store" + reseal,
 			"it has /var/lib/store/data/wal, the data of a machine" + reseal,
 		}},
 		{"no machine-id", "systemd would take the boot for the first", remove("etc/machine-id"),
@@ -194,12 +221,8 @@ func TestCheckRoot(t *testing.T) {
 			root := image(t, good(recipe))
 			before := sums(t, root)
 			test.change(t, root)
-			all, err := CheckRoot(root, c, today)
-			if err != nil {
-				t.Fatal(err)
-			}
 			var got []string
-			for _, f := range all {
+			for _, f := range check(t, root, c) {
 				got = append(got, strings.ReplaceAll(f.String(), before, "SUM"))
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
@@ -233,10 +256,7 @@ func TestOutside(t *testing.T) {
 	link(t, root, "/etc", "etc/out")
 	put(t, root, billPath, `{"bomFormat": "CycloneDX", "components": [
 		{"evidence": {"occurrences": [{"location": "/../outside"}, {"location": "/etc/out/passwd"}, {"location": ""}, {"location": "/etc"}, {"location": "/etc/out"}]}}]}`)
-	all, err := CheckRoot(root, c, today)
-	if err != nil {
-		t.Fatal(err)
-	}
+	all := check(t, root, c)
 	n := 0
 	for _, f := range all {
 		if strings.Contains(f.What, "cannot be read") {
@@ -248,19 +268,50 @@ func TestOutside(t *testing.T) {
 	}
 }
 
-func TestReadRoot(t *testing.T) {
-	c, _ := cluster(t, store{})
-	empty := t.TempDir()
-	want := "there is no usr/lib/pgha/manifest.json in it (want the root of an image that pgha-gen baked)"
-	if _, err := CheckRoot(empty, c, today); err == nil || err.Error() != want {
-		t.Errorf("an empty folder: have %v, want %s", err, want)
+func TestReadLists(t *testing.T) {
+	const file = "rootfs/usr/lib/pgha/sealed/role.list"
+	tests := []struct {
+		name, reason, text string
+		want               []line
+		err                string
+	}{
+		{"lines", "comments are for people", "# removed /a b\n\nremoved /x/*.key a key of its own\nmasked x.service\n",
+			[]line{{"removed", "x/*.key", "a key of its own"}, {"masked", "x.service", ""}}, ""},
+		{"unknown kind", "what is not understood is not held", "remove /x y\n", nil,
+			file + `: unknown kind of line "remove" (want enabled, masked, removed, absent or empty)`},
 	}
-	if _, err := ReadRoot(filepath.Join(empty, "x")); err == nil {
-		t.Error("a folder that is not there is taken")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := readLists(tree.Tree{
+				file:                             {Data: []byte(test.text)},
+				"rootfs/usr/lib/pgha/other.list": {Data: []byte("not one of them\n")},
+			})
+			said := ""
+			if err != nil {
+				said = err.Error()
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(line{})); diff != "" || said != test.err {
+				t.Errorf("%s: error %q, want %q (-want +got):\n%s", test.reason, said, test.err, diff)
+			}
+		})
 	}
-	put(t, empty, Path, strings.Repeat(" ", Largest+1))
-	if _, err := ReadRoot(empty); err == nil || !strings.Contains(err.Error(), "has more than") {
-		t.Errorf("a manifest without end: have %v", err)
+}
+
+func TestOpen(t *testing.T) {
+	empty, endless := t.TempDir(), t.TempDir()
+	put(t, endless, manifestPath, strings.Repeat(" ", largest+1))
+	tests := []struct{ name, reason, path, want string }{
+		{"nothing", "a slip of the hand", filepath.Join(empty, "x"), "no such file or directory"},
+		{"empty folder", "the wrong mount", empty, "there is no usr/lib/pgha/manifest.json in it (want the root of an image that pgha-gen baked)"},
+		{"endless in a root", "a manifest is short", endless, "has more than 16777216 bytes"},
+		{"endless file", "an image instead of its manifest", filepath.Join(endless, manifestPath), "has more than 16777216 bytes"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if _, err := Open(test.path); err == nil || !strings.HasSuffix(err.Error(), test.want) {
+				t.Errorf("%s: have %v, want %s", test.reason, err, test.want)
+			}
+		})
 	}
 }
 

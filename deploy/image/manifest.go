@@ -1,5 +1,5 @@
 // Package manifest says whether an image is the one that a spec asks for.
-package manifest
+package image
 
 import (
 	"bytes"
@@ -10,8 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"pault.ag/go/debian/version"
+
 	"pgha-gen/generator/role"
-	"pgha-gen/packer"
 )
 
 // Format is the format of the manifests that this program reads; base.sh writes it.
@@ -46,20 +47,6 @@ type Component struct {
 	SHA256  string `json:"sha256,omitempty"`
 }
 
-// Finding is something of an image that does not fit, and what to do. A warning
-// is what works and should still be known.
-type Finding struct {
-	Warning bool
-	What    string
-}
-
-func (f Finding) String() string {
-	if f.Warning {
-		return "warning: " + f.What
-	}
-	return f.What
-}
-
 // Parse reads a manifest. Refused is what is no manifest of this format; what
 // is missing from one is for Check to find.
 func Parse(data []byte) (*Manifest, error) {
@@ -87,47 +74,35 @@ func (m *Manifest) version(name string) string {
 	return ""
 }
 
-// Check is everything that keeps an image with this manifest from being one of
-// the cluster's, and what is to be known of it: now is for its age.
-func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
-	var f findings
-	m.complete(&f)
-	m.age(&f, now)
+// checkItself is of what every manifest says.
+func (m *Manifest) checkItself(f *findings, now time.Time) {
+	m.complete(f)
+	m.age(f, now)
 	if m.Contract != role.Contract {
 		f.wrong("it speaks contract %d, this pgha-gen speaks %d (bake it again, or use the pgha-gen that baked it)", m.Contract, role.Contract)
 	}
-	part := c.Group(m.Role)
-	if part == nil {
-		var want []string
-		for _, p := range c.Groups {
-			want = append(want, p.Name)
-		}
-		f.wrong("it is an image of role %q, and the spec has no such role (want %s)", m.Role, strings.Join(want, ", "))
-		return f, nil
+}
+
+// checkRole holds the manifest to what the cluster wants of images of its role.
+func (m *Manifest) checkRole(f *findings, g *role.Group, recipe string) {
+	if m.Recipe != recipe {
+		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, recipe)
 	}
-	recipe, err := packer.NewRecipe(c, part)
-	if err != nil {
-		return nil, err
+	for _, want := range g.Plan.Requires {
+		m.require(f, want)
 	}
-	if m.Recipe != recipe.Digest {
-		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, recipe.Digest)
-	}
-	service := part.Plan
-	for _, want := range service.Requires {
-		m.require(&f, want)
-	}
-	for _, want := range service.Exact {
-		name, version, _ := strings.Cut(want, "=")
-		if found := m.version(name); !isVersion(found, version) {
-			f.wrong("it has %s, and the spec wants %s %s (bake it again, or change the version in the spec)", named(name, found), name, version)
+	for _, exact := range g.Plan.Exact {
+		name, want, _ := strings.Cut(exact, "=")
+		if found := m.version(name); !isVersion(found, want) {
+			f.wrong("it has %s, and the spec wants %s %s (bake it again, or change the version in the spec)", named(name, found), name, want)
 		}
 	}
-	for _, component := range m.Components {
-		for _, defect := range part.Settings.Advisories(component.Name, component.Version) {
-			f.warn("%s %s %s", component.Name, component.Version, defect)
+	for _, defects := range g.Defects {
+		found := m.version(defects.Component)
+		for _, defect := range defects.Of(found) {
+			f.warn("%s %s %s", defects.Component, found, defect)
 		}
 	}
-	return f, nil
 }
 
 // complete looks for what every bake writes.
@@ -180,18 +155,18 @@ func (m *Manifest) age(f *findings, now time.Time) {
 // require holds the image to name>=version or name<version, as the machine's
 // contract.sh does at boot.
 func (m *Manifest) require(f *findings, want string) {
-	at := strings.IndexAny(want, "<>=")
-	holds := func(order int) bool { return order < 0 }
-	name, version, known := strings.Cut(want, "<")
-	if at >= 0 && strings.HasPrefix(want[at:], ">=") {
-		name, version, known = want[:at], want[at+2:], true
-		holds = func(order int) bool { return order >= 0 }
+	name, bound, least := strings.Cut(want, ">=")
+	if !least {
+		name, bound, _ = strings.Cut(want, "<")
+	}
+	limit, err := version.Parse(bound)
+	if err != nil || name == "" || strings.ContainsAny(name, "<>=") {
+		f.wrong("user-data requires %q, which is neither name>=version nor name<version", want)
+		return
 	}
 	found := m.version(name)
-	switch {
-	case !known || name == "" || version == "" || strings.ContainsAny(version, "<>="):
-		f.wrong("user-data requires %q, which is neither name>=version nor name<version", want)
-	case found == "" || !holds(compare(found, version)):
+	v, err := version.Parse(found)
+	if err != nil || version.Compare(v, limit) < 0 == least {
 		f.wrong("it has %s, and user-data requires %s (bake it again)", named(name, found), want)
 	}
 }
@@ -208,14 +183,4 @@ func named(name, version string) string {
 func isVersion(found, want string) bool {
 	rest, ok := strings.CutPrefix(found, want)
 	return ok && (rest == "" || rest[0] == '-' || rest[0] == '+')
-}
-
-type findings []Finding
-
-func (f *findings) wrong(format string, args ...any) {
-	*f = append(*f, Finding{What: fmt.Sprintf(format, args...)})
-}
-
-func (f *findings) warn(format string, args ...any) {
-	*f = append(*f, Finding{Warning: true, What: fmt.Sprintf(format, args...)})
 }
