@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
-	"pgha-gen/packer"
 )
 
 // Format is the format of the manifests that this program reads; base.sh writes it.
@@ -105,12 +105,12 @@ func (m *Manifest) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
 		f.wrong("it is an image of role %q, and the spec has no such role (want %s)", m.Role, strings.Join(want, ", "))
 		return f, nil
 	}
-	recipe, err := packer.NewRecipe(c, part)
+	baked, err := recipe.New(c, part)
 	if err != nil {
 		return nil, err
 	}
-	if m.Recipe != recipe.Digest {
-		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, recipe.Digest)
+	if m.Recipe != baked.Digest {
+		f.warn("it was baked from recipe %q, and the spec renders %q now (bake it again to have what has changed since)", m.Recipe, baked.Digest)
 	}
 	service := part.Plan
 	for _, want := range service.Requires {
