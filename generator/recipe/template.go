@@ -78,15 +78,7 @@ func Step(c *role.Cluster) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	values := struct {
-		Host          string
-		Roles, Images []string
-	}{Host: c.Images.Base.Host}
-	for _, group := range c.Groups {
-		values.Roles = append(values.Roles, group.Name)
-		values.Images = append(values.Images, c.ImageFamily(group.Name))
-	}
 	var text strings.Builder
-	err = step.Execute(&text, values)
+	err = step.Execute(&text, c)
 	return strings.TrimSuffix(text.String(), "\n"), err
 }

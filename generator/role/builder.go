@@ -47,16 +47,16 @@ const (
 // its name below packer/template, and no more.
 type builder struct {
 	name      Builder
-	machines  bool // it makes one for each bake, with a disk of the spec's size
-	check     func(i Images, at spec.Place)
+	machines  string // what it makes for each bake, as the start of a sentence; empty: it bakes one that is there
+	check     func(b Base, at spec.Place)
 	variables func(c *Cluster, group *Group, digest string) emit.Map
 }
 
 func builders() []builder {
 	return []builder{
-		{Yandex, true, checkYandex, yandexVariables},
-		{QEMU, true, checkQEMU, qemuVariables},
-		{SSH, false, checkSSH, sshVariables},
+		{Yandex, "the cloud's machines are", checkYandex, yandexVariables},
+		{QEMU, "the qemu builder's machine is", checkQEMU, qemuVariables},
+		{SSH, "", checkSSH, sshVariables},
 	}
 }
 
@@ -81,21 +81,30 @@ func (Builder) Values() []string {
 // MakesMachines says whether the builder makes the machine that it bakes: then
 // all roles can be baked side by side, and the image has a disk of
 // images.bake.disk_size.
-func (b Builder) MakesMachines() bool { return b.row().machines }
+func (b Builder) MakesMachines() bool { return b.row().machines != "" }
 
 // Variables are the values of the builder's template for the image of a role,
 // which is made of the recipe with this digest.
 func (b Builder) Variables(c *Cluster, group *Group, digest string) emit.Map {
-	return b.row().variables(c, group, digest)
+	all := append(b.row().variables(c, group, digest), emit.Pair{Key: "ssh_username", Value: c.Images.Base.User})
+	if b.MakesMachines() {
+		all = append(all, emit.Pair{Key: "disk_size_gb", Value: int(c.Images.Bake.DiskSize / spec.GiB)})
+	}
+	return all
 }
 
 func (c *Cluster) checkImages(at spec.Place) {
 	i := c.Images
-	if user := at.Key("base").Key("user"); !userName.MatchString(i.Base.User) {
-		user.Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
+	base := at.Key("base")
+	if !userName.MatchString(i.Base.User) {
+		base.Key("user").Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
 	}
 	if spec.Known(at.Key("builder")) {
-		i.Builder.row().check(i, at)
+		row := i.Builder.row()
+		row.check(i.Base, base)
+		if row.machines != "" && i.Architecture != AMD64 {
+			at.Key("architecture").Problem("%s amd64 (bake %s over SSH, on such a machine: builder ssh)", row.machines, i.Architecture)
+		}
 	}
 	bake := at.Key("bake")
 	if bake.Key("zone").Given() && !zoneName.MatchString(i.Bake.Zone) {
@@ -107,36 +116,26 @@ func (c *Cluster) checkImages(at spec.Place) {
 	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
 }
 
-func checkYandex(i Images, at spec.Place) {
-	base := at.Key("base")
-	if i.Base.ImageID != "" {
-		checkID(base.Key("image_id"), i.Base.ImageID, "yc compute image list --folder-id standard-images")
-	} else if spec.Known(base.Key("image_id")) && !familyName.MatchString(i.Base.Family) {
-		base.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", i.Base.Family)
-	}
-	checkAMD64(i, at, "the cloud's machines are")
-}
-
-func checkQEMU(i Images, at spec.Place) {
-	base := at.Key("base")
-	if i.Base.URL == "" {
-		base.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
-	}
-	if !sha256Form.MatchString(i.Base.Checksum) {
-		base.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", i.Base.Checksum)
-	}
-	checkAMD64(i, at, "the qemu builder's machine is")
-}
-
-func checkAMD64(i Images, at spec.Place, what string) {
-	if i.Architecture != AMD64 {
-		at.Key("architecture").Problem("%s amd64 (bake %s over SSH, on such a machine: builder ssh)", what, i.Architecture)
+func checkYandex(b Base, at spec.Place) {
+	if b.ImageID != "" {
+		checkID(at.Key("image_id"), b.ImageID, "yc compute image list --folder-id standard-images")
+	} else if spec.Known(at.Key("image_id")) && !familyName.MatchString(b.Family) {
+		at.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", b.Family)
 	}
 }
 
-func checkSSH(i Images, at spec.Place) {
-	if i.Base.Host == "" {
-		at.Key("base").Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
+func checkQEMU(b Base, at spec.Place) {
+	if b.URL == "" {
+		at.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
+	}
+	if !sha256Form.MatchString(b.Checksum) {
+		at.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", b.Checksum)
+	}
+}
+
+func checkSSH(b Base, at spec.Place) {
+	if b.Host == "" {
+		at.Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
 	}
 }
 
@@ -159,25 +158,17 @@ func yandexVariables(c *Cluster, group *Group, digest string) emit.Map {
 			{Key: "pgha-contract", Value: fmt.Sprint(Contract)},
 			{Key: "pgha-recipe", Value: digest},
 		}},
-		{Key: "ssh_username", Value: base.User},
-		{Key: "disk_size_gb", Value: c.Images.diskGB()},
 	}
 }
 
 func qemuVariables(c *Cluster, group *Group, _ string) emit.Map {
-	base := c.Images.Base
 	return emit.Map{
-		{Key: "base_url", Value: base.URL},
-		{Key: "base_checksum", Value: base.Checksum},
+		{Key: "base_url", Value: c.Images.Base.URL},
+		{Key: "base_checksum", Value: c.Images.Base.Checksum},
 		{Key: "image_name", Value: c.ImageFamily(group.Name)},
-		{Key: "ssh_username", Value: base.User},
-		{Key: "disk_size_gb", Value: c.Images.diskGB()},
 	}
 }
 
 func sshVariables(c *Cluster, _ *Group, _ string) emit.Map {
-	base := c.Images.Base
-	return emit.Map{{Key: "host", Value: base.Host}, {Key: "ssh_username", Value: base.User}}
+	return emit.Map{{Key: "host", Value: c.Images.Base.Host}}
 }
-
-func (i Images) diskGB() int { return int(i.Bake.DiskSize / spec.GiB) }
