@@ -24,7 +24,7 @@ func TestImages(t *testing.T) {
 		{"QEMU", "the machines let in whom the seed says", role.QEMU, true,
 			[]string{"sh packer/images.sh -var seed_directory=", "`../demo-etcd.image/demo-etcd.qcow2`"}, []string{"packer init", "ADDRESS"}},
 		{"SSH", "there is one machine, and it takes one role", role.SSH, false,
-			[]string{"(cd packer/etcd && packer build -var host=ADDRESS .)", "`192.0.2.7`"}, []string{"images.sh", "packer init"}},
+			[]string{"(cd packer/etcd && packer build -var host=ADDRESS .)", "`192.0.2.7`", "Packer 1.9.5"}, []string{"images.sh", "packer init"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

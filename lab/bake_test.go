@@ -28,7 +28,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	deployimage "pgha-gen/deploy/image"
-	"pgha-gen/generator"
+	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/image"
@@ -38,26 +38,34 @@ import (
 // bakery bakes the example for the lab, in ways that the Workshop does not.
 type bakery struct {
 	cluster *role.Cluster
-	base    string // a root folder
-	recipes string // a folder of each role
-	archive string // etcd's, as a URL on loopback
+	base    string                  // a root folder
+	recipes map[string]image.Recipe // of each role
+	archive string                  // etcd's, as a URL on loopback
 }
 
 func newBakery(t testing.TB) bakery {
 	t.Helper()
 	labtest.Need(t, "mmdebstrap", "systemd-nspawn")
-	b := bakery{cluster: readExample(t), recipes: filepath.Join(labtest.State(t), "out")}
+	b := bakery{cluster: readExample(t), recipes: map[string]image.Recipe{}}
 	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
 	archive, err := workshop.Adapt(t.Context(), b.cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := generator.Generate(b.cluster)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := files.Write(t.Context(), b.recipes); err != nil {
-		t.Fatal(err)
+	state := labtest.State(t)
+	for _, part := range b.cluster.Groups {
+		made, err := recipe.New(b.cluster, part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := image.Recipe{Dir: filepath.Join(state, part.Name), Env: map[string]string{}}
+		for _, variable := range made.Environment {
+			r.Env[variable.Key] = fmt.Sprint(variable.Value)
+		}
+		if err := made.Files.Write(t.Context(), r.Dir); err != nil {
+			t.Fatal(err)
+		}
+		b.recipes[part.Name] = r
 	}
 	if b.base, err = workshop.Base(t.Context()); err != nil {
 		t.Fatal(err)
@@ -71,26 +79,18 @@ func newBakery(t testing.TB) bakery {
 // recipe is a role's, with changes to its environment.
 func (b bakery) recipe(t testing.TB, role string, changes map[string]string) image.Recipe {
 	t.Helper()
-	dir := filepath.Join(b.recipes, "packer", role)
-	data, err := os.ReadFile(filepath.Join(dir, "image.auto.pkrvars.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var values struct{ Environment map[string]string }
-	if err := json.Unmarshal(data, &values); err != nil {
-		t.Fatal(err)
-	}
-	env := values.Environment
+	r := b.recipes[role]
+	r.Env = maps.Clone(r.Env)
 	if role == "etcd" {
-		env["ETCD_URL"], env["ETCD_MIRROR"] = b.archive, ""
+		r.Env["ETCD_URL"], r.Env["ETCD_MIRROR"] = b.archive, ""
 	}
 	for name := range changes {
-		if _, ok := env[name]; !ok {
+		if _, ok := r.Env[name]; !ok {
 			t.Fatalf("the recipe of %s has no %s to change", role, name)
 		}
 	}
-	maps.Copy(env, changes)
-	return image.Recipe{Dir: dir, Env: env}
+	maps.Copy(r.Env, changes)
+	return r
 }
 
 // run runs bake.sh in a container with further options, and gives its status

@@ -128,7 +128,13 @@ func (w Workshop) bake(ctx context.Context, base, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return cache.Bake(ctx, base, image.Recipe{Dir: dir, Env: env}, w.Log)
+	recipe := dir + ".recipe" // one folder, as on a machine
+	for _, part := range []string{filepath.Join(dir, "../common"), dir} {
+		if err := os.CopyFS(recipe, os.DirFS(part)); err != nil {
+			return "", err
+		}
+	}
+	return cache.Bake(ctx, base, image.Recipe{Dir: recipe, Env: env}, w.Log)
 }
 
 // listenWhenFree waits while another lab bakes and has the address.

@@ -87,6 +87,7 @@ func TestImages(t *testing.T) {
 			file("bin/packer", fakePacker)
 			file("tmp/.keep", "")
 			file("with space/images.sh", string(packer.Images()))
+			file("with space/common/base.sh", "")
 			for _, role := range []string{"etcd", "patroni", "haproxy"} {
 				file("with space/"+role+"/image.pkr.hcl", "")
 				if test.plugins {

@@ -1,4 +1,4 @@
-// Package packer holds the image recipe's parts that every role shares.
+// Package packer holds the files of the images and of what bakes them.
 package packer
 
 import (
@@ -7,15 +7,22 @@ import (
 )
 
 //go:embed base.sh all:rootfs
-var files embed.FS
+var common embed.FS
+
+//go:embed template
+var template embed.FS
 
 //go:embed images.sh
 var images []byte
 
+// Common returns what the images of all roles share: base.sh, which a role's
+// bake.sh sources, and rootfs/, files at their paths in the image.
+func Common() fs.FS { return common }
+
+// Template returns template/build.pkr.hcl, the build of every image, and a
+// folder for each builder with its source, its plugin and how to bake with it.
+func Template() fs.FS { return template }
+
 // Images is the script that bakes the images of all roles side by side. It lies
 // beside the roles' folders.
 func Images() []byte { return images }
-
-// Base returns base.sh, which a role's bake.sh sources, and rootfs/, the files
-// of every image at their paths below it.
-func Base() fs.FS { return files }

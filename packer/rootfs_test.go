@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"go/build"
 	"io"
 	"io/fs"
 	"log"
@@ -27,8 +28,21 @@ const scripts = "rootfs/usr/lib/pgha"
 
 func TestBase(t *testing.T) {
 	for _, name := range []string{"base.sh", "rootfs/usr/lib/pgha/step.sh", "rootfs/etc/cloud/ds-identify.cfg"} {
-		if _, err := fs.Stat(packer.Base(), name); err != nil {
+		if _, err := fs.Stat(packer.Common(), name); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestImports: these are files for others, who build on them.
+func TestImports(t *testing.T) {
+	here, err := build.ImportDir(".", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range here.Imports {
+		if strings.HasPrefix(name, "pgha-gen/") {
+			t.Errorf("this package imports %s", name)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
-	"pgha-gen/packer"
 )
 
 // manifestPath and billPath are where an image has its manifest and its bill of
@@ -118,15 +118,15 @@ func (i *Image) Check(c *role.Cluster, now time.Time) ([]Finding, error) {
 		f.wrong("it is an image of role %q, and the spec has no such role (want %s)", m.Role, strings.Join(names, ", "))
 		return f, nil
 	}
-	recipe, err := packer.NewRecipe(c, group)
+	baked, err := recipe.New(c, group)
 	if err != nil {
 		return nil, err
 	}
-	m.checkRole(&f, group, recipe.Digest)
+	m.checkRole(&f, group, baked.Digest)
 	if i.root == nil {
 		return f, nil
 	}
-	if err := checkSeal(&f, i.root, recipe.Files); err != nil {
+	if err := checkSeal(&f, i.root, baked.Files); err != nil {
 		return nil, err
 	}
 	checkService(&f, i.root, group.Plan)

@@ -45,7 +45,7 @@ Version: 1
 `)
 	link(t, root, "/usr/lib/systemd/system/store.service", units+"pgha.target.wants/store.service")
 	base := tree.Tree{}
-	if err := base.AddFS("", packer.Base()); err != nil {
+	if err := base.AddFS("", packer.Common()); err != nil {
 		t.Fatal(err)
 	}
 	lines, err := readLists(base)

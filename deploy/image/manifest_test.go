@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
-	"pgha-gen/packer"
 )
 
 // store is a role of the tests: what a cluster asks of an image, and no more.
@@ -40,11 +40,11 @@ func cluster(t testing.TB, s store) (*role.Cluster, string) {
 	if err := c.Plan(); err != nil {
 		t.Fatal(err)
 	}
-	recipe, err := packer.NewRecipe(c, c.Groups[0])
+	baked, err := recipe.New(c, c.Groups[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, recipe.Digest
+	return c, baked.Digest
 }
 
 // today is the day of the tests, and good was baked on it.

@@ -189,48 +189,6 @@ func (c *Cluster) checkCA(at spec.Place) {
 	}
 }
 
-func (c *Cluster) checkImages(at spec.Place) {
-	i := c.Images
-	base := at.Key("base")
-	if !userName.MatchString(i.Base.User) {
-		base.Key("user").Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
-	}
-	switch builder := spec.Known(at.Key("builder")); {
-	case !builder: // so which of these counts?
-	case i.Builder == Yandex:
-		if i.Base.ImageID != "" {
-			checkID(base.Key("image_id"), i.Base.ImageID, "yc compute image list --folder-id standard-images")
-		} else if spec.Known(base.Key("image_id")) && !familyName.MatchString(i.Base.Family) {
-			base.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", i.Base.Family)
-		}
-		if i.Architecture != AMD64 {
-			at.Key("architecture").Problem("the cloud's machines are amd64 (bake %s over SSH, on such a machine: builder ssh)", i.Architecture)
-		}
-	case i.Builder == QEMU:
-		if i.Base.URL == "" {
-			base.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
-		}
-		if !sha256Form.MatchString(i.Base.Checksum) {
-			base.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", i.Base.Checksum)
-		}
-		if i.Architecture != AMD64 {
-			at.Key("architecture").Problem("the qemu builder's machine is amd64 (bake %s over SSH, on such a machine: builder ssh)", i.Architecture)
-		}
-	case i.Builder == SSH:
-		if i.Base.Host == "" {
-			base.Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
-		}
-	}
-	bake := at.Key("bake")
-	if bake.Key("zone").Given() && !zoneName.MatchString(i.Bake.Zone) {
-		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
-	}
-	if i.Bake.SubnetID != "" && bake.Key("subnet_id").Given() {
-		checkID(bake.Key("subnet_id"), i.Bake.SubnetID, listSubnets)
-	}
-	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
-}
-
 // checkNodes looks at all machines together, whatever their role.
 func (c *Cluster) checkNodes(at spec.Place) {
 	names := map[string]string{} // node to where it is
@@ -290,7 +248,8 @@ func (c *Cluster) checkMachine(at spec.Place, m Machines) {
 	boot, image, images := at.Key("boot_disk"), c.Images.Bake.DiskSize, at.Root().Key("images")
 	m.BootDisk.check(boot, leastBoot)
 	// The cloud refuses a disk that is smaller than the one the image was made on.
-	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest && c.Images.Builder != SSH && spec.Known(images.Key("builder"), images.Key("bake").Key("disk_size")) {
+	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest &&
+		spec.Known(images.Key("builder"), images.Key("bake").Key("disk_size")) && c.Images.Builder.MakesMachines() {
 		boot.Key("size").Problem("%s is under images.bake.disk_size (want at least %s)", size, image)
 	}
 	if m.DataDisk != nil {

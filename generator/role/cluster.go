@@ -65,31 +65,6 @@ type Secrets struct {
 	CA spec.Text `yaml:"ca"`
 }
 
-// Images is how the images are baked.
-type Images struct {
-	Builder      Builder      `yaml:"builder"`
-	Architecture Architecture `yaml:"architecture"`
-	Base         Base         `yaml:"base"`
-	Bake         BakeMachine  `yaml:"bake"`
-}
-
-// Base is the image that a bake starts from.
-type Base struct {
-	Family   string `yaml:"family"`   // of a public image in the cloud
-	ImageID  string `yaml:"image_id"` // one exact image in the cloud; wins over the family
-	URL      string `yaml:"url"`      // of a disk image, for a bake in QEMU
-	Checksum string `yaml:"checksum"` // of that file, as sha256:<hex>
-	User     string `yaml:"user"`     // who Packer logs in as during the bake
-	Host     string `yaml:"host"`     // the machine that is baked over SSH
-}
-
-// BakeMachine is the machine that bakes, in the cloud.
-type BakeMachine struct {
-	Zone     string    `yaml:"zone"`
-	SubnetID string    `yaml:"subnet_id"`
-	DiskSize spec.Size `yaml:"disk_size"`
-}
-
 // Defaults is a cluster with every default that does not depend on another
 // value of the spec.
 func Defaults() *Cluster {
@@ -275,19 +250,6 @@ const (
 
 // Values are all of them.
 func (Durability) Values() []string { return []string{"async", "sync", "strict", "quorum"} }
-
-// Builder is what Packer bakes in.
-type Builder string
-
-// The values of Builder.
-const (
-	Yandex Builder = "yandex" // a machine in Yandex Cloud
-	QEMU   Builder = "qemu"   // a machine on this host
-	SSH    Builder = "ssh"    // a machine that is already there
-)
-
-// Values are all of them.
-func (Builder) Values() []string { return []string{"yandex", "qemu", "ssh"} }
 
 // Architecture is a Debian architecture.
 type Architecture string

@@ -87,13 +87,28 @@ func (r Recipe) Digest(base string) (string, error) {
 	if _, err := os.Stat(filepath.Join(r.Dir, "bake.sh")); err != nil {
 		return "", fmt.Errorf("recipe %q: %w", r.Dir, err)
 	}
-	type file struct {
-		Path string
-		Mode fs.FileMode
-		Sum  string
+	files, err := list(r.Dir)
+	if err != nil {
+		return "", err
 	}
-	var files []file
-	err := filepath.WalkDir(r.Dir, func(path string, d fs.DirEntry, err error) error {
+	for name := range r.Env {
+		if !envName.MatchString(name) {
+			return "", fmt.Errorf("recipe %q: environment name %q: want letters, digits and underscores", r.Dir, name)
+		}
+	}
+	return digest("image", base, files, r.Env), nil
+}
+
+// file is one of a recipe, as a digest counts it.
+type file struct {
+	Path string
+	Mode fs.FileMode
+	Sum  string
+}
+
+// list gives all files below dir.
+func list(dir string) (files []file, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -108,19 +123,11 @@ func (r Recipe) Digest(base string) (string, error) {
 		if err != nil {
 			return err
 		}
-		name, err := filepath.Rel(r.Dir, path)
+		name, err := filepath.Rel(dir, path)
 		files = append(files, file{name, info.Mode(), hex.EncodeToString(hash(data))})
 		return err
 	})
-	if err != nil {
-		return "", err
-	}
-	for name := range r.Env {
-		if !envName.MatchString(name) {
-			return "", fmt.Errorf("recipe %q: environment name %q: want letters, digits and underscores", r.Dir, name)
-		}
-	}
-	return digest("image", base, files, r.Env), nil
+	return files, err
 }
 
 // envName is what a shell takes as the name of a variable.

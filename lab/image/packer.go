@@ -26,7 +26,7 @@ import (
 )
 
 // Packer gives the folder of the image that `packer build` makes from the base by the template in dir, as the
-// generator wrote it for the builder ssh, and makes it when it is not there. What Packer logs in to is a container of
+// generator wrote it for the builder ssh with common beside it, and makes it when it is not there. What Packer logs in to is a container of
 // the base in which nothing but sshd runs, with the host's network. Its keys are made for this one bake and lie
 // outside of the root. The error of a bake that refuses has its sentence.
 func (c Cache) Packer(ctx context.Context, base, dir string, log io.Writer) (root string, err error) {
@@ -34,7 +34,11 @@ func (c Cache) Packer(ctx context.Context, base, dir string, log io.Writer) (roo
 	if err != nil {
 		return "", err
 	}
-	d = digest("packer", d)
+	common, err := list(filepath.Join(dir, "../common"))
+	if err != nil {
+		return "", err
+	}
+	d = digest("packer", d, common)
 	return c.get(ctx, "image-", d, keepImages, log, func(building string) error {
 		root, keys := filepath.Join(building, "root"), filepath.Join(building, "keys")
 		if err := run(ctx, d, log, "cp", "-a", "--reflink=auto", base, root); err != nil {

@@ -81,6 +81,7 @@ func TestPackerWithoutMachine(t *testing.T) {
 	base, recipe := filepath.Join(dir, "base"), filepath.Join(dir, "recipe")
 	write(t, filepath.Join(base, "etc/os-release"), "ID=debian\n", 0o644)
 	write(t, filepath.Join(recipe, "bake.sh"), "true\n", 0o644)
+	write(t, filepath.Join(dir, "common/base.sh"), "true\n", 0o644)
 	c := Cache{Dir: filepath.Join(dir, "cache")}
 	_, err := c.Packer(t.Context(), base, recipe, t.Output())
 	if err == nil || !strings.Contains(err.Error(), "cannot start the machine to bake in: it ended at once: ") {

@@ -267,7 +267,8 @@ func asInTheTemplate(t *testing.T, m *machine) {
 	}
 }
 
-// template is the generated template of etcd, by path below its folder.
+// template is the generated template of etcd, by path below its folder or that
+// of all roles.
 func template(t *testing.T) map[string]string {
 	t.Helper()
 	src, err := os.ReadFile(exampleSpec)
@@ -284,8 +285,10 @@ func template(t *testing.T) map[string]string {
 	}
 	all := map[string]string{}
 	for name, file := range out {
-		if below, ok := strings.CutPrefix(name, "packer/etcd/"); ok {
-			all[below] = string(file.Data)
+		for _, folder := range []string{"packer/common/", "packer/etcd/"} {
+			if below, ok := strings.CutPrefix(name, folder); ok {
+				all[below] = string(file.Data)
+			}
 		}
 	}
 	return all

@@ -4,26 +4,28 @@ variable "environment" {
 }
 
 build {
-  name    = "pgha"
-  sources = ["source.yandex.image"]
+  name = "pgha"
+
+  # The builder's own. A list of sources takes no variables.
+  dynamic "source" {
+    for_each = [local.source]
+    labels   = [source.value]
+    content {}
+  }
 
   provisioner "shell" {
     inline = ["rm -rf /tmp/pgha && mkdir /tmp/pgha"]
   }
 
+  # On the machine both folders are one.
   provisioner "file" {
-    source      = "${path.root}/base.sh"
-    destination = "/tmp/pgha/base.sh"
-  }
-
-  provisioner "file" {
-    source      = "${path.root}/bake.sh"
-    destination = "/tmp/pgha/bake.sh"
-  }
-
-  provisioner "file" {
-    source      = "${path.root}/rootfs"
-    destination = "/tmp/pgha"
+    sources = [
+      "${path.root}/../common/base.sh",
+      "${path.root}/../common/rootfs",
+      "${path.root}/bake.sh",
+      "${path.root}/rootfs",
+    ]
+    destination = "/tmp/pgha/"
   }
 
   provisioner "shell" {

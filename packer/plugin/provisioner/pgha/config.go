@@ -17,9 +17,9 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/emit"
+	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
-	"pgha-gen/packer"
 	"pgha-gen/roles"
 )
 
@@ -48,7 +48,7 @@ const (
 
 // work is what Provision has to do.
 type work struct {
-	recipe   *packer.Recipe
+	recipe   *recipe.Recipe
 	warnings spec.Problems
 	folder   string
 	command  string
@@ -87,7 +87,7 @@ func (c *Config) work() (*work, []error) {
 		return nil, []error{fmt.Errorf("role is %q, which %s does not have (it has %s)", c.Role, c.Spec, strings.Join(names(given), ", "))}
 	}
 	var err error
-	if w.recipe, err = packer.NewRecipe(cluster, part); err != nil {
+	if w.recipe, err = recipe.New(cluster, part); err != nil {
 		return nil, []error{err}
 	}
 	if w.command, err = c.command(w); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 
 	"pgha-gen/generator/emit"
-	"pgha-gen/packer"
+	"pgha-gen/generator/recipe"
 )
 
 const example = "../../../../generator/example.yaml"
@@ -192,11 +192,11 @@ func TestPrepareUnknownKey(t *testing.T) {
 // TestQuotes: what a shell would change reaches the bake unchanged.
 func TestQuotes(t *testing.T) {
 	values := []string{`it's "a" $HOME`, "`id`", `a\b;c&d|e(*)?`, "", " x  y ", "ü#"}
-	recipe := &packer.Recipe{}
+	made := &recipe.Recipe{}
 	var printed strings.Builder
 	for i, value := range values {
 		name := fmt.Sprintf("V%d", i)
-		recipe.Environment = append(recipe.Environment, emit.Pair{Key: name, Value: value})
+		made.Environment = append(made.Environment, emit.Pair{Key: name, Value: value})
 		fmt.Fprintf(&printed, `printf '%%s\n' "$%s"; `, name)
 	}
 	dir := filepath.Join(t.TempDir(), "it's $a folder")
@@ -207,7 +207,7 @@ func TestQuotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := Config{ExecuteCommand: "env {{ .Vars }} sh {{ .Path }}"}
-	line, err := c.command(&work{recipe: recipe, folder: dir})
+	line, err := c.command(&work{recipe: made, folder: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,11 +219,11 @@ func TestQuotes(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 
-	recipe.Environment[0].Value = "two\nlines"
-	if line, err := c.command(&work{recipe: recipe, folder: dir}); err == nil {
+	made.Environment[0].Value = "two\nlines"
+	if line, err := c.command(&work{recipe: made, folder: dir}); err == nil {
 		t.Errorf("a line break is taken: %q", line)
 	}
-	if line, err := c.command(&work{recipe: &packer.Recipe{Environment: emit.Map{{Key: "A", Value: "b"}}}, folder: "/a\nb"}); err == nil {
+	if line, err := c.command(&work{recipe: &recipe.Recipe{Environment: emit.Map{{Key: "A", Value: "b"}}}, folder: "/a\nb"}); err == nil {
 		t.Errorf("a folder with a line break is taken: %q", line)
 	}
 }

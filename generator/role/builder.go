@@ -1,0 +1,174 @@
+package role
+
+import (
+	"fmt"
+	"strings"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/spec"
+)
+
+// Images is how the images are baked.
+type Images struct {
+	Builder      Builder      `yaml:"builder"`
+	Architecture Architecture `yaml:"architecture"`
+	Base         Base         `yaml:"base"`
+	Bake         BakeMachine  `yaml:"bake"`
+}
+
+// Base is the image that a bake starts from.
+type Base struct {
+	Family   string `yaml:"family"`   // of a public image in the cloud
+	ImageID  string `yaml:"image_id"` // one exact image in the cloud; wins over the family
+	URL      string `yaml:"url"`      // of a disk image, for a bake in QEMU
+	Checksum string `yaml:"checksum"` // of that file, as sha256:<hex>
+	User     string `yaml:"user"`     // who Packer logs in as during the bake
+	Host     string `yaml:"host"`     // the machine that is baked over SSH
+}
+
+// BakeMachine is the machine that bakes, in the cloud.
+type BakeMachine struct {
+	Zone     string    `yaml:"zone"`
+	SubnetID string    `yaml:"subnet_id"`
+	DiskSize spec.Size `yaml:"disk_size"`
+}
+
+// Builder is what Packer bakes in: the name of a row of builders.
+type Builder string
+
+// The values of Builder.
+const (
+	Yandex Builder = "yandex" // a machine in Yandex Cloud
+	QEMU   Builder = "qemu"   // a machine on this host
+	SSH    Builder = "ssh"    // a machine that is already there
+)
+
+// builder is a way to bake. It takes a row here and its files in the folder of
+// its name below packer/template, and no more.
+type builder struct {
+	name      Builder
+	machines  string // what it makes for each bake, as the start of a sentence; empty: it bakes one that is there
+	check     func(b Base, at spec.Place)
+	variables func(c *Cluster, group *Group, digest string) emit.Map
+}
+
+func builders() []builder {
+	return []builder{
+		{Yandex, "the cloud's machines are", checkYandex, yandexVariables},
+		{QEMU, "the qemu builder's machine is", checkQEMU, qemuVariables},
+		{SSH, "", checkSSH, sshVariables},
+	}
+}
+
+func (b Builder) row() builder {
+	for _, row := range builders() {
+		if row.name == b {
+			return row
+		}
+	}
+	panic("no builder " + string(b)) // the spec's decoder lets none through that Values does not have
+}
+
+// Values are all of them.
+func (Builder) Values() []string {
+	var names []string
+	for _, row := range builders() {
+		names = append(names, string(row.name))
+	}
+	return names
+}
+
+// MakesMachines says whether the builder makes the machine that it bakes: then
+// all roles can be baked side by side, and the image has a disk of
+// images.bake.disk_size.
+func (b Builder) MakesMachines() bool { return b.row().machines != "" }
+
+// Variables are the values of the builder's template for the image of a role,
+// which is made of the recipe with this digest.
+func (b Builder) Variables(c *Cluster, group *Group, digest string) emit.Map {
+	all := append(b.row().variables(c, group, digest), emit.Pair{Key: "ssh_username", Value: c.Images.Base.User})
+	if b.MakesMachines() {
+		all = append(all, emit.Pair{Key: "disk_size_gb", Value: int(c.Images.Bake.DiskSize / spec.GiB)})
+	}
+	return all
+}
+
+func (c *Cluster) checkImages(at spec.Place) {
+	i := c.Images
+	base := at.Key("base")
+	if !userName.MatchString(i.Base.User) {
+		base.Key("user").Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
+	}
+	if spec.Known(at.Key("builder")) {
+		row := i.Builder.row()
+		row.check(i.Base, base)
+		if row.machines != "" && i.Architecture != AMD64 {
+			at.Key("architecture").Problem("%s amd64 (bake %s over SSH, on such a machine: builder ssh)", row.machines, i.Architecture)
+		}
+	}
+	bake := at.Key("bake")
+	if bake.Key("zone").Given() && !zoneName.MatchString(i.Bake.Zone) {
+		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
+	}
+	if i.Bake.SubnetID != "" && bake.Key("subnet_id").Given() {
+		checkID(bake.Key("subnet_id"), i.Bake.SubnetID, listSubnets)
+	}
+	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
+}
+
+func checkYandex(b Base, at spec.Place) {
+	if b.ImageID != "" {
+		checkID(at.Key("image_id"), b.ImageID, "yc compute image list --folder-id standard-images")
+	} else if spec.Known(at.Key("image_id")) && !familyName.MatchString(b.Family) {
+		at.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", b.Family)
+	}
+}
+
+func checkQEMU(b Base, at spec.Place) {
+	if b.URL == "" {
+		at.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
+	}
+	if !sha256Form.MatchString(b.Checksum) {
+		at.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", b.Checksum)
+	}
+}
+
+func checkSSH(b Base, at spec.Place) {
+	if b.Host == "" {
+		at.Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
+	}
+}
+
+func yandexVariables(c *Cluster, group *Group, digest string) emit.Map {
+	base := c.Images.Base
+	if base.ImageID != "" {
+		base.Family = "" // the plugin refuses both at once
+	}
+	return emit.Map{
+		{Key: "folder_id", Value: c.Cloud.FolderID},
+		{Key: "zone", Value: c.Images.Bake.Zone},
+		{Key: "subnet_id", Value: c.Images.Bake.SubnetID},
+		{Key: "source_image_id", Value: base.ImageID},
+		{Key: "source_image_family", Value: base.Family},
+		{Key: "image_family", Value: c.ImageFamily(group.Name)},
+		{Key: "image_description", Value: strings.TrimSuffix(group.Doc, ".")},
+		{Key: "image_labels", Value: emit.Map{
+			{Key: "pgha-cluster", Value: c.Name},
+			{Key: "pgha-role", Value: group.Name},
+			{Key: "pgha-contract", Value: fmt.Sprint(Contract)},
+			{Key: "pgha-recipe", Value: digest},
+		}},
+	}
+}
+
+func qemuVariables(c *Cluster, group *Group, _ string) emit.Map {
+	return emit.Map{
+		{Key: "base_url", Value: c.Images.Base.URL},
+		{Key: "base_checksum", Value: c.Images.Base.Checksum},
+		{Key: "image_name", Value: c.ImageFamily(group.Name)},
+	}
+}
+
+func sshVariables(c *Cluster, _ *Group, _ string) emit.Map {
+	return emit.Map{{Key: "host", Value: c.Images.Base.Host}}
+}
