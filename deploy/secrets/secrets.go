@@ -29,7 +29,7 @@ const (
 	soon     = 30 * 24 * time.Hour
 )
 
-// CA signs the certificates of one cluster.
+// CA is the certificate authority of one cluster.
 type CA struct {
 	certificate *x509.Certificate
 	key         crypto.Signer       // nil: it is kept elsewhere, and nothing can be signed
@@ -37,7 +37,7 @@ type CA struct {
 	random      io.Reader
 }
 
-// NewCA makes the authority of a cluster, good for ten years from now.
+// NewCA makes the CA of a cluster, good for ten years from now.
 func NewCA(cluster string, now time.Time, random io.Reader) (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), random)
 	if err != nil {
