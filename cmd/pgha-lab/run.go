@@ -73,8 +73,8 @@ func (a *app) cacheOf(f session.Folder) (string, error) {
 	return filepath.Abs(a.cache)
 }
 
-// rootsFolder is the folder for commands that need nothing else of the host than
-// to be root, and that nobody else may have put anything there.
+// rootsFolder is the folder, for root alone: one into which others may have put
+// something is refused.
 func (a *app) rootsFolder() (session.Folder, error) {
 	f, err := a.folder()
 	if err != nil {
