@@ -83,9 +83,11 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 	images := at.Root().Key("images")
 	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" &&
 		spec.Known(images.Key("builder"), images.Key("base").Key("family"), images.Key("base").Key("image_id")) {
-		at.Key("apt").Key("repository").Problem("%s, and the nodes need 4.0.7 (want pgdg)", old)
+		at.Key("apt").Key("repository").Problem("%s, and the nodes need %s (want pgdg)", old, leastPatroni)
 	}
-	if v := s.Packages.Patroni; v != "" {
+	if v := s.Packages.Patroni; packageForm.MatchString(v) && older(v, leastPatroni) {
+		at.Key("packages").Key("patroni").Problem("Patroni %s (want %s or later: the machines refuse an older one)", v, leastPatroni)
+	} else if v != "" {
 		for _, advice := range defects.Of(v) {
 			at.Key("packages").Key("patroni").Warn("Patroni %s %s", v, advice)
 		}

@@ -212,7 +212,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		},
 		Requires: []string{
 			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
-			"patroni>=4.0.7", // the first that knows PostgreSQL 18
+			"patroni>=" + leastPatroni,
 		},
 		Exact: s.exact(),
 

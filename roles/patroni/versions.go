@@ -1,6 +1,13 @@
 package patroni
 
-import "pgha-gen/generator/role"
+import (
+	"pault.ag/go/debian/version"
+
+	"pgha-gen/generator/role"
+)
+
+// leastPatroni is the first version that knows PostgreSQL 18.
+const leastPatroni = "4.0.7"
 
 // defects are from Patroni's release notes, of what hurts a cluster as we build it.
 var defects = role.Defects{
@@ -21,3 +28,10 @@ var lastFix = map[int]string{14: "2026-11-12", 15: "2027-11-11", 16: "2028-11-09
 // lastOver is the newest major version whose day has gone by, as of this
 // program; it has no clock.
 const lastOver = 14
+
+// older compares Debian versions.
+func older(v, than string) bool {
+	have, err := version.Parse(v)
+	least, err2 := version.Parse(than)
+	return err == nil && err2 == nil && version.Compare(have, least) < 0
+}
