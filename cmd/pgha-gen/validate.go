@@ -32,11 +32,11 @@ README.md in the output of render says more of each. If this host has haproxy, t
 checks what the spec adds to its configuration.
 
 With --output json, standard output is one list of all problems and warnings, in the
-order of the file, and empty if there are none:
+order of the file, then of notes on the file as a whole:
   file, line, column   the place; line and column count from 1
   path                 the key, such as roles.etcd.nodes[0].zone; "" for the file as a whole
   text                 what is wrong, and in parentheses what instead
-  severity             problem or warning
+  severity             problem, warning or note
 If the file cannot be read, there is no list, but an error on standard error.`,
 		Example: `  pgha-gen validate --strict
   pgha-gen validate staging.yaml --output json`,
@@ -99,30 +99,41 @@ func (a *app) validate(file cli.SpecFile, strict bool) error {
 	if _, err = fmt.Fprintf(a.Out, "%s: cluster %s is fine: %s\n", file, c.Name, strings.Join(parts, ", ")); err != nil {
 		return err
 	}
-	if over := overQuota(c); over != "" {
-		fmt.Fprintf(a.Err, "%s: note: more than the quotas of a new cloud: %s (see Quotas in its console, and ask there for more before you create machines)\n", file, over)
+	for _, note := range notes(c) {
+		fmt.Fprintf(a.Err, "%s: note: %s\n", file, note)
 	}
-	fmt.Fprintf(a.Err, "%s: note: a change of these keys does not reach a running cluster, or only in part: %s (see README.md in the output of render)\n", file, fixed(c))
 	return nil
 }
 
 // validateJSON says the same for programs.
 func (a *app) validateJSON(file cli.SpecFile, strict bool) error {
 	c, err := a.judged(file)
-	var found spec.Problems
+	var found, more spec.Problems
 	switch {
 	case err == nil:
 		found = c.Warnings
+		for _, note := range notes(c) {
+			more = append(more, spec.Problem{File: file.String(), Line: 1, Column: 1, Text: note})
+		}
 	case !errors.As(err, &found):
 		return err
 	}
-	if err := a.ReportJSON(found); err != nil {
+	if err := a.ReportJSON(found, more); err != nil {
 		return err
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %s", file, cli.Count(len(found), "problem"))
 	}
 	return strictly(strict, len(found), file.String())
+}
+
+// notes are what a person should know of a good spec, and need not change.
+func notes(c *role.Cluster) []string {
+	var all []string
+	if over := overQuota(c); over != "" {
+		all = append(all, fmt.Sprintf("more than the quotas of a new cloud: %s (see Quotas in its console, and ask there for more before you create machines)", over))
+	}
+	return append(all, fmt.Sprintf("a change of these keys does not reach a running cluster, or only in part: %s (see README.md in the output of render)", fixed(c)))
 }
 
 // overQuota says of what the cluster needs more than a new cloud may have. It is

@@ -19,7 +19,8 @@ type Need struct {
 // limits of Compute Cloud, and of Virtual Private Cloud); support raises them.
 func (c *Cluster) Needs() []Need {
 	machines, cores, disks, networks := 0, 0, 0, 0
-	var memory, ssd spec.Size
+	var memory spec.Size
+	disk := map[DiskType]spec.Size{}
 	for _, g := range c.Groups {
 		m := g.Settings.Machines()
 		n := len(m.Nodes)
@@ -32,9 +33,7 @@ func (c *Cluster) Needs() []Need {
 		memory += spec.Size(n) * m.Memory
 		disks += n * len(each)
 		for _, d := range each {
-			if d.Type == SSD {
-				ssd += spec.Size(n) * d.Size
-			}
+			disk[d.Type] += spec.Size(n) * d.Size
 		}
 	}
 	if c.Images.Builder == Yandex && c.Images.Bake.SubnetID == "" {
@@ -48,7 +47,12 @@ func (c *Cluster) Needs() []Need {
 	}
 	all := []Need{
 		number("machines", machines, 12), number("cores", cores, 32), size("memory", memory, 128*spec.GiB),
-		number("disks", disks, 32), size("network-ssd", ssd, 200*spec.GiB),
+		number("disks", disks, 32),
+	}
+	for _, d := range []Disk{{SSD, 200 * spec.GiB}, {HDD, 500 * spec.GiB}, {NonReplicated, 558 * spec.GiB}, {IOM3, 186 * spec.GiB}} {
+		if disk[d.Type] > 0 {
+			all = append(all, size(string(d.Type), disk[d.Type], d.Size))
+		}
 	}
 	if networks > 0 {
 		all = append(all, number("networks, one for each bake", networks, 2))

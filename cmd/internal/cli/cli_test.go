@@ -109,10 +109,22 @@ func TestReportJSON(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		problems     spec.Problems
+		notes        spec.Problems
 		want         string
 	}{
-		{"none", "a list all the same", nil, "[]\n"},
-		{"both", "told apart by their severity", append(problems, warnings...), `[
+		{"none", "a list all the same", nil, nil, "[]\n"},
+		{"a note", "it is no problem", nil, spec.Problems{{File: "x.yaml", Line: 1, Column: 1, Text: "by the way"}}, `[
+  {
+    "file": "x.yaml",
+    "line": 1,
+    "column": 1,
+    "path": "",
+    "text": "by the way",
+    "severity": "note"
+  }
+]
+`},
+		{"both", "told apart by their severity", append(problems, warnings...), nil, `[
   {
     "file": "x.yaml",
     "line": 1,
@@ -135,13 +147,13 @@ func TestReportJSON(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
-			err := cli.Streams{Out: &out}.ReportJSON(test.problems)
+			err := cli.Streams{Out: &out}.ReportJSON(test.problems, test.notes)
 			if diff := cmp.Diff(test.want, out.String()); diff != "" || err != nil {
 				t.Errorf("%s: %v (-want +got):\n%s", test.reason, err, diff)
 			}
 		})
 	}
-	if err := (cli.Streams{Out: brokenPipe{}}).ReportJSON(nil); err == nil {
+	if err := (cli.Streams{Out: brokenPipe{}}).ReportJSON(nil, nil); err == nil {
 		t.Error("no error where nothing can be written")
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/term"
 
@@ -22,12 +23,16 @@ func (s Streams) Report(problems spec.Problems) {
 	}
 }
 
-// ReportJSON writes problems and warnings to Out, as a list for programs.
-func (s Streams) ReportJSON(problems spec.Problems) error {
+// ReportJSON writes problems and warnings to Out, as a list for programs, and what
+// else there is to say as notes.
+func (s Streams) ReportJSON(problems, notes spec.Problems) error {
 	list := []any{}
-	for _, p := range problems {
+	for i, p := range slices.Concat(problems, notes) {
 		severity := "problem"
-		if p.Warning {
+		switch {
+		case i >= len(problems):
+			severity = "note"
+		case p.Warning:
 			severity = "warning"
 		}
 		list = append(list, emit.Map{
