@@ -119,6 +119,16 @@ func TestTwoFaults(t *testing.T) {
 			[]string{"failover"}, "nobody knows the ttl"},
 		{"version that a problem is computed from", []string{"    postgresql: 18", "    postgresql: newest", "max_connections: 300", "io_methd: worker"},
 			[]string{"roles.patroni.postgresql"}, "nobody knows which parameters there are"},
+		{"region that a zone is checked by", []string{"  region: ru-central1", "  region: [kz1]", "    ru-central1-a: e9b", "    kz1-a: e9c\n    ru-central1-a: e9b"},
+			[]string{"cloud.region"}, "kz1-a may be in it"},
+		{"image in place of a family", []string{"family: ubuntu-2404-lts", "family: Ubuntu", `image_id: ""`, "image_id: []"},
+			[]string{"images.base.image_id"}, "an image wins over the family"},
+		{"builder that a disk is checked by", []string{"builder: yandex", "builder: shh", "disk_size: 10GB", "disk_size: 20GB"},
+			[]string{"images.builder"}, "over SSH the size counts for nothing"},
+		{"heartbeat that a timeout is checked by", []string{"heartbeat_interval: 100ms", "heartbeat_interval: fast", "election_timeout: 1s", "election_timeout: 400ms"},
+			[]string{"roles.etcd.heartbeat_interval"}, "five heartbeats of 50ms would fit"},
+		{"port that another is checked by", []string{"primary: 5431", "primary: [5434]", "replicas: 5433", "replicas: 5431"},
+			[]string{"roles.haproxy.ports.primary"}, "5431 is the default only"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

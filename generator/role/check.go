@@ -20,9 +20,8 @@ const (
 )
 
 var (
-	// A host name, narrower than the cloud's own pattern: no underscore, which
+	// Of a host, too, narrower than the cloud's own pattern: no underscore, which
 	// neither DNS names nor certificates can hold.
-	hostName    = regexp.MustCompile(`^[a-z]([-a-z0-9]{0,56}[a-z0-9])?$`)
 	clusterName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 	zoneName    = regexp.MustCompile(`^[a-z]{2}[-a-z0-9]*-[a-z]$`)
 	regionName  = regexp.MustCompile(`^[a-z][-a-z0-9]{0,38}[a-z0-9]$`)
@@ -202,7 +201,7 @@ func (c *Cluster) checkNodes(at spec.Place) {
 		for i, n := range nodes {
 			here := list.Index(i)
 			name := here.Key("name")
-			if !hostName.MatchString(n.Name) {
+			if !IsClusterName(n.Name, longestName) {
 				name.Problem("%q is no host name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", n.Name, longestName)
 			}
 			if other, taken := names[n.Name]; taken {
