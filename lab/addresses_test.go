@@ -28,6 +28,8 @@ func readNamed(t *testing.T) *role.Cluster {
 		t.Fatal(err)
 	}
 	text := regexp.MustCompile(`(?m)^ *address: .*\n|, address: [0-9.]+`).ReplaceAll(src, nil)
+	// A name that needs quotes wherever it is written.
+	text = regexp.MustCompile(`(- name: |databases: \[)app\b`).ReplaceAll(text, []byte("${1}app-data"))
 	c, err := generator.Read("example.yaml", text, roles.All())
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 	"pgha-gen/roles/patroni"
 )
 
-// A cluster in which no node has an address: all find each other by name, at
-// the first boot, when the leader is lost, and after a power cut of everything.
+// A cluster in which no node has an address, and whose database has a dash in its
+// name: all find each other by name, at the first boot, when the leader is lost, and after a power cut of everything.
 // Its clients know it as pgha-lab does.
 func TestClusterByName(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
@@ -23,6 +23,9 @@ func TestClusterByName(t *testing.T) {
 	access, err := lab.NewAccess(spec)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if access.Primary.Database != "app-data" {
+		t.Fatalf("the database is %s: no name here needs quotes", access.Primary.Database)
 	}
 	c := newClusterOf(t, ctx, spec)
 	ca, password := []byte(c.Secret(patroni.Name, "ca.crt")), c.Secret(patroni.Name, "password."+access.Primary.User)
