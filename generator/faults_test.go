@@ -125,6 +125,8 @@ func TestTwoFaults(t *testing.T) {
 			[]string{"images.base.image_id"}, "an image wins over the family"},
 		{"builder that a disk is checked by", []string{"builder: yandex", "builder: shh", "disk_size: 10GB", "disk_size: 20GB"},
 			[]string{"images.builder"}, "over SSH the size counts for nothing"},
+		{"port that a section is checked by", []string{"primary: 5431", "primary: [5434]", `extra: ""`, `extra: "frontend x\n  bind :5431"`},
+			[]string{"roles.haproxy.ports.primary"}, "as above"},
 		{"heartbeat that a timeout is checked by", []string{"heartbeat_interval: 100ms", "heartbeat_interval: fast", "election_timeout: 1s", "election_timeout: 400ms"},
 			[]string{"roles.etcd.heartbeat_interval"}, "five heartbeats of 50ms would fit"},
 		{"port that another is checked by", []string{"primary: 5431", "primary: [5434]", "replicas: 5433", "replicas: 5431"},
