@@ -157,7 +157,7 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 		}
 	}
 	switch n := len(s.Members); {
-	case n == 0 || !spec.Known(at.Key("nodes").Each("tags")...):
+	case n == 0:
 		return // said already
 	case leaders == 0:
 		at.Key("nodes").Problem("no node may lead (take nofailover, or failover_priority 0, away from two)")
