@@ -119,6 +119,8 @@ func TestTwoFaults(t *testing.T) {
 			[]string{"failover"}, "nobody knows the ttl"},
 		{"version that a problem is computed from", []string{"    postgresql: 18", "    postgresql: newest", "max_connections: 300", "io_methd: worker"},
 			[]string{"roles.patroni.postgresql"}, "nobody knows which parameters there are"},
+		{"version that a package is checked by", []string{"    postgresql: 18", "    postgresql: seventeen", `postgresql: ""`, "postgresql: 17.6-1"},
+			[]string{"roles.patroni.postgresql"}, "as above"},
 		{"region that a zone is checked by", []string{"  region: ru-central1", "  region: [kz1]", "    ru-central1-a: e9b", "    kz1-a: e9c\n    ru-central1-a: e9b"},
 			[]string{"cloud.region"}, "kz1-a may be in it"},
 		{"image in place of a family", []string{"family: ubuntu-2404-lts", "family: Ubuntu", `image_id: ""`, "image_id: []"},
