@@ -7,16 +7,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 )
 
 func TestNeeds(t *testing.T) {
-	src := string(example(t))
 	tests := []struct {
 		name, reason string
-		spec         string
+		edits        []string
 		want         []role.Need
 	}{
-		{"example", "3 of 2 cores, 3 of 4, 1 of 2; boot and data disks", src, []role.Need{
+		{"example", "3 of 2 cores, 3 of 4, 1 of 2; boot and data disks", nil, []role.Need{
 			{What: "machines", Amount: "7", Quota: "12"},
 			{What: "cores", Amount: "20", Quota: "32"},
 			{What: "memory", Amount: "62GB", Quota: "128GB"},
@@ -24,7 +24,7 @@ func TestNeeds(t *testing.T) {
 			{What: "network-ssd", Amount: "415GB", Quota: "200GB", Over: true},
 		}},
 		{"other disks, a network for each bake", "each type of disk has a quota of its own",
-			strings.NewReplacer("data_disk: {type: network-ssd, size: 100GB}", "data_disk: {type: network-hdd, size: 100GB}", "subnet_id: e9bexample", `subnet_id: ""`).Replace(src), []role.Need{
+			[]string{"data_disk: {type: network-ssd, size: 100GB}=>data_disk: {type: network-hdd, size: 100GB}", `subnet_id: e9bexample=>subnet_id: ""`}, []role.Need{
 				{What: "machines", Amount: "7", Quota: "12"},
 				{What: "cores", Amount: "20", Quota: "32"},
 				{What: "memory", Amount: "62GB", Quota: "128GB"},
@@ -34,7 +34,7 @@ func TestNeeds(t *testing.T) {
 				{What: "networks, one for each bake", Amount: "3", Quota: "2", Over: true},
 			}},
 		{"fast disks", "three of 186GB: one is all that a new cloud may have",
-			strings.NewReplacer("data_disk: {type: network-ssd, size: 100GB}", "data_disk: {type: network-ssd-io-m3, size: 186GB}").Replace(src), []role.Need{
+			[]string{"data_disk: {type: network-ssd, size: 100GB}=>data_disk: {type: network-ssd-io-m3, size: 186GB}"}, []role.Need{
 				{What: "machines", Amount: "7", Quota: "12"},
 				{What: "cores", Amount: "20", Quota: "32"},
 				{What: "memory", Amount: "62GB", Quota: "128GB"},
@@ -43,7 +43,7 @@ func TestNeeds(t *testing.T) {
 				{What: "network-ssd-io-m3", Amount: "558GB", Quota: "186GB", Over: true},
 			}},
 		{"disks without replicas", "three of 186GB are all that a new cloud may have",
-			strings.NewReplacer("data_disk: {type: network-ssd, size: 100GB}", "data_disk: {type: network-ssd-nonreplicated, size: 186GB}").Replace(src), []role.Need{
+			[]string{"data_disk: {type: network-ssd, size: 100GB}=>data_disk: {type: network-ssd-nonreplicated, size: 186GB}"}, []role.Need{
 				{What: "machines", Amount: "7", Quota: "12"},
 				{What: "cores", Amount: "20", Quota: "32"},
 				{What: "memory", Amount: "62GB", Quota: "128GB"},
@@ -54,7 +54,7 @@ func TestNeeds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, read(t, []byte(test.spec)).Needs()); diff != "" {
+			if diff := cmp.Diff(test.want, demo.Cluster(t, test.edits...).Needs()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})
@@ -74,11 +74,8 @@ func TestBakeSubnet(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			zone, _, _ := strings.Cut(strings.Trim(test.subnets, "{}"), ":")
-			src := strings.NewReplacer("{ru-central1-a: e9bexample}", test.subnets, "zone: ru-central1-a", "zone: "+zone).Replace(string(minimal(t)))
-			if test.bake != "" {
-				src += "images: {bake: {" + test.bake + "}}\n"
-			}
-			got := read(t, []byte(src)).Images.Bake
+			got := demo.Cluster(t, etcdAlone, "cloud:\n  subnets: "+test.subnets+"\n", "zone: ru-central1-a, address=>zone: "+zone+", address",
+				"images: {bake: {"+test.bake+"}}\n").Images.Bake
 			if got.Zone != test.zone || got.SubnetID != test.subnet {
 				t.Errorf("baked in zone %q, subnet %q, want %q, %q", got.Zone, got.SubnetID, test.zone, test.subnet)
 			}
@@ -86,19 +83,6 @@ func TestBakeSubnet(t *testing.T) {
 	}
 }
 
-func minimal(t *testing.T) []byte {
-	t.Helper()
-	return []byte(`format: pgha/v1
-name: demo
-cloud:
-  folder_id: b1gexample
-  service_accounts: {etcd: ajea}
-  subnets: {ru-central1-a: e9bexample}
-access: {clients: [10.128.0.0/24]}
-secrets: {lockbox: {etcd: e6qa}}
-roles:
-  etcd:
-    nodes:
-      - {name: e1, zone: ru-central1-a}
-`)
-}
+// etcdAlone makes the reference a cluster of one machine.
+const etcdAlone = "cloud:\n  service_accounts: {etcd: ajea}\nsecrets:\n  lockbox: {etcd: e6qa}\n" +
+	"roles:\n  etcd:\n    nodes:\n      - {name: e1, zone: ru-central1-a, address: 10.128.0.11}\n  -patroni:\n  -haproxy:\n"
