@@ -26,7 +26,9 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/cloud/cloudtest"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // cluster is a seven-machine lab, and its clients, who sit where applications
@@ -399,7 +401,7 @@ func TestFloor(t *testing.T) {
 	defer cancel()
 	c := newCluster(t, ctx)
 	for _, name := range c.Names() {
-		if err := c.Cloud.SetAttribute(c.InstanceID(name), "user-data", "#cloud-config\n"); err != nil {
+		if err := c.SetAttribute(name, "user-data", "#cloud-config\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -496,7 +498,7 @@ func refusals(t *testing.T, ctx context.Context, c *cluster, leader string) {
 					continue
 				}
 				for _, needle := range needles(value) {
-					out, err := c.Machine(name).ExecInput(ctx, needle, "sh", "-c", `
+					out, err := machinetest.ExecInput(ctx, c.Machine(name), needle, "sh", "-c", `
 						read -r secret
 						grep -rlF -e "$secret" /etc /var/log /var/lib/cloud /usr/lib/pgha /tmp 2>/dev/null
 						journalctl --no-pager | grep -qF -e "$secret" && echo journal
@@ -549,7 +551,7 @@ func (c *cluster) get(ctx context.Context, from, method, url string) (int, error
 // sql asks as postgres, on the machine itself.
 func (c *cluster) sql(t *testing.T, ctx context.Context, on, query string) string {
 	t.Helper()
-	out, err := c.Machine(on).Exec(ctx, "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
+	out, err := machinetest.Exec(ctx, c.Machine(on), "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
 		"psql", "--no-psqlrc", "-At", "-c", query)
 	if err != nil {
 		t.Fatal(err)
@@ -582,12 +584,13 @@ func wantState(t *testing.T, err error, want string) {
 func TestBootWaits(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	l := newEtcdLab(t, ctx)
+	faults := new(cloudtest.Faults)
+	l := newEtcdLab(t, ctx, faults.Now)
 	for service, fault := range map[cloud.Service]cloud.Fault{
 		cloud.LockboxService:  {Status: 503},
 		cloud.MetadataService: {Status: 500},
 	} {
-		if err := l.Cloud.SetFault(service, fault); err != nil {
+		if err := faults.Set(service, fault); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -595,7 +598,7 @@ func TestBootWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(10 * time.Second)
-	if err := l.Cloud.SetFault(cloud.MetadataService, cloud.Fault{Delay: time.Second}); err != nil {
+	if err := faults.Set(cloud.MetadataService, cloud.Fault{Delay: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	short, stop := context.WithTimeout(ctx, 3*time.Minute)
@@ -608,7 +611,7 @@ func TestBootWaits(t *testing.T) {
 		t.Errorf("it waits for Lockbox, and says %q; want the reason", step.Detail)
 	}
 	time.Sleep(60 * time.Second)
-	if err := l.Cloud.SetFault(cloud.LockboxService, cloud.Fault{}); err != nil {
+	if err := faults.Set(cloud.LockboxService, cloud.Fault{}); err != nil {
 		t.Fatal(err)
 	}
 	healed := time.Now()

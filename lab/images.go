@@ -86,7 +86,7 @@ func (w Workshop) Base(ctx context.Context, packages ...string) (string, error) 
 // Images bakes the image of each of these roles with Packer, by the templates in
 // t, as Generate wrote them after Adapt: role to root folder. On a host without
 // Packer the same bake.sh is run directly.
-func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (map[string]string, error) {
+func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (images map[string]string, err error) {
 	base, err := w.Base(ctx)
 	if err != nil {
 		return nil, err
@@ -104,11 +104,10 @@ func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archi
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve etcd to the bakes: %w", err)
 	}
-	server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(archive.Path))), ReadHeaderTimeout: time.Minute}
-	go server.Serve(listener)
-	defer server.Close()
+	stop := serveHTTP(&http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(archive.Path)))}, listener)
+	defer func() { err = errors.Join(err, stop()) }()
 
-	images := map[string]string{}
+	images = map[string]string{}
 	for _, name := range roles {
 		if images[name], err = w.bake(ctx, base, filepath.Join(out, "packer", name)); err != nil {
 			return nil, fmt.Errorf("cannot bake %s: %w", name, err)

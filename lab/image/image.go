@@ -24,7 +24,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/confine"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/private"
 )
 
@@ -331,7 +331,7 @@ func (c Cache) sweep(ctx context.Context, dir string) error {
 	}
 	for _, building := range left {
 		d := strings.TrimPrefix(filepath.Base(building), "building-")
-		if err := errors.Join(confine.Clear(ctx, idOfPacker(d)), confine.Clear(ctx, id(d)), remove(building)); err != nil {
+		if err := errors.Join(isolate.Clear(ctx, idOfPacker(d)), isolate.Clear(ctx, id(d)), remove(building)); err != nil {
 			return err
 		}
 	}
@@ -393,21 +393,21 @@ func id(digest string) string { return "pgha-image-" + digest[:min(16, len(diges
 
 // run runs a tool that must not outlive the context.
 func run(ctx context.Context, digest string, log io.Writer, args ...string) error {
-	return runConfined(ctx, confine.Config{
+	return runConfined(ctx, isolate.Config{
 		ID:     id(digest),
 		Args:   args,
 		Env:    []string{"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "TERM=dumb"},
 		Output: log,
-		Hide:   []string{confine.NspawnState},
+		Hide:   []string{isolate.NspawnState},
 	})
 }
 
-func runConfined(ctx context.Context, cfg confine.Config) error {
+func runConfined(ctx context.Context, cfg isolate.Config) error {
 	tool := cfg.Args[0]
 	if _, err := exec.LookPath(tool); err != nil {
 		return err
 	}
-	r, err := confine.Start(cfg)
+	r, err := isolate.Start(cfg)
 	if err != nil {
 		return err
 	}

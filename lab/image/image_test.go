@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/cgroup"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 )
 
@@ -325,7 +325,7 @@ getent hosts localhost >/dev/null
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("interrupting a bake took %v", took)
 	}
-	group, err := cgroup.Find(id("hang"))
+	group, err := isolate.Find(id("hang"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 	"strings"
 	"time"
 
-	"pgha-gen/lab/confine"
+	"pgha-gen/lab/isolate"
 )
 
 // Packer gives the folder of the image that `packer build` makes from the base by the template in dir, as the
@@ -64,7 +64,7 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 		return err
 	}
 	var said bytes.Buffer
-	machine, err := confine.Start(confine.Config{
+	machine, err := isolate.Start(isolate.Config{
 		ID: id(digest),
 		Args: append(container(digest, root), "--bind-ro="+strings.ReplaceAll(keys, ":", `\:`)+":"+keysInside,
 			"/bin/sh", "-c", `mkdir -p /run/sshd && exec "$0" "$@"`,
@@ -74,7 +74,7 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 			"-o", "UsePAM=no", "-o", "PidFile=none"),
 		Env:    []string{"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "TERM=dumb"},
 		Output: &said,
-		Hide:   []string{confine.NspawnState},
+		Hide:   []string{isolate.NspawnState},
 	})
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 	// Everything that Packer keeps or downloads is below scratch, which it alone sees, and is gone with it.
 	const scratch = "/run/pgha-packer"
 	words := &sentence{log: log}
-	err = runConfined(ctx, confine.Config{
+	err = runConfined(ctx, isolate.Config{
 		ID: idOfPacker(digest),
 		// The file alone, and not the folder: Packer before 1.7 refuses plugins.pkr.hcl.
 		Args: []string{"packer", "build", "-color=false",

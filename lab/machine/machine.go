@@ -4,32 +4,25 @@
 package machine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/confine"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/private"
 )
 
-const (
-	// stopGrace is what the cloud gives a machine to shut down before its power is cut.
-	stopGrace = 30 * time.Second
-	// settle is how long ending a machine may take once its processes are killed.
-	settle = 15 * time.Second
-)
+// settle is how long ending a machine may take once its processes are killed.
+const settle = 15 * time.Second
 
 // Config is a machine to start. Everything it writes is below State, except its disks.
 //
@@ -55,7 +48,7 @@ type Config struct {
 // survives: data lost for want of fsync is not shown by this lab.
 type Machine struct {
 	console *Console
-	run     *confine.Run
+	run     *isolate.Run
 	loops   []*loop
 	log     *os.File
 	root    *os.File // the image, held locked
@@ -154,7 +147,7 @@ func (m *Machine) start(cfg Config) error {
 		args = append(args, "--bind="+l.dev.Name()+":/dev/disk/by-id/virtio-"+d.Name)
 	}
 	root := filepath.Join(cfg.State, "root")
-	m.run, err = confine.Start(confine.Config{
+	m.run, err = isolate.Start(isolate.Config{
 		ID:   ID(cfg.State),
 		Args: append(args, "--boot"),
 		Env: []string{
@@ -162,7 +155,7 @@ func (m *Machine) start(cfg Config) error {
 			"TERM=dumb",                          // reaches the guest: no colours on the console
 		},
 		Output: m.console,
-		Hide:   []string{confine.NspawnState},
+		Hide:   []string{isolate.NspawnState},
 		Before: func() error {
 			if err := enter(cfg.Namespace); err != nil {
 				return err
@@ -256,7 +249,7 @@ func (m *Machine) waitInit(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, ready, _ := m.run.Init(); ready {
+		if _, running := m.Init(); running {
 			return nil
 		}
 		select {
@@ -292,56 +285,21 @@ func (m *Machine) release() error {
 // Console is the machine's serial console, since this Start.
 func (m *Machine) Console() *Console { return m.console }
 
-// Done is closed when the machine has ended and its root and disks are free again.
-func (m *Machine) Done() <-chan struct{} { return m.ended }
-
-// Exec runs a command inside the machine and gives its standard output: for measurements only, the cloud has no such
-// thing. The error carries the command's standard error. Refused: a machine that has ended.
-func (m *Machine) Exec(ctx context.Context, args ...string) ([]byte, error) {
-	return m.ExecInput(ctx, "", args...)
+// Init is the process that is 1 in the machine, as the host numbers it, and
+// whether it runs: it does not before the machine's program does, or at its end.
+func (m *Machine) Init() (pid int, running bool) {
+	pid, running, _ = m.run.Init()
+	return pid, running
 }
 
-// ExecInput is Exec with something on standard input, where no process list
-// shows it.
-func (m *Machine) ExecInput(ctx context.Context, input string, args ...string) ([]byte, error) {
-	pid, ready, _ := m.run.Init()
-	if !ready {
-		return nil, fmt.Errorf("cannot run %q: %w", args, ErrEnded)
-	}
-	enter := []string{"-t", fmt.Sprint(pid), "-m", "-p", "-u", "-i", "-n", "-C", "--"}
-	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"}
-	var out, said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &said
-	// nsenter forks to enter the PID namespace: killing it alone would leave the command.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = settle
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return out.Bytes(), fmt.Errorf("%q in the machine: %w: %s", args, err, bytes.TrimSpace(said.Bytes()))
-	}
-	return out.Bytes(), nil
-}
-
-// ErrCut says that a machine which was told to power off did not, and that its power was cut.
-var ErrCut = errors.New("did not shut down in time, its power was cut")
-
-// PowerOff shuts the machine down as the cloud's stop does: it is asked, and cut when it has not ended after 30
-// seconds or when the context is done. A machine that has ended is no error.
-func (m *Machine) PowerOff(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopGrace)
-	defer cancel()
-	if err := m.run.Terminate(); err != nil {
-		return err
-	}
+// Wait waits until the machine has ended and its root and disks are free again,
+// and gives what could not be cleaned up; or the context's error before that.
+func (m *Machine) Wait(ctx context.Context) error {
 	select {
 	case <-m.ended:
 		return m.left
 	case <-ctx.Done():
-		return errors.Join(ErrCut, m.PowerCut())
+		return ctx.Err()
 	}
 }
 
@@ -357,20 +315,19 @@ func (m *Machine) PowerCut() error {
 	} else if err := m.run.Kill(); err != nil {
 		return err
 	}
-	select {
-	case <-m.ended:
-		return m.left
-	case <-time.After(settle):
+	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	defer cancel()
+	if err := m.Wait(ctx); ctx.Err() == nil {
+		return err
 	}
 	if err := m.run.Kill(); err != nil {
 		return err
 	}
-	<-m.ended
-	return m.left
+	return m.Wait(context.Background())
 }
 
 // Close cuts the power of a machine that runs, and tells what could not be cleaned up. It can be called again.
 func (m *Machine) Close() error { return m.PowerCut() }
 
 // Clear ends a machine that a process which is no more has left in this State folder. None there is no error.
-func Clear(ctx context.Context, state string) error { return confine.Clear(ctx, ID(state)) }
+func Clear(ctx context.Context, state string) error { return isolate.Clear(ctx, ID(state)) }

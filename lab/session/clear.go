@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"pgha-gen/lab/cgroup"
 	"pgha-gen/lab/image"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
 )
@@ -63,7 +63,7 @@ func (f Folder) look(network string) (i Inventory, err error) {
 		return i, err
 	}
 	for _, state := range states {
-		group, err := cgroup.Find(machine.ID(state))
+		group, err := isolate.Find(machine.ID(state))
 		if err != nil {
 			return i, err
 		}

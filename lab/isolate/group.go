@@ -1,7 +1,6 @@
 //go:build linux
 
-// Package cgroup holds a process and all that it ever starts together, under a name by which they can be ended and counted.
-package cgroup
+package isolate
 
 import (
 	"bufio"

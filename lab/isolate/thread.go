@@ -1,7 +1,6 @@
 //go:build linux
 
-// Package thread runs code on an operating system thread of its own, for state that Linux keeps per thread (namespaces, death signals).
-package thread
+package isolate
 
 import (
 	"os"

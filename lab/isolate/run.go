@@ -1,7 +1,8 @@
 //go:build linux
 
-// Package confine runs a command so that nothing of it outlives it: in a cgroup and a mount namespace of its own.
-package confine
+// Package isolate runs commands and code so that nothing of them is left: in a
+// cgroup and a mount namespace of their own, or on a thread of their own.
+package isolate
 
 import (
 	"context"
@@ -17,9 +18,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"pgha-gen/lab/cgroup"
-	"pgha-gen/lab/thread"
 )
 
 // NspawnState is where systemd-nspawn keeps what it knows of its containers: to be hidden, since one that is killed
@@ -42,7 +40,7 @@ type Config struct {
 
 // Run is a command that was started.
 type Run struct {
-	group  *cgroup.Group
+	group  *Group
 	cmd    *exec.Cmd
 	copied chan error // one value, when the output has ended
 	done   chan struct{}
@@ -53,7 +51,7 @@ type Run struct {
 // Start starts the command. Its mount namespace sees what the host mounts and unmounts later, and not the other way
 // round. When this process dies, however it dies, the command gets SIGTERM. Refused: an ID whose processes still run.
 func Start(cfg Config) (*Run, error) {
-	group, err := cgroup.Find(cfg.ID)
+	group, err := Find(cfg.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +60,7 @@ func Start(cfg Config) (*Run, error) {
 	}
 	r := &Run{group: group, copied: make(chan error, 1), done: make(chan struct{})}
 	started := make(chan error)
-	thread.Go(func() {
+	Go(func() {
 		defer close(r.done)
 		err := r.start(cfg)
 		if err != nil {
@@ -162,14 +160,6 @@ func (r *Run) Status() error { <-r.done; return r.status }
 // Left waits for the end and tells what could not be cleaned up.
 func (r *Run) Left() error { <-r.done; return r.left }
 
-// Terminate asks the command to end. One that has ended is no error.
-func (r *Run) Terminate() error {
-	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
-}
-
 // Kill ends every process of the run at once.
 func (r *Run) Kill() error { return r.group.Kill() }
 
@@ -213,7 +203,7 @@ func sameProgram(a, b int) bool {
 
 // Clear ends what a process that is no more has left under this ID. Nothing there is no error.
 func Clear(ctx context.Context, id string) error {
-	group, err := cgroup.Find(id)
+	group, err := Find(id)
 	if err != nil {
 		return err
 	}
