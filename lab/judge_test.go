@@ -43,8 +43,8 @@ func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 	}
 	labtest.Need(t, "mmdebstrap", "systemd-nspawn", "ip", "losetup", "nsenter")
 	c := readExample(t)
-	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
-	archive, err := workshop.Adapt(ctx, c)
+	baker := lab.Baker{Cache: labtest.Cache, Program: "etcd", Now: time.Now, Log: bakeLog(t)}
+	archive, err := baker.Adapt(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, err := workshop.Images(ctx, files, archive, roles)
+	images, err := baker.Images(ctx, files, archive, roles)
 	if err != nil {
 		t.Fatal(err)
 	}

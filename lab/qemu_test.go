@@ -48,8 +48,8 @@ func TestQEMU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
-	archive, err := workshop.Etcd(ctx)
+	baker := lab.Baker{Cache: labtest.Cache, Program: "etcd", Now: time.Now, Log: bakeLog(t)}
+	archive, err := baker.Release(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestQEMU(t *testing.T) {
 		URL: "http://10.0.2.2:" + address.Port() + "/" + filepath.Base(archive.Path), SHA256: archive.SHA256}
 	clock.lap("etcd's archive")
 
-	root, err := workshop.Base(ctx, vm.Packages()...)
+	root, err := baker.Base(ctx, vm.Packages()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,13 +135,13 @@ func (t Target) write(ctx context.Context, dial Dial, ca []byte, password string
 	return now(), nil
 }
 
-// Member is a node as Patroni sees it.
+// Member is a node as the cluster's REST API shows it.
 type Member struct {
 	Name, Role, State string
 	Lag               string // bytes behind the leader, as a number, or unknown; empty for the leader
 }
 
-// Members asks Patroni on each of these hosts until one answers.
+// Members asks each of these hosts until one answers.
 func Members(ctx context.Context, dial Dial, ca []byte, hosts []Host, port int) ([]Member, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
@@ -153,7 +153,7 @@ func Members(ctx context.Context, dial Dial, ca []byte, hosts []Host, port int) 
 		if err == nil {
 			return members, nil
 		}
-		errs = append(errs, fmt.Errorf("asking Patroni on %s: %w", h.Name, err))
+		errs = append(errs, fmt.Errorf("asking %s for the cluster's members: %w", h.Name, err))
 	}
 	return nil, errors.Join(errs...)
 }
@@ -186,7 +186,7 @@ func ask(ctx context.Context, dial Dial, roots *x509.CertPool, h Host, port int)
 	return parseMembers(data)
 }
 
-// parseMembers reads what GET /cluster gives: https://patroni.readthedocs.io/en/latest/rest_api.html#cluster-status-endpoints
+// parseMembers reads the answer to GET /cluster.
 func parseMembers(data []byte) ([]Member, error) {
 	var cluster struct {
 		Members []struct {

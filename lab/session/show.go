@@ -31,9 +31,9 @@ func (r Record) Doing(now time.Time) string {
 	return fmt.Sprintf("%s: %d s", p.What, int(now.Sub(p.Began).Seconds()))
 }
 
-// Status is Table with what Patroni says of its members.
+// Status is Table with what the cluster says of its members.
 func (r Record) Status(members []client.Member, width int) string {
-	patroni := map[string]string{}
+	views := map[string]string{}
 	for _, m := range members {
 		view := strings.ReplaceAll(m.Role, "_", " ")
 		if m.State != "running" && m.State != "streaming" {
@@ -46,11 +46,11 @@ func (r Record) Status(members []client.Member, width int) string {
 		default:
 			view += ", lag " + m.Lag + " B"
 		}
-		patroni[m.Name] = view
+		views[m.Name] = view
 	}
-	rows := [][]string{{"machine", "role", "address", "patroni", "seconds", "step"}}
+	rows := [][]string{{"machine", "role", "address", "member", "seconds", "step"}}
 	for _, m := range r.Machines {
-		view := patroni[m.Name]
+		view := views[m.Name]
 		if view == "" {
 			view = "-"
 		}
@@ -77,13 +77,13 @@ func (r Record) Trouble(members []client.Member) string {
 	for _, m := range members {
 		switch {
 		case m.State != "running" && m.State != "streaming":
-			return fmt.Sprintf("Patroni says that %s is %s", m.Name, m.State)
+			return fmt.Sprintf("%s is %s", m.Name, m.State)
 		case m.Role == "leader":
 			leaders++
 		}
 	}
 	if leaders != 1 {
-		return fmt.Sprintf("Patroni sees %d leaders", leaders)
+		return fmt.Sprintf("the cluster has %d leaders", leaders)
 	}
 	return ""
 }

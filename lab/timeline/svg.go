@@ -54,7 +54,7 @@ func tag(name, text string, attrs ...any) element {
 
 // SVG draws the timeline:
 //
-//	demo-etcd-1  [systemd][cloud-init ][contract|identity|disk|secrets][ready ……]
+//	demo-pg-1    [systemd][cloud-init ][contract|identity|disk|secrets][ready ……]
 //	             0        2            4                     first write ¦
 //
 // A bar ends when its step did, and starts where the one before ended. While a step waits, its bar is pale.
