@@ -5,12 +5,8 @@ package image
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -21,6 +17,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"pgha-gen/lab/isolate"
 )
@@ -169,27 +167,20 @@ func (s *sentence) Write(p []byte) (int, error) {
 
 // writeKey writes a new key pair: <name> in PEM and <name>.pub as sshd reads it.
 func writeKey(dir, name string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalECPrivateKey(key)
+	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
 		return err
 	}
-	point, err := key.PublicKey.Bytes()
+	line, err := ssh.NewPublicKey(public)
 	if err != nil {
 		return err
-	}
-	// RFC 5656, 3.1
-	const kind, curve = "ecdsa-sha2-nistp256", "nistp256"
-	var public []byte
-	for _, part := range [][]byte{[]byte(kind), []byte(curve), point} {
-		public = binary.BigEndian.AppendUint32(public, uint32(len(part)))
-		public = append(public, part...)
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600),
-		os.WriteFile(filepath.Join(dir, name+".pub"), []byte(kind+" "+base64.StdEncoding.EncodeToString(public)+"\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600),
+		os.WriteFile(filepath.Join(dir, name+".pub"), ssh.MarshalAuthorizedKey(line), 0o600),
 	)
 }
