@@ -35,7 +35,7 @@ import (
 	"pgha-gen/lab/labtest"
 )
 
-// bakery bakes the example for the lab, in ways that the Workshop does not.
+// bakery bakes the example for the lab, in ways that the Baker does not.
 type bakery struct {
 	cluster *role.Cluster
 	base    string                  // a root folder

@@ -79,12 +79,12 @@ func (b Baker) Release(ctx context.Context) (release.Archive, error) {
 // Base is the root folder of the plain system that images are baked from, with
 // further packages if a lab machine is not to be a container.
 func (b Baker) Base(ctx context.Context, packages ...string) (string, error) {
-	authority, err := loadAuthority(b.Cache, b.Now())
+	ca, err := loadCA(b.Cache, b.Now())
 	if err != nil {
 		return "", err
 	}
 	return image.Cache{Dir: b.Cache}.Base(ctx, image.Base{
-		Suite: suite, Packages: packages, CAs: [][]byte{authority.pem()}}, b.Log)
+		Suite: suite, Packages: packages, CAs: [][]byte{ca.pem()}}, b.Log)
 }
 
 // Images bakes the image of each of these roles with Packer, by the templates in

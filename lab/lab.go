@@ -28,9 +28,9 @@ import (
 // Config is a cluster to run.
 type Config struct {
 	Cluster *role.Cluster
-	Images  map[string]string // role to root folder, as Workshop.Images gives them; only these roles are run
+	Images  map[string]string // role to root folder, as Baker.Images gives them; only these roles are run
 	State   string            // a folder of this lab alone, not on tmpfs
-	Cache   string            // the Workshop's
+	Cache   string            // the Baker's
 	Name    string            // of the network; at most 8 characters, unique on the host
 	Now     func() time.Time
 	Faults  cloud.Faults // of the cloud's services; nil: none
@@ -65,7 +65,7 @@ type node struct {
 // New makes the network, the cloud with its secrets, and the machines, all
 // powered off. What it made so far is taken down again if it fails.
 func New(ctx context.Context, config Config) (*Lab, error) {
-	cluster := *config.Cluster // gets the lab's own authority
+	cluster := *config.Cluster // gets a CA of its own
 	config.Cluster = &cluster
 	l := &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
 	if err := l.setUp(ctx); err != nil {

@@ -41,11 +41,11 @@ func (l *Lab) serve(subnets []netip.Prefix) error {
 	}
 	l.closers = append(l.closers, serveHTTP(&http.Server{Handler: l.Cloud.Metadata()}, metadata))
 
-	authority, err := loadAuthority(l.config.Cache, l.config.Now())
+	ca, err := loadCA(l.config.Cache, l.config.Now())
 	if err != nil {
 		return err
 	}
-	certificate, err := authority.server(lockboxName, l.config.Now())
+	certificate, err := ca.server(lockboxName, l.config.Now())
 	if err != nil {
 		return err
 	}
