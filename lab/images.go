@@ -48,9 +48,9 @@ type archived interface {
 // packaged is a role that can be installed from the base image's own packages.
 type packaged interface{ UseDistribution() }
 
-// Adapt points the bakes of a cluster at what the lab has: a machine that Packer
-// reaches by SSH, the program that is built here, and the base image's own
-// packages. Nothing that a machine is told at boot depends on it.
+// Adapt points the bakes of a cluster at what the lab has: a machine that
+// Packer reaches by SSH, the program that is built here, and the base image's
+// own packages. Nothing that a machine is told at boot depends on it.
 func (b Baker) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, error) {
 	archive, err := b.Release(ctx)
 	if err != nil {
@@ -87,9 +87,9 @@ func (b Baker) Base(ctx context.Context, packages ...string) (string, error) {
 		Suite: suite, Packages: packages, CAs: [][]byte{ca.pem()}}, b.Log)
 }
 
-// Images bakes the image of each of these roles with Packer, by the templates in
-// t, as Generate wrote them after Adapt: role to root folder. On a host without
-// Packer the same bake.sh is run directly.
+// Images bakes the image of each of these roles with Packer, by the templates
+// in t, as Generate wrote them after Adapt: role to root folder. On a host
+// without Packer the same bake.sh is run directly.
 func (b Baker) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (images map[string]string, err error) {
 	base, err := b.Base(ctx)
 	if err != nil {

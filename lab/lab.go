@@ -116,7 +116,8 @@ func subnetsOf(addresses map[string]netip.Addr) []netip.Prefix {
 
 func subnet(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 24).Masked() }
 
-// gateway and resolver are the first two addresses of a subnet, as in the cloud.
+// gateway and resolver are the first two addresses of a subnet, as in the
+// cloud.
 func gateway(s netip.Prefix) netip.Addr  { return s.Addr().Next() }
 func resolver(s netip.Prefix) netip.Addr { return gateway(s).Next() }
 
@@ -181,7 +182,8 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		Files: map[string][]byte{
 			// What DHCP writes in the cloud.
 			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Address)), c.Cloud.Domain),
-			// The interface comes with its address; cloud-init shall not set it up.
+			// The interface comes with its address; cloud-init shall not set
+			// it up.
 			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
 		},
 	}

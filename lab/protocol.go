@@ -17,7 +17,8 @@ type Step struct {
 	Node, Name, Status, Detail string
 }
 
-// A step that warns has not ended: a disk is nearly full, a certificate ends soon.
+// A step that warns has not ended: a disk is nearly full, a certificate ends
+// soon.
 var stepForm = regexp.MustCompile(`pgha: (\d{13}) (\S+) (\S+) (ok|wait|warn|fail) ?(.*)$`)
 
 // ParseStep reads a console line; ok is false for every line that is none of

@@ -1,4 +1,5 @@
-// Package client looks at a cluster from outside of its machines, as applications and operators do.
+// Package client looks at a cluster from outside of its machines, as
+// applications and operators do.
 package client
 
 import (
@@ -36,8 +37,9 @@ type Target struct {
 	Database, User string
 }
 
-// Conninfo is the target as libpq takes it, with the files of the CA and of the passwords. Names are verified and never
-// looked up: they mean something inside the cluster's network only.
+// Conninfo is the target as libpq takes it, with the files of the CA and of
+// the passwords. Names are verified and never looked up: they mean something
+// inside the cluster's network only.
 func (t Target) Conninfo(ca, passfile string) string {
 	var names, addresses []string
 	for _, h := range t.Hosts {
@@ -67,7 +69,8 @@ func (t Target) Passfile(password string) string {
 	return b.String()
 }
 
-// Connect connects over TLS that trusts this CA alone and verifies the host's name.
+// Connect connects over TLS that trusts this CA alone and verifies the host's
+// name.
 func (t Target) Connect(ctx context.Context, dial Dial, ca []byte, password string) (*pgx.Conn, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
@@ -94,14 +97,16 @@ func (t Target) Connect(ctx context.Context, dial Dial, ca []byte, password stri
 	return nil, errors.Join(errs...)
 }
 
-// How often a write is tried, and how long one try may take: as long as a commit may wait for a standby.
+// How often a write is tried, and how long one try may take: as long as a
+// commit may wait for a standby.
 const (
 	writePause = 100 * time.Millisecond
 	writeTry   = 5 * time.Second
 )
 
-// FirstWrite tries to write until the cluster has acknowledged a row, which it leaves in table pgha_lab, and gives
-// that moment. It ends with the context, and then says what the last try was told.
+// FirstWrite tries to write until the cluster has acknowledged a row, which
+// it leaves in table pgha_lab, and gives that moment. It ends with the
+// context, and then says what the last try was told.
 func (t Target) FirstWrite(ctx context.Context, dial Dial, ca []byte, password string, now func() time.Time) (time.Time, error) {
 	for {
 		at, err := t.write(ctx, dial, ca, password, now)

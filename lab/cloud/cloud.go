@@ -160,7 +160,8 @@ func normal(in Instance) (Instance, error) {
 	for _, v := range []struct{ what, value string }{
 		{"id", in.ID}, {"name", in.Name}, {"host name", in.Hostname}, {"zone", in.Zone},
 	} {
-		// A name that DNS cannot carry would get no answer at all, not NXDOMAIN.
+		// A name that DNS cannot carry would get no answer at all, not
+		// NXDOMAIN.
 		_, ok := dns.IsDomainName(v.value)
 		if !ok || strings.Trim(v.value, ".") == "" || strings.ContainsAny(v.value, "/ \n") {
 			return in, fmt.Errorf("instance %q: %s %q is not a name", in.ID, v.what, v.value)

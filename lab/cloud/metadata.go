@@ -102,7 +102,8 @@ func readGCEQuery(q url.Values) (gceQuery, error) {
 
 func (c *Cloud) gce(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Metadata-Flavor", "Google")
-	// A proxy inside the machine must not hand metadata to strangers: GCE's rule.
+	// A proxy inside the machine must not hand metadata to strangers: GCE's
+	// rule.
 	if r.Header.Get("Metadata-Flavor") != "Google" || r.Header.Get("X-Forwarded-For") != "" {
 		http.Error(w, "want the header Metadata-Flavor: Google, and no X-Forwarded-For", http.StatusForbidden)
 		return

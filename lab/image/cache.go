@@ -20,15 +20,17 @@ import (
 	"pgha-gen/lab/private"
 )
 
-// keep is how many roots of each kind the cache keeps; the least recently used go first. A root is 0.5 to 1 GB.
+// keep is how many roots of each kind the cache keeps; the least recently
+// used go first. A root is 0.5 to 1 GB.
 const (
 	keepBases  = 3
 	keepImages = 8
 )
 
-// Cache is a folder of roots, each under the digest of what it was made from. A root that is there is whole. Several
-// processes may use one cache: they build one after the other. Refused: a cache that is not this user's alone, and a
-// root that somebody else made.
+// Cache is a folder of roots, each under the digest of what it was made from.
+// A root that is there is whole. Several processes may use one cache: they
+// build one after the other. Refused: a cache that is not this user's alone,
+// and a root that somebody else made.
 //
 //	base-<digest>  image-<digest>   roots; never written to once they are there
 //	building-<digest>               one that is being made; removed when that fails, or by the next process
@@ -75,8 +77,9 @@ func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Wr
 	return root, errors.Join(touch(root), remove(building), prune(dir, kind, keep))
 }
 
-// Clear ends and removes what a process that is no more was building, and tells how many roots that were. While
-// another one builds there is nothing of the kind: it has cleared before.
+// Clear ends and removes what a process that is no more was building, and
+// tells how many roots that were. While another one builds there is nothing
+// of the kind: it has cleared before.
 func (c Cache) Clear(ctx context.Context) (int, error) {
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {
@@ -130,7 +133,8 @@ func lock(ctx context.Context, path string, log io.Writer) (unlock func(), err e
 	}
 }
 
-// sweep removes what a process that died while building has left. It is called with the lock held: nobody builds.
+// sweep removes what a process that died while building has left. It is
+// called with the lock held: nobody builds.
 func (c Cache) sweep(ctx context.Context, dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, "building-*"))
 	if err != nil {
@@ -145,7 +149,8 @@ func (c Cache) sweep(ctx context.Context, dir string) error {
 	return nil
 }
 
-// prune removes the roots of this kind that were not used for longest, but none that a machine runs from.
+// prune removes the roots of this kind that were not used for longest, but
+// none that a machine runs from.
 func prune(dir, kind string, keep int) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -183,8 +188,9 @@ func touch(path string) error {
 	return unix.UtimesNanoAt(unix.AT_FDCWD, path, now, 0)
 }
 
-// remove refuses a folder with a mount in it: a root under construction has the host's /dev and /sys mounted, in a
-// mount namespace of its own, and if that ever were this one, removing the folder would remove the devices.
+// remove refuses a folder with a mount in it: a root under construction has
+// the host's /dev and /sys mounted, in a mount namespace of its own, and if
+// that ever were this one, removing the folder would remove the devices.
 func remove(dir string) error {
 	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package image makes the root file systems that the lab's machines boot from, and keeps them for the next run.
+// Package image makes the root file systems that the lab's machines boot
+// from, and keeps them for the next run.
 package image
 
 import (
@@ -24,13 +25,15 @@ import (
 	"pgha-gen/lab/isolate"
 )
 
-// format is part of every digest. Raise it when this package makes something else from the same inputs.
+// format is part of every digest. Raise it when this package makes something
+// else from the same inputs.
 const format = "pgha-lab/1"
 
 //go:embed customize.sh
 var customize []byte
 
-// Base is a plain Debian root that boots, with cloud-init and SSH: what the cloud's own base image is.
+// Base is a plain Debian root that boots, with cloud-init and SSH: what the
+// cloud's own base image is.
 type Base struct {
 	Suite    string   // such as forky
 	Packages []string // added to Packages()
@@ -45,7 +48,8 @@ func Packages() []string {
 	}
 }
 
-// Digest names the base. Debian's own changes are not in it: to have them, remove the base from the cache.
+// Digest names the base. Debian's own changes are not in it: to have them,
+// remove the base from the cache.
 func (b Base) Digest() string {
 	return digest("base", b.Suite, b.packages(), b.CAs, customize)
 }
@@ -56,14 +60,16 @@ func (b Base) packages() []string {
 	return slices.Compact(all)
 }
 
-// Recipe is a folder with bake.sh, which is run in a copy of a base with Env as its environment.
+// Recipe is a folder with bake.sh, which is run in a copy of a base with Env
+// as its environment.
 type Recipe struct {
 	Dir string
 	Env map[string]string
 }
 
-// Digest names the image that the recipe makes from a base with this digest: every path, mode and byte below Dir
-// counts, and the environment. Refused: a recipe without bake.sh, and anything in it that is not a file or a folder.
+// Digest names the image that the recipe makes from a base with this digest:
+// every path, mode and byte below Dir counts, and the environment. Refused: a
+// recipe without bake.sh, and anything in it that is not a file or a folder.
 func (r Recipe) Digest(base string) (string, error) {
 	if _, err := os.Stat(filepath.Join(r.Dir, "bake.sh")); err != nil {
 		return "", fmt.Errorf("recipe %q: %w", r.Dir, err)
@@ -125,12 +131,14 @@ func digest(inputs ...any) string {
 	return hex.EncodeToString(hash(b))[:32]
 }
 
-// Base gives the folder of the base, and builds it with mmdebstrap when it is not there: that needs root, Debian's
-// mirror, and half a minute. What the tools say goes to log.
+// Base gives the folder of the base, and builds it with mmdebstrap when it is
+// not there: that needs root, Debian's mirror, and half a minute. What the
+// tools say goes to log.
 func (c Cache) Base(ctx context.Context, b Base, log io.Writer) (root string, err error) {
 	d := b.Digest()
 	return c.get(ctx, "base-", d, keepBases, log, func(dir string) error {
-		// The hook and the certificates lie beside the root, and go with the building folder.
+		// The hook and the certificates lie beside the root, and go with the
+		// building folder.
 		hook := filepath.Join(dir, "customize.sh")
 		if err := os.WriteFile(hook, customize, 0o755); err != nil {
 			return err
@@ -145,7 +153,8 @@ func (c Cache) Base(ctx context.Context, b Base, log io.Writer) (root string, er
 		}
 		return run(ctx, d, log,
 			"mmdebstrap", "--quiet", "--variant=minbase", "--format=directory",
-			// A mirror may lag behind the expiry date of its release file; in the root, for the bake, too.
+			// A mirror may lag behind the expiry date of its release file; in
+			// the root, for the bake, too.
 			`--aptopt=Acquire::Check-Valid-Until "false"`,
 			"--include="+strings.Join(b.packages(), ","),
 			"--customize-hook="+hook,
@@ -153,9 +162,11 @@ func (c Cache) Base(ctx context.Context, b Base, log io.Writer) (root string, er
 	})
 }
 
-// Bake gives the folder of the image that the recipe makes from the base (a folder that Base gave), and makes it when
-// it is not there. bake.sh runs as root in a container without an init, with the recipe as its current folder,
-// and with the host's network, for Debian's mirror and what the caller serves on loopback.
+// Bake gives the folder of the image that the recipe makes from the base (a
+// folder that Base gave), and makes it when it is not there. bake.sh runs as
+// root in a container without an init, with the recipe as its current folder,
+// and with the host's network, for Debian's mirror and what the caller serves
+// on loopback.
 func (c Cache) Bake(ctx context.Context, base string, r Recipe, log io.Writer) (root string, err error) {
 	d, err := r.Digest(filepath.Base(base))
 	if err != nil {
@@ -163,7 +174,8 @@ func (c Cache) Bake(ctx context.Context, base string, r Recipe, log io.Writer) (
 	}
 	return c.get(ctx, "image-", d, keepImages, log, func(dir string) error {
 		root := filepath.Join(dir, "root")
-		// On ext4 a copy of a base takes a second: an overlay would save that, and cost it again to be flattened.
+		// On ext4 a copy of a base takes a second: an overlay would save
+		// that, and cost it again to be flattened.
 		if err := run(ctx, d, log, "cp", "-a", "--reflink=auto", base, root); err != nil {
 			return err
 		}
@@ -192,8 +204,8 @@ func container(digest, root string) []string {
 	}
 }
 
-// dropResolvConf removes the empty file onto which the host's was bound. One that the recipe wrote, or that was a
-// link, stays.
+// dropResolvConf removes the empty file onto which the host's was bound. One
+// that the recipe wrote, or that was a link, stays.
 func dropResolvConf(root string) error {
 	path := filepath.Join(root, "etc/resolv.conf")
 	info, err := os.Lstat(path)
@@ -206,7 +218,8 @@ func dropResolvConf(root string) error {
 	return os.Remove(path)
 }
 
-// inside is where the recipe lies while it runs: systemd-nspawn mounts a tmpfs at /tmp, so nothing of it stays.
+// inside is where the recipe lies while it runs: systemd-nspawn mounts a
+// tmpfs at /tmp, so nothing of it stays.
 const inside = "/tmp/pgha-recipe"
 
 func id(digest string) string { return "pgha-image-" + digest[:min(16, len(digest))] }

@@ -23,10 +23,12 @@ import (
 	"pgha-gen/lab/isolate"
 )
 
-// Packer gives the folder of the image that `packer build` makes from the base by the template in dir, as the
-// generator wrote it for the builder ssh with common beside it, and makes it when it is not there. What Packer logs in to is a container of
-// the base in which nothing but sshd runs, with the host's network. Its keys are made for this one bake and lie
-// outside of the root. The error of a bake that refuses has its sentence.
+// Packer gives the folder of the image that `packer build` makes from the
+// base by the template in dir, as the generator wrote it for the builder ssh
+// with common beside it, and makes it when it is not there. What Packer logs
+// in to is a container of the base in which nothing but sshd runs, with the
+// host's network. Its keys are made for this one bake and lie outside of the
+// root. The error of a bake that refuses has its sentence.
 func (c Cache) Packer(ctx context.Context, base, dir string, log io.Writer) (root string, err error) {
 	d, err := Recipe{Dir: dir}.Digest(filepath.Base(base))
 	if err != nil {
@@ -86,12 +88,14 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 	if err != nil {
 		return err
 	}
-	// Everything that Packer keeps or downloads is below scratch, which it alone sees, and is gone with it.
+	// Everything that Packer keeps or downloads is below scratch, which it
+	// alone sees, and is gone with it.
 	const scratch = "/run/pgha-packer"
 	words := &sentence{log: log}
 	err = runConfined(ctx, isolate.Config{
 		ID: idOfPacker(digest),
-		// The file alone, and not the folder: Packer before 1.7 refuses plugins.pkr.hcl.
+		// The file alone, and not the folder: Packer before 1.7 refuses
+		// plugins.pkr.hcl.
 		Args: []string{"packer", "build", "-color=false",
 			"-var-file=" + filepath.Join(dir, "image.auto.pkrvars.json"),
 			"-var=host=" + host, "-var=port=" + port, "-var=ssh_username=root",
@@ -108,7 +112,8 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 	return err
 }
 
-// keysInside is where the keys lie in the machine: systemd-nspawn mounts a tmpfs at /run.
+// keysInside is where the keys lie in the machine: systemd-nspawn mounts a
+// tmpfs at /run.
 const keysInside = "/run/pgha-keys"
 
 func idOfPacker(digest string) string { return id(digest) + "-packer" }
@@ -141,8 +146,9 @@ func waitSSH(ctx context.Context, address net.Addr, ended <-chan struct{}) error
 	}
 }
 
-// sentence passes on what Packer says, and keeps the last line that a bake wrote to its standard error: the one that
-// says why there is no image. Packer puts an arrow and the builder's name before such lines.
+// sentence passes on what Packer says, and keeps the last line that a bake
+// wrote to its standard error: the one that says why there is no image.
+// Packer puts an arrow and the builder's name before such lines.
 type sentence struct {
 	log  io.Writer
 	rest []byte // of a line that has not ended
@@ -165,7 +171,8 @@ func (s *sentence) Write(p []byte) (int, error) {
 	}
 }
 
-// writeKey writes a new key pair: <name> in PEM and <name>.pub as sshd reads it.
+// writeKey writes a new key pair: <name> in PEM and <name>.pub as sshd reads
+// it.
 func writeKey(dir, name string) error {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"pgha-gen/lab/isolate"
 )
 
-// TestGo renames threads: a name is state of the thread, and shows whether it is seen elsewhere or outlives it.
+// TestGo renames threads: a name is state of the thread, and shows whether it
+// is seen elsewhere or outlives it.
 func TestGo(t *testing.T) {
 	const mark = "pgha-marked"
 	var wg sync.WaitGroup

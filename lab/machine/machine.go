@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package machine runs one machine of the lab: a root file system booted by systemd-nspawn, with a console, disks and a plug to pull.
+// Package machine runs one machine of the lab: a root file system booted by
+// systemd-nspawn, with a console, disks and a plug to pull.
 package machine
 
 import (
@@ -24,7 +25,8 @@ import (
 // settle is how long ending a machine may take once its processes are killed.
 const settle = 15 * time.Second
 
-// Config is a machine to start. Everything it writes is below State, except its disks.
+// Config is a machine to start. Everything it writes is below State, except
+// its disks.
 //
 //	State/upper, work   what the machine changed on its root; kept, so that a machine can be started again
 //	State/root          where the two are mounted, in the machine's own mount namespace only
@@ -40,12 +42,14 @@ type Config struct {
 	Now       func() time.Time  // the clock of the console
 }
 
-// Machine is a machine that was started. It ends when it is powered off or cut, when it powers off or reboots by
-// itself, and when this process dies (systemd-nspawn is then told to shut it down). Disks and State outlive it: a new
-// Start with the same State is the reboot.
+// Machine is a machine that was started. It ends when it is powered off or
+// cut, when it powers off or reboots by itself, and when this process dies
+// (systemd-nspawn is then told to shut it down). Disks and State outlive it:
+// a new Start with the same State is the reboot.
 //
-// A power cut ends all processes at once, but what they had written to files is in the host's page cache and
-// survives: data lost for want of fsync is not shown by this lab.
+// A power cut ends all processes at once, but what they had written to files
+// is in the host's page cache and survives: data lost for want of fsync is
+// not shown by this lab.
 type Machine struct {
 	console *Console
 	run     *isolate.Run
@@ -86,13 +90,15 @@ func (cfg Config) check() error {
 	return errors.Join(errs...)
 }
 
-// ID names the machine's cgroup. It follows from State alone, so that a later process finds what an earlier one left.
+// ID names the machine's cgroup. It follows from State alone, so that a later
+// process finds what an earlier one left.
 func ID(state string) string {
 	return fmt.Sprintf("pgha-machine-%x", sha256.Sum256([]byte(filepath.Clean(state))))[:29]
 }
 
-// Start boots a machine and returns when its init runs; the context bounds that. What boots it needs root.
-// Refused: a State whose machine still runs or that is not this user's alone, a disk that is still held.
+// Start boots a machine and returns when its init runs; the context bounds
+// that. What boots it needs root. Refused: a State whose machine still runs
+// or that is not this user's alone, a disk that is still held.
 func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -122,7 +128,8 @@ func (m *Machine) start(cfg Config) error {
 		return err
 	}
 	m.console = newConsole(cfg.Now, m.log)
-	// A shared lock says that the image is in use, to whoever wants to remove it.
+	// A shared lock says that the image is in use, to whoever wants to remove
+	// it.
 	if m.root, err = os.Open(cfg.Root); err != nil {
 		return err
 	}
@@ -135,7 +142,8 @@ func (m *Machine) start(cfg Config) error {
 		"--network-namespace-path=" + cfg.Namespace,
 		// Its firewall: nothing but its own namespace is in its reach.
 		"--capability=CAP_NET_ADMIN",
-		// What these would copy in or out is the host's; a machine of the cloud does not have it.
+		// What these would copy in or out is the host's; a machine of the
+		// cloud does not have it.
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no",
 	}
 	for _, d := range cfg.Disks {
@@ -173,9 +181,10 @@ func (m *Machine) start(cfg Config) error {
 	return err
 }
 
-// enter puts the calling thread, and so systemd-nspawn, into the machine's network namespace. The option for that is
-// not enough: systemd-nspawn mounts the guest's /sys before it follows the option, and the guest would see the host's
-// interfaces in /sys/class/net, where cloud-init looks.
+// enter puts the calling thread, and so systemd-nspawn, into the machine's
+// network namespace. The option for that is not enough: systemd-nspawn mounts
+// the guest's /sys before it follows the option, and the guest would see the
+// host's interfaces in /sys/class/net, where cloud-init looks.
 func enter(namespace string) error {
 	ns, err := os.Open(namespace)
 	if err != nil {
@@ -188,7 +197,8 @@ func enter(namespace string) error {
 	return nil
 }
 
-// mountOverlay runs when nothing of an earlier machine in State runs any more: its cgroup was found empty.
+// mountOverlay runs when nothing of an earlier machine in State runs any
+// more: its cgroup was found empty.
 func mountOverlay(cfg Config, root string) error {
 	upper, work := filepath.Join(cfg.State, "upper"), filepath.Join(cfg.State, "work")
 	if cfg.Fresh {
@@ -201,7 +211,8 @@ func mountOverlay(cfg Config, root string) error {
 			return err
 		}
 	}
-	// index=off: with an index, the kernel refuses an upper folder whose image has been baked anew.
+	// index=off: with an index, the kernel refuses an upper folder whose
+	// image has been baked anew.
 	options := "index=off,lowerdir=" + cfg.Root + ",upperdir=" + upper + ",workdir=" + work
 	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("cannot mount an overlay of %q at %q: %w", cfg.Root, root, err)
@@ -230,8 +241,9 @@ func writeFiles(root string, files map[string][]byte) error {
 	return nil
 }
 
-// unmount is not lazy: busy means that something of the machine is left. The kernel frees the namespaces of dead
-// processes a little later than their cgroup.
+// unmount is not lazy: busy means that something of the machine is left. The
+// kernel frees the namespaces of dead processes a little later than their
+// cgroup.
 func unmount(root string) error {
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := unix.Unmount(root, 0)
@@ -286,7 +298,8 @@ func (m *Machine) release() error {
 func (m *Machine) Console() *Console { return m.console }
 
 // Init is the process that is 1 in the machine, as the host numbers it, and
-// whether it runs: it does not before the machine's program does, or at its end.
+// whether it runs: it does not before the machine's program does, or at its
+// end.
 func (m *Machine) Init() (pid int, running bool) {
 	pid, running, _ = m.run.Init()
 	return pid, running
@@ -303,11 +316,12 @@ func (m *Machine) Wait(ctx context.Context) error {
 	}
 }
 
-// PowerCut ends every process of the machine at once and returns when nothing is left: no process, no mount, no
-// loop device. A machine that has ended is no error.
+// PowerCut ends every process of the machine at once and returns when nothing
+// is left: no process, no mount, no loop device. A machine that has ended is
+// no error.
 func (m *Machine) PowerCut() error {
-	// Killing init is killing its PID namespace; systemd-nspawn then ends by itself and tidies up. Killing
-	// systemd-nspawn would leave init running.
+	// Killing init is killing its PID namespace; systemd-nspawn then ends by
+	// itself and tidies up. Killing systemd-nspawn would leave init running.
 	if pid, _, found := m.run.Init(); found {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
@@ -326,8 +340,10 @@ func (m *Machine) PowerCut() error {
 	return m.Wait(context.Background())
 }
 
-// Close cuts the power of a machine that runs, and tells what could not be cleaned up. It can be called again.
+// Close cuts the power of a machine that runs, and tells what could not be
+// cleaned up. It can be called again.
 func (m *Machine) Close() error { return m.PowerCut() }
 
-// Clear ends a machine that a process which is no more has left in this State folder. None there is no error.
+// Clear ends a machine that a process which is no more has left in this State
+// folder. None there is no error.
 func Clear(ctx context.Context, state string) error { return isolate.Clear(ctx, ID(state)) }

@@ -66,7 +66,8 @@ func start(t *testing.T, cfg machine.Config) *machine.Machine {
 	t.Logf("init runs after %v", time.Since(began).Round(time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
-	// Not a later target: systemd says no more on the console once a login prompt is there.
+	// Not a later target: systemd says no more on the console once a login
+	// prompt is there.
 	line, err := m.Console().WaitLine(ctx, func(s string) bool { return strings.Contains(s, "Reached target basic.target") })
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +85,8 @@ func run(t *testing.T, m *machine.Machine, script string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// nothingLeft looks with its own eyes, not with the package's: every process's root, every process's mounts, every
-// loop device.
+// nothingLeft looks with its own eyes, not with the package's: every
+// process's root, every process's mounts, every loop device.
 func nothingLeft(t *testing.T, state string) {
 	t.Helper()
 	entries, err := filepath.Glob("/proc/[0-9]*")
@@ -213,7 +214,8 @@ func TestMachine(t *testing.T) {
 
 const parentEnv = "PGHA_TEST_MACHINE_STATE"
 
-// TestParentDies runs itself as the process that is killed: first the part for that process, then the test.
+// TestParentDies runs itself as the process that is killed: first the part
+// for that process, then the test.
 func TestParentDies(t *testing.T) {
 	labtest.Need(t, "ip", "nsenter", "mmdebstrap", "systemd-nspawn")
 	root := base(t)

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package netns is the lab's network: a namespace with a bridge, which stands for the cloud, and one namespace for each machine.
+// Package netns is the lab's network: a namespace with a bridge, which stands
+// for the cloud, and one namespace for each machine.
 package netns
 
 import (
@@ -30,10 +31,12 @@ const (
 	bridge = "br0"
 )
 
-// Network is one network. The host's own network is never touched, and cannot reach this one.
+// Network is one network. The host's own network is never touched, and cannot
+// reach this one.
 //
-// All machines hang on one bridge, whatever their subnet; the bridge's namespace holds the gateways' addresses and
-// routes between the subnets, so that zones can be told apart by firewall rules in one place.
+// All machines hang on one bridge, whatever their subnet; the bridge's
+// namespace holds the gateways' addresses and routes between the subnets, so
+// that zones can be told apart by firewall rules in one place.
 type Network struct {
 	Name string // of the namespace that holds the bridge
 
@@ -61,8 +64,10 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// New makes the network and its cloud side, a namespace of this name, with these addresses on the bridge: each
-// subnet's gateway and resolver, and the metadata address as a /32. Refused: a name whose namespace is there already.
+// New makes the network and its cloud side, a namespace of this name, with
+// these addresses on the bridge: each subnet's gateway and resolver, and the
+// metadata address as a /32. Refused: a name whose namespace is there
+// already.
 func New(ctx context.Context, name string, addrs []netip.Prefix) (*Network, error) {
 	if err := checkName("network", name); err != nil {
 		return nil, err
@@ -92,7 +97,8 @@ func (n *Network) setUp(ctx context.Context, addrs []netip.Prefix) error {
 			return err
 		}
 	}
-	// Subnets share the bridge, so a router would tell machines to talk directly: they cannot, they have no route.
+	// Subnets share the bridge, so a router would tell machines to talk
+	// directly: they cannot, they have no route.
 	return n.inside(func() error {
 		for _, setting := range []struct{ path, value string }{
 			{"ip_forward", "1"},
@@ -107,9 +113,11 @@ func (n *Network) setUp(ctx context.Context, addrs []netip.Prefix) error {
 	})
 }
 
-// Attach makes a namespace for a machine and plugs it into the bridge: eth0, with its address and its default route
-// in place, as a guest without a DHCP client needs it. The MAC address follows from the address, so that a machine
-// made again has the same one. Refused: a machine that is attached already, and a gateway outside of the subnet.
+// Attach makes a namespace for a machine and plugs it into the bridge: eth0,
+// with its address and its default route in place, as a guest without a DHCP
+// client needs it. The MAC address follows from the address, so that a
+// machine made again has the same one. Refused: a machine that is attached
+// already, and a gateway outside of the subnet.
 func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix, gateway netip.Addr) (*Port, error) {
 	if err := checkName("machine", machine); err != nil {
 		return nil, err
@@ -154,7 +162,8 @@ func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix,
 	return p, nil
 }
 
-// Detach unplugs a machine and removes its namespace. A machine that is not attached is no error.
+// Detach unplugs a machine and removes its namespace. A machine that is not
+// attached is no error.
 func (n *Network) Detach(machine string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -166,8 +175,9 @@ func (n *Network) Detach(machine string) error {
 	return n.unplug(p)
 }
 
-// unplug cannot be interrupted: half of it is what it is there to prevent. The wire goes first, because a namespace
-// lives on, without its name, as long as a process is in it.
+// unplug cannot be interrupted: half of it is what it is there to prevent.
+// The wire goes first, because a namespace lives on, without its name, as
+// long as a process is in it.
 func (n *Network) unplug(p *Port) error {
 	ctx := context.Background()
 	err := ip(ctx, "-n", n.Name, "link", "delete", p.Link)
@@ -187,7 +197,8 @@ func (n *Network) Cable(ctx context.Context, p *Port, in bool) error {
 	return nil
 }
 
-// AddAddress gives the bridge one more address, such as the gateway of a subnet in which there is nobody yet.
+// AddAddress gives the bridge one more address, such as the gateway of a
+// subnet in which there is nobody yet.
 func (n *Network) AddAddress(ctx context.Context, a netip.Prefix) error {
 	if err := ip(ctx, "-n", n.Name, "address", "add", a.String(), "dev", bridge); err != nil {
 		return fmt.Errorf("cannot add an address to network %q: %w", n.Name, err)
@@ -207,7 +218,8 @@ func (n *Network) Close() error {
 	return errors.Join(append(errs, Remove(context.Background(), n.Name))...)
 }
 
-// Listen listens in the namespace of the bridge. The address must be literal: names are not looked up there.
+// Listen listens in the namespace of the bridge. The address must be literal:
+// names are not looked up there.
 func (n *Network) Listen(network, address string) (l net.Listener, err error) {
 	err = reach(n.Name, address, func() (err error) { l, err = net.Listen(network, address); return err })
 	return l, err
@@ -224,7 +236,8 @@ func (n *Network) Dial(ctx context.Context, network, address string) (c net.Conn
 	return Dial(ctx, n.Name, network, address)
 }
 
-// Dial connects from a namespace that another process may have made, by its name. The address must be literal.
+// Dial connects from a namespace that another process may have made, by its
+// name. The address must be literal.
 func Dial(ctx context.Context, namespace, network, address string) (c net.Conn, err error) {
 	err = reach(namespace, address, func() (err error) { c, err = new(net.Dialer).DialContext(ctx, network, address); return err })
 	return c, err
@@ -246,7 +259,8 @@ func reach(namespace, address string, f func() error) error {
 // inside runs f in the namespace of the bridge.
 func (n *Network) inside(f func() error) error { return in(filepath.Join(dir, n.Name), f) }
 
-// in runs f on a thread that is in this namespace. A socket stays in the namespace where it was made.
+// in runs f on a thread that is in this namespace. A socket stays in the
+// namespace where it was made.
 func in(path string, f func() error) error {
 	done := make(chan error, 1)
 	isolate.Go(func() {
@@ -265,7 +279,8 @@ func in(path string, f func() error) error {
 	return <-done
 }
 
-// Leftovers names the namespaces there are whose name is prefix or begins with prefix and a dash.
+// Leftovers names the namespaces there are whose name is prefix or begins
+// with prefix and a dash.
 func Leftovers(prefix string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -32,9 +32,9 @@ type Archive struct {
 // name is how projects name their archives.
 var name = regexp.MustCompile(`-v([0-9][^/]*)-linux-amd64\.tar\.gz$`)
 
-// Build gives the archive that build.sh in this folder, a Go module, makes. It
-// is made when cache (a folder, made if needed) does not have it for this module
-// and this Go. What the script says is in the error.
+// Build gives the archive that build.sh in this folder, a Go module, makes.
+// It is made when cache (a folder, made if needed) does not have it for this
+// module and this Go. What the script says is in the error.
 func Build(ctx context.Context, module, cache string) (a Archive, err error) {
 	version, err := run(ctx, module, "go", "env", "GOVERSION")
 	if err != nil {

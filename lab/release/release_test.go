@@ -96,7 +96,8 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// made is a module of a test, with this build.sh; without a script, it has none.
+// made is a module of a test, with this build.sh; without a script, it has
+// none.
 func made(t *testing.T, script string) string {
 	t.Helper()
 	dir := t.TempDir()

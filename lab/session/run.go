@@ -32,12 +32,13 @@ type Config struct {
 	PID     int // of this process, for the record
 }
 
-// bootTime is how long all machines together may take until they are ready. A step that waits says why; nothing
-// that it waits for here takes this long.
+// bootTime is how long all machines together may take until they are ready. A
+// step that waits says why; nothing that it waits for here takes this long.
 const bootTime = 5 * time.Minute
 
-// Run keeps a lab up until the context is done, and takes it down again: then it gives nil, or what could not be
-// taken down. A lab that does not come up is taken down, too. What an earlier one left in the folder is removed
+// Run keeps a lab up until the context is done, and takes it down again: then
+// it gives nil, or what could not be taken down. A lab that does not come up
+// is taken down, too. What an earlier one left in the folder is removed
 // first. Refused: a folder and a network that have a lab which is up.
 func Run(ctx context.Context, cfg Config) (err error) {
 	access, err := lab.NewAccess(cfg.Cluster)
@@ -141,8 +142,9 @@ func (k *keeper) images(ctx context.Context) (map[string]string, error) {
 	return Bake(ctx, k.Config, log, k.report)
 }
 
-// Bake makes the images of every role of the cluster that the cache does not have, and gives them all: role to root
-// folder. What the tools say goes to log. Each thing is reported when it begins, and when it is done.
+// Bake makes the images of every role of the cluster that the cache does not
+// have, and gives them all: role to root folder. What the tools say goes to
+// log. Each thing is reported when it begins, and when it is done.
 func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) error) (map[string]string, error) {
 	b := lab.Baker{Cache: cfg.Cache, Program: cfg.Program, Now: cfg.Now, Log: log}
 	if err := private.Make(cfg.Cache); err != nil {
@@ -186,7 +188,8 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) 
 			return nil, fmt.Errorf("%w (see the end of %s)", err, cfg.Folder.BakeLog())
 		}
 		progress.Result = "is there"
-		// A cache that has it answers at once; otherwise it was made, here or by a process that was waited for.
+		// A cache that has it answers at once; otherwise it was made, here or
+		// by a process that was waited for.
 		if took := cfg.Now().Sub(progress.Began); took > time.Second {
 			progress.Result = fmt.Sprintf("is there after %.1f s", took.Seconds())
 		}
@@ -197,8 +200,8 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) 
 	return images, nil
 }
 
-// run powers all machines on, and returns when all are ready and a write was acknowledged. Machines are followed for
-// as long as they run.
+// run powers all machines on, and returns when all are ready and a write was
+// acknowledged. Machines are followed for as long as they run.
 func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) error {
 	access := k.record.Access
 	target := access.Primary
@@ -263,13 +266,15 @@ func (k *keeper) unready(boot context.Context, err error) error {
 	return fmt.Errorf("%w (the consoles are %s)", err, k.Folder.Console("*"))
 }
 
-// The stages before the boot protocol begins, by what systemd says at their end.
+// The stages before the boot protocol begins, by what systemd says at their
+// end.
 var (
 	systemdEnds   = regexp.MustCompile(`^ *Starting cloud-init[-a-z]*\.service`)
 	cloudInitEnds = regexp.MustCompile(`^ *Starting pgha-(contract|identity)\.service`)
 )
 
-// follow writes each step of a machine into the record, and reports once: that it is ready, or why it will not be.
+// follow writes each step of a machine into the record, and reports once:
+// that it is ready, or why it will not be.
 func (k *keeper) follow(ctx context.Context, l *lab.Lab, i int, name string, report func(error)) {
 	stages := []struct {
 		name string

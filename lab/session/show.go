@@ -12,8 +12,8 @@ import (
 	"pgha-gen/lab/client"
 )
 
-// Table shows every machine with its newest step, and the seconds from power-on to it, in lines of at most this
-// width; 0: of any.
+// Table shows every machine with its newest step, and the seconds from
+// power-on to it, in lines of at most this width; 0: of any.
 func (r Record) Table(width int) string {
 	rows := [][]string{{"machine", "role", "address", "seconds", "step"}}
 	for _, m := range r.Machines {
@@ -22,7 +22,8 @@ func (r Record) Table(width int) string {
 	return format(rows, width)
 }
 
-// Doing is what is being done before there are machines, and for how long; empty: nothing.
+// Doing is what is being done before there are machines, and for how long;
+// empty: nothing.
 func (r Record) Doing(now time.Time) string {
 	if len(r.Progress) == 0 || r.Progress[len(r.Progress)-1].Result != "" {
 		return ""
@@ -59,7 +60,8 @@ func (r Record) Status(members []client.Member, width int) string {
 	return format(rows, width)
 }
 
-// Trouble is what keeps a lab from being as it should: in one sentence, or nothing.
+// Trouble is what keeps a lab from being as it should: in one sentence, or
+// nothing.
 func (r Record) Trouble(members []client.Member) string {
 	var unready []string
 	for _, m := range r.Machines {
@@ -141,7 +143,8 @@ func cut(line string, width int) string {
 	return string([]rune(line)[:max(0, width-1)]) + "…"
 }
 
-// Lines gives what is in r and was not in before, as lines in the order of their times: what happened.
+// Lines gives what is in r and was not in before, as lines in the order of
+// their times: what happened.
 func (r Record) Lines(before Record) []string {
 	var lines []string
 	for i, p := range r.Progress {

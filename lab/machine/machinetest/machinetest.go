@@ -37,7 +37,8 @@ func ExecInput(ctx context.Context, m *machine.Machine, input string, args ...st
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"}
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &said
-	// nsenter forks to enter the PID namespace: killing it alone would leave the command.
+	// nsenter forks to enter the PID namespace: killing it alone would leave
+	// the command.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	cmd.WaitDelay = 15 * time.Second
