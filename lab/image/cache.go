@@ -77,9 +77,9 @@ func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Wr
 	return root, errors.Join(touch(root), remove(building), prune(dir, kind, keep))
 }
 
-// Clear ends and removes what a process that is no more was building, and
-// tells how many roots that were. While another one builds there is nothing
-// of the kind: it has cleared before.
+// Clear removes what a process that died was building, and gives how many
+// roots that were. It does nothing while another process builds: that one has
+// cleared already.
 func (c Cache) Clear(ctx context.Context) (int, error) {
 	dir, err := filepath.Abs(c.Dir)
 	if err != nil {

@@ -174,8 +174,8 @@ func (c Cache) Bake(ctx context.Context, base string, r Recipe, log io.Writer) (
 	}
 	return c.get(ctx, "image-", d, keepImages, log, func(dir string) error {
 		root := filepath.Join(dir, "root")
-		// On ext4 a copy of a base takes a second: an overlay would save
-		// that, and cost it again to be flattened.
+		// An overlay would save the second that this copy takes, and need it
+		// again to be flattened.
 		if err := run(ctx, d, log, "cp", "-a", "--reflink=auto", base, root); err != nil {
 			return err
 		}

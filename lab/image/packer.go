@@ -28,7 +28,7 @@ import (
 // with common beside it, and makes it when it is not there. What Packer logs
 // in to is a container of the base in which nothing but sshd runs, with the
 // host's network. Its keys are made for this one bake and lie outside of the
-// root. The error of a bake that refuses has its sentence.
+// root. The error of a bake that refuses has the sentence that says why.
 func (c Cache) Packer(ctx context.Context, base, dir string, log io.Writer) (root string, err error) {
 	d, err := Recipe{Dir: dir}.Digest(filepath.Base(base))
 	if err != nil {

@@ -128,8 +128,7 @@ func (m *Machine) start(cfg Config) error {
 		return err
 	}
 	m.console = newConsole(cfg.Now, m.log)
-	// A shared lock says that the image is in use, to whoever wants to remove
-	// it.
+	// A shared lock keeps the image from being removed.
 	if m.root, err = os.Open(cfg.Root); err != nil {
 		return err
 	}
@@ -197,8 +196,8 @@ func enter(namespace string) error {
 	return nil
 }
 
-// mountOverlay runs when nothing of an earlier machine in State runs any
-// more: its cgroup was found empty.
+// mountOverlay runs when no process of an earlier machine in State is left: its
+// cgroup is empty.
 func mountOverlay(cfg Config, root string) error {
 	upper, work := filepath.Join(cfg.State, "upper"), filepath.Join(cfg.State, "work")
 	if cfg.Fresh {
@@ -297,9 +296,7 @@ func (m *Machine) release() error {
 // Console is the machine's serial console, since this Start.
 func (m *Machine) Console() *Console { return m.console }
 
-// Init is the process that is 1 in the machine, as the host numbers it, and
-// whether it runs: it does not before the machine's program does, or at its
-// end.
+// Init gives the host's process id of the machine's init, and whether it runs.
 func (m *Machine) Init() (pid int, running bool) {
 	pid, running, _ = m.run.Init()
 	return pid, running
@@ -344,6 +341,6 @@ func (m *Machine) PowerCut() error {
 // cleaned up. It can be called again.
 func (m *Machine) Close() error { return m.PowerCut() }
 
-// Clear ends a machine that a process which is no more has left in this State
-// folder. None there is no error.
+// Clear ends a machine that a process which died has left in this State folder.
+// No machine is no error.
 func Clear(ctx context.Context, state string) error { return isolate.Clear(ctx, ID(state)) }

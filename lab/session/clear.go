@@ -27,7 +27,7 @@ type Inventory struct {
 	Bakes      int // images that were being made by a process that died
 }
 
-// Empty tells whether there is nothing.
+// Empty says whether the lab has nothing.
 func (i Inventory) Empty() bool {
 	return i.Keeper+i.Bakes == 0 && len(i.Machines)+len(i.Namespaces)+len(i.Loops) == 0
 }
@@ -104,12 +104,11 @@ func (f Folder) machines() ([]string, error) {
 	return states, err
 }
 
-// Take takes the lab down, whatever is left of it: one that is up ends in
-// order; of one that died, each machine, namespace and loop device is found
-// and removed. It gives what there was. The files stay. Nothing there is no
-// error; a network of this name that another folder's lab has up is left
-// alone. The names of the network and the cache matter only where the record
-// is lost.
+// Take takes the lab down and gives what there was. A lab that is up ends in
+// order; of one that died, every machine, namespace and loop device is removed.
+// The files stay. No lab is no error. A network of this name that belongs to a
+// lab in another folder is left alone. The network and the cache given here
+// are used only if the record is lost.
 func (f Folder) Take(ctx context.Context, network, cache string) (Inventory, error) {
 	network, cache = f.recorded(network, cache)
 	up, err := f.look(network)
@@ -163,8 +162,8 @@ func (f Folder) sweep(ctx context.Context, network, cache string) (Inventory, er
 	return was, err
 }
 
-// clear ends and removes what a process that is no more has left, and tells
-// how many images it left half made. It is called with both locks.
+// clear ends and removes what a process that died has left, and gives how many
+// images it left half made. The caller holds both locks.
 func (f Folder) clear(ctx context.Context, network, cache string) (bakes int, err error) {
 	states, err := f.machines()
 	errs := []error{err}

@@ -20,9 +20,9 @@ import (
 // not of one folder. It goes when the host restarts, as the networks do.
 const locks = "/run/pgha-lab"
 
-// lock is held by one process: the kernel knows by which (no number in a file
-// that another process may have by now), and lifts it when that process ends
-// in whatever way.
+// lock is a POSIX lock on a file. The kernel knows which process holds it, and
+// lifts it when that process ends. A process id written into a file could be
+// another process's by now.
 type lock struct{ file *os.File }
 
 // TakenError says who holds a lock.

@@ -132,7 +132,8 @@ func (k *keeper) keep(ctx context.Context) error {
 	return err
 }
 
-// images are of every role of the cluster. Each is said when it is there.
+// images are those of every role of the cluster. Each is reported when it is
+// there.
 func (k *keeper) images(ctx context.Context) (map[string]string, error) {
 	log, err := os.OpenFile(k.Folder.BakeLog(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
