@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"pgha-gen/generator/role"
 	"pgha-gen/lab/client"
@@ -15,13 +16,14 @@ import (
 // to the first database of the spec, as its owner.
 type Access struct {
 	Primary, Replicas client.Target
-	REST              []client.Host // Patroni's REST API on each node
+	Role              string        // whose machines have the database
+	REST              []client.Host // the REST API that says who leads, on each node
 	RESTPort          int
 	RESTFrom          string // the machine as which it is asked: nodes answer those that balance, and no client
 }
 
 // NewAccess refuses a cluster that nobody could write to from inside the lab's
-// network: without a database or HAProxy, or whose access.clients leave out the
+// network: without a database or a proxy, or whose access.clients leave out the
 // lab's own address.
 func NewAccess(c *role.Cluster) (Access, error) {
 	var a Access
@@ -57,6 +59,11 @@ func NewAccess(c *role.Cluster) (Access, error) {
 	}
 	a.Primary, a.Replicas = target, target
 	a.Primary.Port, a.Replicas.Port = proxy.Primary, proxy.Replicas
+	for _, g := range c.Groups {
+		if slices.Contains(g.Offers, role.Database) {
+			a.Role = g.Name
+		}
+	}
 	a.REST, a.RESTPort, a.RESTFrom = hosts(c.Offering(role.Database)), database.HealthPort, proxies[0].Name
 	return a, nil
 }

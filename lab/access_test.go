@@ -28,11 +28,11 @@ func TestNewAccess(t *testing.T) {
 		{"no clients here", "HAProxy would refuse the lab's own connections",
 			func(c *role.Cluster) { c.Access.Clients = []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")} },
 			"access.clients does not admit 10.128.0.1, from where the lab connects to demo-haproxy-1 (add 10.128.0.0/24)"},
-		{"no Patroni", "there is nothing to write to", without(patroni.Name), "the lab runs clusters with a database (add roles.patroni)"},
-		{"no HAProxy", "there is nothing to write through", without(haproxy.Name), "the lab writes through HAProxy (add roles.haproxy)"},
+		{"no Patroni", "there is nothing to write to", without(patroni.Name), "the lab runs clusters with a database (add a role that offers one)"},
+		{"no HAProxy", "there is nothing to write through", without(haproxy.Name), "the lab writes through a proxy (add a role that offers one)"},
 		{"no database", "there is no user to write as",
-			func(c *role.Cluster) { c.Group(patroni.Name).Settings.(*patroni.Settings).Databases = nil },
-			"the lab writes to a database of the spec, and there is none (add one to roles.patroni.databases)"},
+			func(c *role.Cluster) { c.Database().Login = nil },
+			"the lab writes to a database of the spec, and there is none (add one, with its owner)"},
 		{"no address", "the lab gives one in a subnet that is admitted",
 			func(c *role.Cluster) {
 				c.Group(haproxy.Name).Settings.(*haproxy.Settings).Members[0].Address = netip.Addr{}

@@ -35,7 +35,7 @@ import (
 	"pgha-gen/lab/labtest"
 )
 
-// bakery bakes the example for the lab, in ways that the Workshop does not.
+// bakery bakes the example for the lab, in ways that the Baker does not.
 type bakery struct {
 	cluster *role.Cluster
 	base    string                  // a root folder
@@ -47,8 +47,8 @@ func newBakery(t testing.TB) bakery {
 	t.Helper()
 	labtest.Need(t, "mmdebstrap", "systemd-nspawn")
 	b := bakery{cluster: readExample(t), recipes: map[string]image.Recipe{}}
-	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
-	archive, err := workshop.Adapt(t.Context(), b.cluster)
+	baker := lab.Baker{Cache: labtest.Cache, Program: "etcd", Now: time.Now, Log: bakeLog(t)}
+	archive, err := baker.Adapt(t.Context(), b.cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func newBakery(t testing.TB) bakery {
 		}
 		b.recipes[part.Name] = r
 	}
-	if b.base, err = workshop.Base(t.Context()); err != nil {
+	if b.base, err = baker.Base(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(filepath.Dir(archive.Path))))
@@ -311,8 +311,8 @@ func TestImages(t *testing.T) {
 	defer cancel()
 	b := bake(t, ctx)
 	c := readExample(t)
-	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
-	if _, err := workshop.Adapt(ctx, c); err != nil {
+	baker := lab.Baker{Cache: labtest.Cache, Program: "etcd", Now: time.Now, Log: bakeLog(t)}
+	if _, err := baker.Adapt(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	for _, part := range c.Groups {

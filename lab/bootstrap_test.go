@@ -14,6 +14,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/lab"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // Nobody took back the permission to bootstrap the cluster. A machine that has
@@ -22,7 +23,7 @@ import (
 func TestServedNeverFounds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	l := newEtcdLab(t, ctx)
+	l := newEtcdLab(t, ctx, nil)
 	if err := l.StartAll(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func TestServedNeverFounds(t *testing.T) {
 			health(t, ctx, l, name)
 		}
 		leader := etcdLeader(t, ctx, l)
-		if err := l.Machine(leader).PowerOff(ctx); err != nil {
+		if err := machinetest.PowerOff(ctx, l.Machine(leader)); err != nil {
 			t.Fatal(err)
 		}
 		told := ""
@@ -41,7 +42,7 @@ func TestServedNeverFounds(t *testing.T) {
 			if name == leader {
 				continue
 			}
-			out, err := l.Machine(name).Exec(ctx, "sh", "-c", "journalctl -u etcd --no-pager | grep MsgTimeoutNow || :")
+			out, err := machinetest.Exec(ctx, l.Machine(name), "sh", "-c", "journalctl -u etcd --no-pager | grep MsgTimeoutNow || :")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -128,7 +129,7 @@ func TestEmptyNodeNeverFounds(t *testing.T) {
 		if err := c.Replace(name, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Cloud.SetAttribute(c.InstanceID(name), "pgha-bootstrap", readExample(t).Token()); err != nil {
+		if err := c.SetAttribute(name, "pgha-bootstrap", readExample(t).Token()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -171,7 +172,7 @@ func TestFailureIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Cloud.SetAttribute(c.InstanceID(victim), "user-data", strings.Replace(string(data), "balance leastconn", "balance mostconn", 1)); err != nil {
+	if err := c.SetAttribute(victim, "user-data", strings.Replace(string(data), "balance leastconn", "balance mostconn", 1)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Start(ctx, victim); err != nil {

@@ -6,12 +6,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -25,14 +22,18 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
+	"pgha-gen/lab/client"
 	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/cloud/cloudtest"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // cluster is a seven-machine lab, and its clients, who sit where applications
 // sit: in the network, at an address of access.clients.
 type cluster struct {
 	*lab.Lab
+	access  lab.Access
 	started time.Time
 }
 
@@ -41,7 +42,6 @@ const (
 	proxy    = "10.128.0.40"
 	writers  = proxy + ":5431"
 	readers  = proxy + ":5433"
-	restPort = "8008"
 )
 
 func newCluster(t *testing.T, ctx context.Context) *cluster {
@@ -52,6 +52,10 @@ func newCluster(t *testing.T, ctx context.Context) *cluster {
 // newClusterOf is the lab of a spec with the example's roles.
 func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster) *cluster {
 	t.Helper()
+	access, err := lab.NewAccess(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := bake(t, ctx)
 	l, err := lab.New(ctx, lab.Config{
 		Cluster: spec, Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now})
@@ -68,7 +72,7 @@ func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster) *cluste
 			t.Error(err)
 		}
 	})
-	return &cluster{Lab: l}
+	return &cluster{Lab: l, access: access}
 }
 
 // connect opens a session of an application, verifying the server by the name
@@ -78,21 +82,23 @@ func (c *cluster) connect(ctx context.Context, address, database, user string) (
 }
 
 func (c *cluster) connectAs(ctx context.Context, address, database, user, password string) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s/%s?user=%s&sslmode=require&connect_timeout=3", address, database, user))
+	at, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return nil, err
 	}
-	host, _, _ := net.SplitHostPort(address)
-	config.Password = password
-	config.TLSConfig = &tls.Config{RootCAs: c.authority(), ServerName: host, MinVersion: tls.VersionTLS12}
-	config.Fallbacks = nil
-	config.DialFunc = c.Network.Dial
-	return pgx.ConnectConfig(ctx, config)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	host := client.Host{Name: at.Addr().String(), Address: at.Addr()}
+	target := client.Target{Hosts: []client.Host{host}, Port: int(at.Port()), Database: database, User: user}
+	return target.Connect(ctx, c.Network.Dial, c.ca(), password)
 }
+
+// ca is the certificate that clients trust.
+func (c *cluster) ca() []byte { return []byte(c.Secret(c.access.Role, "ca.crt")) }
 
 func (c *cluster) authority() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(c.Secret("patroni", "ca.crt")))
+	pool.AppendCertsFromPEM(c.ca())
 	return pool
 }
 
@@ -137,36 +143,10 @@ func (c *cluster) rows(ctx context.Context, address string) ([]int, error) {
 	return pgx.CollectRows(found, pgx.RowTo[int])
 }
 
-// member is what Patroni says of a node.
-type member struct {
-	Name, Role, State, Host string
-	Timeline                int
-}
-
 // members asks Patroni on any node as HAProxy's machine does, over verified
 // TLS, without a client certificate: reading is open.
-func (c *cluster) members(ctx context.Context) ([]member, error) {
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		DialContext: c.DialAs(balancer), TLSClientConfig: &tls.Config{RootCAs: c.authority()}}}
-	defer client.CloseIdleConnections()
-	var failure error
-	for _, address := range []string{"10.128.0.21", "10.128.0.22", "10.128.0.23"} {
-		var answer struct{ Members []member }
-		request, err := http.NewRequestWithContext(ctx, "GET", "https://"+address+":"+restPort+"/cluster", nil)
-		if err != nil {
-			return nil, err
-		}
-		response, err := client.Do(request)
-		if err == nil {
-			err = json.NewDecoder(response.Body).Decode(&answer)
-			response.Body.Close()
-		}
-		if err == nil {
-			return answer.Members, nil
-		}
-		failure = err
-	}
-	return nil, failure
+func (c *cluster) members(ctx context.Context) ([]client.Member, error) {
+	return client.Members(ctx, c.DialAs(c.access.RESTFrom), c.ca(), c.access.REST, c.access.RESTPort)
 }
 
 // whole waits until one node leads, and two that stream from it may take over:
@@ -399,7 +379,7 @@ func TestFloor(t *testing.T) {
 	defer cancel()
 	c := newCluster(t, ctx)
 	for _, name := range c.Names() {
-		if err := c.Cloud.SetAttribute(c.InstanceID(name), "user-data", "#cloud-config\n"); err != nil {
+		if err := c.SetAttribute(name, "user-data", "#cloud-config\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -422,13 +402,9 @@ func TestFloor(t *testing.T) {
 // refusals: who does not get in.
 func refusals(t *testing.T, ctx context.Context, c *cluster, leader string) {
 	var address string
-	members, err := c.members(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range members {
-		if m.Name == leader {
-			address = m.Host + ":5432"
+	for _, h := range c.access.REST {
+		if strings.HasPrefix(h.Name, leader+".") {
+			address = h.Address.String() + ":5432"
 		}
 	}
 	t.Run("wrong password", func(t *testing.T) {
@@ -496,7 +472,7 @@ func refusals(t *testing.T, ctx context.Context, c *cluster, leader string) {
 					continue
 				}
 				for _, needle := range needles(value) {
-					out, err := c.Machine(name).ExecInput(ctx, needle, "sh", "-c", `
+					out, err := machinetest.ExecInput(ctx, c.Machine(name), needle, "sh", "-c", `
 						read -r secret
 						grep -rlF -e "$secret" /etc /var/log /var/lib/cloud /usr/lib/pgha /tmp 2>/dev/null
 						journalctl --no-pager | grep -qF -e "$secret" && echo journal
@@ -549,7 +525,7 @@ func (c *cluster) get(ctx context.Context, from, method, url string) (int, error
 // sql asks as postgres, on the machine itself.
 func (c *cluster) sql(t *testing.T, ctx context.Context, on, query string) string {
 	t.Helper()
-	out, err := c.Machine(on).Exec(ctx, "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
+	out, err := machinetest.Exec(ctx, c.Machine(on), "setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups",
 		"psql", "--no-psqlrc", "-At", "-c", query)
 	if err != nil {
 		t.Fatal(err)
@@ -582,12 +558,13 @@ func wantState(t *testing.T, err error, want string) {
 func TestBootWaits(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	l := newEtcdLab(t, ctx)
+	faults := new(cloudtest.Faults)
+	l := newEtcdLab(t, ctx, faults.Now)
 	for service, fault := range map[cloud.Service]cloud.Fault{
 		cloud.LockboxService:  {Status: 503},
 		cloud.MetadataService: {Status: 500},
 	} {
-		if err := l.Cloud.SetFault(service, fault); err != nil {
+		if err := faults.Set(service, fault); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -595,7 +572,7 @@ func TestBootWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	time.Sleep(10 * time.Second)
-	if err := l.Cloud.SetFault(cloud.MetadataService, cloud.Fault{Delay: time.Second}); err != nil {
+	if err := faults.Set(cloud.MetadataService, cloud.Fault{Delay: time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	short, stop := context.WithTimeout(ctx, 3*time.Minute)
@@ -608,7 +585,7 @@ func TestBootWaits(t *testing.T) {
 		t.Errorf("it waits for Lockbox, and says %q; want the reason", step.Detail)
 	}
 	time.Sleep(60 * time.Second)
-	if err := l.Cloud.SetFault(cloud.LockboxService, cloud.Fault{}); err != nil {
+	if err := faults.Set(cloud.LockboxService, cloud.Fault{}); err != nil {
 		t.Fatal(err)
 	}
 	healed := time.Now()

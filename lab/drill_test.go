@@ -15,6 +15,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
+	"pgha-gen/lab/machine/machinetest"
 	"pgha-gen/roles"
 )
 
@@ -85,7 +86,7 @@ func TestDrills(t *testing.T) {
 		t.Logf("dirty in memory: %s", c.sql(t, ctx, leader, "SELECT pg_size_pretty(buffers_dirty * 8192::bigint) FROM (SELECT count(*) FILTER (WHERE isdirty) AS buffers_dirty FROM pg_buffercache)"))
 		start := time.Now()
 		gap, _ := l.fault(t, ctx, 10*time.Second, func() {
-			if err := c.Machine(leader).PowerOff(ctx); err != nil {
+			if err := machinetest.PowerOff(ctx, c.Machine(leader)); err != nil {
 				t.Errorf("it is cut, not stopped: %v", err)
 			}
 			t.Logf("its stop took %.1f s", time.Since(start).Seconds())

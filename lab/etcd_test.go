@@ -18,7 +18,9 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
+	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/machine/machinetest"
 	"pgha-gen/lab/private"
 	"pgha-gen/roles"
 )
@@ -38,11 +40,11 @@ func readExample(t testing.TB) *role.Cluster {
 
 // newEtcdLab bakes the etcd image and makes a lab with the example's three etcd
 // machines, powered off.
-func newEtcdLab(t *testing.T, ctx context.Context) *lab.Lab {
+func newEtcdLab(t *testing.T, ctx context.Context, faults cloud.Faults) *lab.Lab {
 	t.Helper()
 	b := bake(t, ctx, "etcd")
 	l, err := lab.New(ctx, lab.Config{
-		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghat", Now: time.Now})
+		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghat", Now: time.Now, Faults: faults})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +81,7 @@ func bakeLog(t testing.TB) io.Writer {
 func TestEtcd(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	l := newEtcdLab(t, ctx)
+	l := newEtcdLab(t, ctx, nil)
 	nodes := l.Names()
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -112,7 +114,7 @@ func TestEtcd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := l.Machine(nodes[0]).Exec(ctx, "cat", "/var/lib/cloud/instance/user-data.txt")
+		got, err := machinetest.Exec(ctx, l.Machine(nodes[0]), "cat", "/var/lib/cloud/instance/user-data.txt")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,12 +125,12 @@ func TestEtcd(t *testing.T) {
 
 	t.Run("nobody can log in", func(t *testing.T) {
 		for _, unit := range []string{"ssh.service", "ssh.socket"} {
-			out, _ := l.Machine(nodes[0]).Exec(ctx, "systemctl", "is-active", unit)
+			out, _ := machinetest.Exec(ctx, l.Machine(nodes[0]), "systemctl", "is-active", unit)
 			if strings.TrimSpace(string(out)) == "active" {
 				t.Errorf("%s is active", unit)
 			}
 		}
-		shadow, err := l.Machine(nodes[0]).Exec(ctx, "cat", "/etc/shadow")
+		shadow, err := machinetest.Exec(ctx, l.Machine(nodes[0]), "cat", "/etc/shadow")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,11 +142,11 @@ func TestEtcd(t *testing.T) {
 	})
 
 	t.Run("boot was clean", func(t *testing.T) {
-		out, _ := l.Machine(nodes[0]).Exec(ctx, "systemctl", "list-units", "--failed", "--plain", "--no-legend")
+		out, _ := machinetest.Exec(ctx, l.Machine(nodes[0]), "systemctl", "list-units", "--failed", "--plain", "--no-legend")
 		if len(strings.TrimSpace(string(out))) > 0 {
 			t.Errorf("failed units:\n%s", out)
 		}
-		out, _ = l.Machine(nodes[0]).Exec(ctx, "cloud-init", "status", "--wait", "--format", "json")
+		out, _ = machinetest.Exec(ctx, l.Machine(nodes[0]), "cloud-init", "status", "--wait", "--format", "json")
 		var status struct {
 			Status     string              `json:"extended_status"`
 			Datasource string              `json:"datasource"`
@@ -160,7 +162,7 @@ func TestEtcd(t *testing.T) {
 	})
 
 	t.Run("secrets are on tmpfs alone", func(t *testing.T) {
-		if _, err := l.Machine(nodes[0]).Exec(ctx, "sh", "-c", `
+		if _, err := machinetest.Exec(ctx, l.Machine(nodes[0]), "sh", "-c", `
 			set -eu
 			[ "$(stat -f -c %T /run/pgha/secrets)" = tmpfs ]
 			[ "$(stat -c '%U:%G %a' /run/pgha/secrets /run/pgha/secrets/server.key | tr '\n' ' ')" = 'root:etcd 750 root:etcd 640 ' ]
@@ -290,7 +292,7 @@ func members(t *testing.T, ctx context.Context, l *lab.Lab, from string) map[str
 func etcdctl(t *testing.T, ctx context.Context, l *lab.Lab, on string, args ...string) string {
 	t.Helper()
 	const s = "/run/pgha/secrets/"
-	out, err := l.Machine(on).Exec(ctx, append([]string{"etcdctl", "--cacert", s + "ca.crt", "--cert", s + "server.crt",
+	out, err := machinetest.Exec(ctx, l.Machine(on), append([]string{"etcdctl", "--cacert", s + "ca.crt", "--cert", s + "server.crt",
 		"--key", s + "server.key", "--endpoints", "10.128.0.26:2379,10.128.0.11:2379,10.128.0.31:2379"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -322,7 +324,7 @@ func showConsole(t *testing.T, l *lab.Lab, name string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	out, err := m.Exec(ctx, "sh", "-c", `
+	out, err := machinetest.Exec(ctx, m, "sh", "-c", `
 		systemctl list-units --failed --plain --no-legend
 		grep -E 'WARNING|ERROR' /var/log/cloud-init.log
 		journalctl --no-pager -o cat -n 40 -u etcd -u patroni -u haproxy | cut -c 1-300`)

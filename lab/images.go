@@ -21,77 +21,81 @@ import (
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab/image"
 	"pgha-gen/lab/release"
-	"pgha-gen/roles/etcd"
-	"pgha-gen/roles/patroni"
 )
 
-// Workshop is where the lab makes images, and keeps them for the next run.
-type Workshop struct {
-	Cache      string           // a folder
-	EtcdModule string           // the Go module that pins etcd, lab/etcd of this project
-	Now        func() time.Time // the clock
-	Log        io.Writer        // what the tools say
+// Baker makes images, and keeps them for the next run.
+type Baker struct {
+	Cache   string           // a folder
+	Program string           // the Go module of the program that is built here: see release.Build
+	Now     func() time.Time // the clock
+	Log     io.Writer        // what the tools say
 }
 
-// suite is the Debian release of the lab's base image: the one that has
-// PostgreSQL 18, Patroni 4.1 and a cloud-init like the cloud's.
+// suite is the Debian release of the lab's base image: the one whose PostgreSQL
+// and cloud-init are as new as the cloud's.
 const suite = "forky"
 
-// mirror is where a bake finds the etcd archive. The address is one of
-// loopback's that nobody else uses; it is fixed, since it is part of the recipe.
+// mirror is where a bake finds the program that was built here. The address is
+// one of loopback's that nobody else uses; it is fixed, since it is part of the
+// recipe.
 const mirror = "127.79.67.68:80"
 
-// Adapt points the bakes of a cluster at what the lab has: a machine that Packer
-// reaches by SSH, etcd as built from its source, and the base image's own
-// PostgreSQL and Patroni. Nothing that a machine is told at boot depends on it.
-func (w Workshop) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, error) {
-	archive, err := w.Etcd(ctx)
+// archived is a role whose program is installed from an archive.
+type archived interface {
+	UseArchive(version, url, sha256 string) error
+}
+
+// packaged is a role that can be installed from the base image's own packages.
+type packaged interface{ UseDistribution() }
+
+// Adapt points the bakes of a cluster at what the lab has: a machine that
+// Packer reaches by SSH, the program that is built here, and the base image's
+// own packages. Nothing that a machine is told at boot depends on it.
+func (b Baker) Adapt(ctx context.Context, c *role.Cluster) (release.Archive, error) {
+	archive, err := b.Release(ctx)
 	if err != nil {
 		return archive, err
 	}
-	if g := c.Group(etcd.Name); g != nil {
-		s := g.Settings.(*etcd.Settings)
-		if s.Version != archive.Version {
-			return archive, fmt.Errorf("the lab has etcd %s, the spec wants %s", archive.Version, s.Version)
+	for _, g := range c.Groups {
+		if s, ok := g.Settings.(archived); ok {
+			if err := s.UseArchive(archive.Version, "http://"+mirror+"/"+filepath.Base(archive.Path), archive.SHA256); err != nil {
+				return archive, fmt.Errorf("the lab cannot bake %s: %w", g.Name, err)
+			}
 		}
-		s.Artifacts.Etcd = etcd.Artifact{
-			URL:    "http://" + mirror + "/" + filepath.Base(archive.Path),
-			SHA256: archive.SHA256,
+		if s, ok := g.Settings.(packaged); ok {
+			s.UseDistribution()
 		}
-	}
-	if g := c.Group(patroni.Name); g != nil {
-		g.Settings.(*patroni.Settings).APT.Repository = patroni.Distribution
 	}
 	c.Images.Builder = role.SSH
 	c.Images.Base = role.Base{Host: "localhost", User: "root"} // Packer is told the real address
 	return archive, c.Plan()
 }
 
-// Etcd is etcd's release, as built from its source.
-func (w Workshop) Etcd(ctx context.Context) (release.Archive, error) {
-	return release.Build(ctx, w.EtcdModule, filepath.Join(w.Cache, "release"))
+// Release is the archive of the program that is built here.
+func (b Baker) Release(ctx context.Context) (release.Archive, error) {
+	return release.Build(ctx, b.Program, filepath.Join(b.Cache, "release"))
 }
 
 // Base is the root folder of the plain system that images are baked from, with
 // further packages if a lab machine is not to be a container.
-func (w Workshop) Base(ctx context.Context, packages ...string) (string, error) {
-	authority, err := loadAuthority(w.Cache, w.Now())
+func (b Baker) Base(ctx context.Context, packages ...string) (string, error) {
+	ca, err := loadCA(b.Cache, b.Now())
 	if err != nil {
 		return "", err
 	}
-	return image.Cache{Dir: w.Cache}.Base(ctx, image.Base{
-		Suite: suite, Packages: packages, CAs: [][]byte{authority.pem()}}, w.Log)
+	return image.Cache{Dir: b.Cache}.Base(ctx, image.Base{
+		Suite: suite, Packages: packages, CAs: [][]byte{ca.pem()}}, b.Log)
 }
 
-// Images bakes the image of each of these roles with Packer, by the templates in
-// t, as Generate wrote them after Adapt: role to root folder. On a host without
-// Packer the same bake.sh is run directly.
-func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (map[string]string, error) {
-	base, err := w.Base(ctx)
+// Images bakes the image of each of these roles with Packer, by the templates
+// in t, as Generate wrote them after Adapt: role to root folder. On a host
+// without Packer the same bake.sh is run directly.
+func (b Baker) Images(ctx context.Context, t tree.Tree, archive release.Archive, roles []string) (images map[string]string, err error) {
+	base, err := b.Base(ctx)
 	if err != nil {
 		return nil, err
 	}
-	recipes, err := os.MkdirTemp(w.Cache, "recipes-")
+	recipes, err := os.MkdirTemp(b.Cache, "recipes-")
 	if err != nil {
 		return nil, err
 	}
@@ -102,15 +106,14 @@ func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archi
 	}
 	listener, err := listenWhenFree(ctx, mirror)
 	if err != nil {
-		return nil, fmt.Errorf("cannot serve etcd to the bakes: %w", err)
+		return nil, fmt.Errorf("cannot serve the archive to the bakes: %w", err)
 	}
-	server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(archive.Path))), ReadHeaderTimeout: time.Minute}
-	go server.Serve(listener)
-	defer server.Close()
+	stop := serveHTTP(&http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(archive.Path)))}, listener)
+	defer func() { err = errors.Join(err, stop()) }()
 
-	images := map[string]string{}
+	images = map[string]string{}
 	for _, name := range roles {
-		if images[name], err = w.bake(ctx, base, filepath.Join(out, "packer", name)); err != nil {
+		if images[name], err = b.bake(ctx, base, filepath.Join(out, "packer", name)); err != nil {
 			return nil, fmt.Errorf("cannot bake %s: %w", name, err)
 		}
 	}
@@ -118,12 +121,12 @@ func (w Workshop) Images(ctx context.Context, t tree.Tree, archive release.Archi
 }
 
 // bake makes the image of the role whose template and recipe are in dir.
-func (w Workshop) bake(ctx context.Context, base, dir string) (string, error) {
-	cache := image.Cache{Dir: w.Cache}
+func (b Baker) bake(ctx context.Context, base, dir string) (string, error) {
+	cache := image.Cache{Dir: b.Cache}
 	if _, err := exec.LookPath("packer"); err == nil {
-		return cache.Packer(ctx, base, dir, w.Log)
+		return cache.Packer(ctx, base, dir, b.Log)
 	}
-	fmt.Fprintln(w.Log, "this host has no packer: its bake.sh is run without it")
+	fmt.Fprintln(b.Log, "this host has no packer: its bake.sh is run without it")
 	env, err := bakeEnvironment(filepath.Join(dir, "image.auto.pkrvars.json"))
 	if err != nil {
 		return "", err
@@ -134,7 +137,7 @@ func (w Workshop) bake(ctx context.Context, base, dir string) (string, error) {
 			return "", err
 		}
 	}
-	return cache.Bake(ctx, base, image.Recipe{Dir: recipe, Env: env}, w.Log)
+	return cache.Bake(ctx, base, image.Recipe{Dir: recipe, Env: env}, b.Log)
 }
 
 // listenWhenFree waits while another lab bakes and has the address.

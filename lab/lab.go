@@ -7,29 +7,18 @@ package lab
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"maps"
-	"net"
-	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/miekg/dns"
-
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
 	"pgha-gen/generator/yc"
-	"pgha-gen/lab/client"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
@@ -39,11 +28,12 @@ import (
 // Config is a cluster to run.
 type Config struct {
 	Cluster *role.Cluster
-	Images  map[string]string // role to root folder, as Workshop.Images gives them; only these roles are run
+	Images  map[string]string // role to root folder, as Baker.Images gives them; only these roles are run
 	State   string            // a folder of this lab alone, not on tmpfs
-	Cache   string            // the Workshop's
+	Cache   string            // the Baker's
 	Name    string            // of the network; at most 8 characters, unique on the host
 	Now     func() time.Time
+	Faults  cloud.Faults // of the cloud's services; nil: none
 }
 
 // Lab is a cluster whose machines are there. They are powered on one by one.
@@ -55,40 +45,29 @@ type Lab struct {
 	Network *netns.Network
 	CA      *secrets.CA // the cluster's own
 
-	config    Config
-	payloads  map[string]secrets.Payload
-	nodes     map[string]*node
-	subnets   []netip.Prefix // those with a gateway
-	strangers map[string]*netns.Port
-	closers   []func() error
+	config   Config
+	payloads map[string]secrets.Payload
+	nodes    map[string]*node
+	subnets  []netip.Prefix // those with a gateway
+	closers  []func() error // in the order in which things were made
 }
 
 // node is a machine as the lab knows it, on or off.
 type node struct {
 	role.Node
-	role    string
-	part    *role.Group
-	id      string
-	port    *netns.Port
-	running *machine.Machine
-	fresh   bool // the next start is a new machine's first
+	part     *role.Group
+	instance cloud.Instance // as the cloud has it
+	port     *netns.Port
+	running  *machine.Machine
+	fresh    bool // the next start is a new machine's first
 }
-
-// The cloud's addresses. Lockbox's stands for a public one, out of the range
-// that is kept for documentation.
-var (
-	metadataAddress = netip.MustParseAddr("169.254.169.254")
-	lockboxAddress  = netip.MustParseAddr("198.51.100.1")
-)
-
-const lockboxName = "payload.lockbox.api.cloud.yandex.net"
 
 // New makes the network, the cloud with its secrets, and the machines, all
 // powered off. What it made so far is taken down again if it fails.
 func New(ctx context.Context, config Config) (*Lab, error) {
-	cluster := *config.Cluster // gets the lab's own authority
+	cluster := *config.Cluster // gets a CA of its own
 	config.Cluster = &cluster
-	l := &Lab{config: config, nodes: map[string]*node{}, strangers: map[string]*netns.Port{}, Cloud: cloud.New(config.Now, rand.Reader)}
+	l := &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -137,109 +116,10 @@ func subnetsOf(addresses map[string]netip.Addr) []netip.Prefix {
 
 func subnet(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 24).Masked() }
 
-// gateway and resolver are the first two addresses of a subnet, as in the cloud.
+// gateway and resolver are the first two addresses of a subnet, as in the
+// cloud.
 func gateway(s netip.Prefix) netip.Addr  { return s.Addr().Next() }
 func resolver(s netip.Prefix) netip.Addr { return gateway(s).Next() }
-
-// fillLockbox makes the cluster's secrets and puts each role's payload under
-// the id that the spec gives, readable by the nodes' service account alone.
-func (l *Lab) fillLockbox() error {
-	c := l.config.Cluster
-	var err error
-	if l.CA, err = secrets.NewCA(c.Name, l.config.Now(), rand.Reader); err != nil {
-		return err
-	}
-	c.Secrets.CA = spec.Text(l.CA.Certificate())
-	if err := c.Plan(); err != nil {
-		return err
-	}
-	if l.payloads, err = l.CA.Payloads(c, l.config.Now()); err != nil {
-		return err
-	}
-	for name, payload := range l.payloads {
-		if err := l.PutPayload(name, payload); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// PutPayload makes a payload the current version of a role's secret. What
-// Secret and SecretsOf give stays what the machines should have.
-func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
-	c := l.config.Cluster
-	version := cloud.Version{ID: "e6v" + role}
-	for key, text := range payload {
-		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
-	}
-	return l.Cloud.PutSecret(c.Secrets.Lockbox[role],
-		cloud.Secret{Readers: []string{c.Cloud.ServiceAccounts[role]}, Versions: []cloud.Version{version}})
-}
-
-// Payload is a copy of what the machines of a role should have.
-func (l *Lab) Payload(role string) secrets.Payload { return maps.Clone(l.payloads[role]) }
-
-// serve opens the cloud's services inside the network.
-func (l *Lab) serve(subnets []netip.Prefix) error {
-	if err := l.Cloud.SetName(lockboxName, lockboxAddress); err != nil {
-		return err
-	}
-	metadata, err := l.Network.Listen("tcp", netip.AddrPortFrom(metadataAddress, 80).String())
-	if err != nil {
-		return err
-	}
-	l.background(&http.Server{Handler: l.Cloud.Metadata(), ReadHeaderTimeout: time.Minute}, metadata)
-
-	authority, err := loadAuthority(l.config.Cache, l.config.Now())
-	if err != nil {
-		return err
-	}
-	certificate, err := authority.server(lockboxName, l.config.Now())
-	if err != nil {
-		return err
-	}
-	lockbox, err := l.Network.Listen("tcp", netip.AddrPortFrom(lockboxAddress, 443).String())
-	if err != nil {
-		return err
-	}
-	l.background(&http.Server{
-		Handler: l.Cloud.Lockbox(), ReadHeaderTimeout: time.Minute,
-		// Machines whose power is cut in a handshake are no news.
-		ErrorLog: log.New(io.Discard, "", 0),
-	}, tls.NewListener(lockbox, &tls.Config{Certificates: []tls.Certificate{certificate}}))
-
-	for _, s := range subnets {
-		address := netip.AddrPortFrom(resolver(s), 53).String()
-		packets, err := l.Network.ListenPacket("udp", address)
-		if err != nil {
-			return err
-		}
-		stream, err := l.Network.Listen("tcp", address)
-		if err != nil {
-			return errors.Join(err, packets.Close())
-		}
-		handler := l.Cloud.DNS(l.config.Cluster.Cloud.Domain)
-		for _, server := range []*dns.Server{{PacketConn: packets, Handler: handler}, {Listener: stream, Handler: handler}} {
-			go server.ActivateAndServe()
-			l.closers = append(l.closers, func() error { return ignoreNotStarted(server.Shutdown()) })
-		}
-	}
-	return nil
-}
-
-func (l *Lab) background(s *http.Server, listener net.Listener) {
-	go s.Serve(listener)
-	l.closers = append(l.closers, s.Close)
-}
-
-// ignoreNotStarted: a lab that is taken down at once may close a server before
-// its goroutine ran; its socket dies with the namespace.
-func ignoreNotStarted(err error) error {
-	if err != nil && strings.Contains(err.Error(), "not started") {
-		return nil
-	}
-	return err
-}
 
 // createNodes does what deploy/create.sh does in the cloud.
 func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) error {
@@ -258,18 +138,18 @@ func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) erro
 			if err != nil {
 				return err
 			}
-			node := &node{Node: n, role: part.Name, part: part, id: fmt.Sprintf("fhm%s%d", part.Name, i+1), port: port, fresh: true}
-			l.nodes[n.Name] = node
 			attributes := map[string]string{"user-data": data[part.Name]}
 			if part.Plan.Bootstraps {
 				attributes["pgha-bootstrap"] = c.Token()
 			}
-			if err := l.Cloud.Put(cloud.Instance{
-				ID: node.id, Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
+			node := &node{Node: n, part: part, port: port, fresh: true, instance: cloud.Instance{
+				ID: fmt.Sprintf("fhm%s%d", part.Name, i+1), Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
 				CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
 				ServiceAccountID: c.Cloud.ServiceAccounts[part.Name], Address: n.Address, MAC: port.MAC.String(),
 				Attributes: attributes, Disks: disks(part),
-			}); err != nil {
+			}}
+			l.nodes[n.Name] = node
+			if err := l.Cloud.Put(node.instance); err != nil {
 				return err
 			}
 		}
@@ -294,7 +174,7 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 	c := l.config.Cluster
 	config := machine.Config{
 		Name:      name,
-		Root:      l.config.Images[n.role],
+		Root:      l.config.Images[n.part.Name],
 		State:     filepath.Join(l.config.State, name),
 		Fresh:     n.fresh,
 		Namespace: n.port.Path,
@@ -302,7 +182,8 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		Files: map[string][]byte{
 			// What DHCP writes in the cloud.
 			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Address)), c.Cloud.Domain),
-			// The interface comes with its address; cloud-init shall not set it up.
+			// The interface comes with its address; cloud-init shall not set
+			// it up.
 			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
 		},
 	}
@@ -316,20 +197,6 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 	}
 	n.running, n.fresh = m, false
 	return nil
-}
-
-// StartAll powers these machines on, all at once; with none named, all.
-func (l *Lab) StartAll(ctx context.Context, names ...string) error {
-	if len(names) == 0 {
-		names = l.Names()
-	}
-	failures := make([]error, len(names))
-	var wg sync.WaitGroup
-	for i, name := range names {
-		wg.Go(func() { failures[i] = l.Start(ctx, name) })
-	}
-	wg.Wait()
-	return errors.Join(failures...)
 }
 
 // Names are the nodes, in the order of the spec.
@@ -353,90 +220,9 @@ func (l *Lab) Machine(name string) *machine.Machine {
 	return nil
 }
 
-// Replace makes a node's next start that of a new machine from the image, as
-// after deploy/create.sh in the cloud: it may found nothing. Without keepDisk
-// its data are lost as well. The node must be off.
-func (l *Lab) Replace(name string, keepDisk bool) error {
-	n, err := l.node(name)
-	if err != nil {
-		return err
-	}
-	n.fresh = true
-	if err := l.Cloud.RemoveAttribute(n.id, "pgha-bootstrap"); err != nil {
-		return err
-	}
-	if keepDisk {
-		return nil
-	}
-	return os.Remove(l.disk(n.Node))
-}
-
-// DialAs gives what connects as a machine, on or off, or as a stranger: the
-// others see its address, and their firewalls let it go where that may go.
-func (l *Lab) DialAs(name string) client.Dial {
-	if port := l.strangers[name]; port != nil {
-		return port.Dial
-	}
-	n, err := l.node(name)
-	if err != nil {
-		return func(context.Context, string, string) (net.Conn, error) { return nil, err }
-	}
-	return n.port.Dial
-}
-
-// AddStranger gives somebody who is no machine of the cluster a place in the
-// network, to connect from (DialAs): at any address, whose subnet of 256 is
-// routed. Refused: an address and a name that are taken.
-func (l *Lab) AddStranger(ctx context.Context, name string, address netip.Addr) error {
-	for _, n := range l.nodes {
-		if n.Address == address {
-			return fmt.Errorf("stranger %q: %s has the address %s", name, n.Name, address)
-		}
-	}
-	s := subnet(address)
-	if !slices.Contains(l.subnets, s) {
-		if err := l.Network.AddAddress(ctx, netip.PrefixFrom(gateway(s), 24)); err != nil {
-			return err
-		}
-		l.subnets = append(l.subnets, s)
-	}
-	port, err := l.Network.Attach(ctx, name, netip.PrefixFrom(address, 24), gateway(s))
-	if err != nil {
-		return err
-	}
-	l.strangers[name] = port
-	return nil
-}
-
-// Cable puts a node's network cable in, or pulls it.
-func (l *Lab) Cable(ctx context.Context, name string, in bool) error {
-	if _, err := l.node(name); err != nil {
-		return err
-	}
-	return l.Network.Cable(ctx, name, in)
-}
-
 // Secret is an entry of a role's payload in Lockbox: what a person would have
 // from pgha-gen secrets generate.
 func (l *Lab) Secret(role, entry string) string { return l.payloads[role][entry] }
-
-// SecretsOf are the entries that a node may have: its own, and those that all
-// nodes of its role share.
-func (l *Lab) SecretsOf(name string) map[string]string {
-	n := l.nodes[name]
-	all := map[string]string{}
-	for _, s := range n.part.Plan.Secrets {
-		entry := s.Entry(name)
-		all[entry] = l.payloads[n.role][entry]
-	}
-	return all
-}
-
-// InstanceID is a node's id in the lab's cloud.
-func (l *Lab) InstanceID(name string) string { return l.nodes[name].id }
-
-// DataDisk is the file that a node's data disk is; it may not be there yet.
-func (l *Lab) DataDisk(name string) string { return l.disk(l.nodes[name].Node) }
 
 func (l *Lab) disk(n role.Node) string {
 	return filepath.Join(l.config.State, "disks", yc.DataDisk(n))

@@ -150,7 +150,7 @@ func fakeNodes(t *testing.T, network *netns.Network, nodes []role.Node, payload 
 // old one it takes over from it, as at a reload.
 func (f *fakes) start(t *testing.T, ctx context.Context, old *os.Process) *os.Process {
 	t.Helper()
-	args := append([]string{"netns", "exec", f.network.Name()}, f.command...)
+	args := append([]string{"netns", "exec", f.network.Name}, f.command...)
 	args = append(args, "-db", "-f", filepath.Join(f.dir, "haproxy.cfg"))
 	if old != nil {
 		args = append(args, "-sf", fmt.Sprint(old.Pid))
@@ -191,7 +191,7 @@ func (f *fakes) running(t *testing.T, ctx context.Context, leader *fakeNode) *os
 // dial connects from the machine with this address, or from the proxy's.
 func (f *fakes) dial(ctx context.Context, from, to string) (net.Conn, error) {
 	if port := f.ports[from]; port != nil {
-		return port.Dial(ctx, "tcp", to)
+		return netns.Dial(ctx, port.Namespace, "tcp", to)
 	}
 	return f.network.Dial(ctx, "tcp", to)
 }

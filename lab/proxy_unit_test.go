@@ -13,6 +13,7 @@ import (
 
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/machine/machinetest"
 	"pgha-gen/roles/patroni"
 )
 
@@ -51,7 +52,7 @@ func TestProxyUnit(t *testing.T) {
 	waitReady(t, ctx, l, time.Minute, name)
 	in := func(script string) string {
 		t.Helper()
-		out, err := l.Machine(name).Exec(ctx, "sh", "-c", script)
+		out, err := machinetest.Exec(ctx, l.Machine(name), "sh", "-c", script)
 		if err != nil {
 			t.Fatalf("%s: %v", script, err)
 		}

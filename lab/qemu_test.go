@@ -20,7 +20,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/lab"
-	"pgha-gen/lab/confine"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/vm"
 	"pgha-gen/roles"
@@ -48,8 +48,8 @@ func TestQEMU(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	workshop := lab.Workshop{Cache: labtest.Cache, EtcdModule: "etcd", Now: time.Now, Log: bakeLog(t)}
-	archive, err := workshop.Etcd(ctx)
+	baker := lab.Baker{Cache: labtest.Cache, Program: "etcd", Now: time.Now, Log: bakeLog(t)}
+	archive, err := baker.Release(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestQEMU(t *testing.T) {
 		URL: "http://10.0.2.2:" + address.Port() + "/" + filepath.Base(archive.Path), SHA256: archive.SHA256}
 	clock.lap("etcd's archive")
 
-	root, err := workshop.Base(ctx, vm.Packages()...)
+	root, err := baker.Base(ctx, vm.Packages()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func packByQEMU(t *testing.T, ctx context.Context, dir, recipe, name string) str
 	write(t, filepath.Join(seed, "user-data"), []byte("#cloud-config\nssh_authorized_keys: ["+strings.TrimSpace(read(t, key+".pub"))+"]\n"))
 	write(t, filepath.Join(seed, "meta-data"), []byte("instance-id: bake\n"))
 	var said bytes.Buffer
-	runToEnd(t, ctx, confine.Config{
+	runToEnd(t, ctx, isolate.Config{
 		ID: "pgha-qemu-packer",
 		Args: []string{"env", "-C", recipe, "packer", "build", "-color=false", "-timestamp-ui", "-var=accelerator=tcg",
 			"-var=seed_directory=" + seed, "-var=ssh_private_key_file=" + key, "."},
@@ -179,7 +179,7 @@ func boot(t *testing.T, ctx context.Context, l *lab.Lab, dir, image, userData st
 	t.Helper()
 	const mac = "d0:0d:0a:80:00:1a"
 	node := l.Names()[0]
-	network := l.Network.Name()
+	network := l.Network.Name
 	if err := l.Network.Detach(node); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ ethernets:
 	tool(t, ctx, dir, "truncate", "-s", "1G", "data.raw")
 	console := filepath.Join(dir, "console")
 	var said bytes.Buffer
-	machine, err := confine.Start(confine.Config{
+	machine, err := isolate.Start(isolate.Config{
 		ID: "pgha-qemu-boot",
 		Args: []string{"ip", "netns", "exec", network, "env", "-C", dir, "qemu-system-x86_64",
 			"-accel", "tcg", "-smp", "2", "-m", "1024", "-display", "none", "-monitor", "none", "-serial", "file:" + console,
@@ -241,9 +241,9 @@ ethernets:
 }
 
 // runToEnd runs a command, and ends it if the test does.
-func runToEnd(t *testing.T, ctx context.Context, cfg confine.Config, said *bytes.Buffer) {
+func runToEnd(t *testing.T, ctx context.Context, cfg isolate.Config, said *bytes.Buffer) {
 	t.Helper()
-	r, err := confine.Start(cfg)
+	r, err := isolate.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

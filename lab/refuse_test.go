@@ -16,6 +16,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // One machine meets a world that is not as it should be: it stops at that step,
@@ -24,7 +25,7 @@ import (
 func TestBootRefuses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	l := newEtcdLab(t, ctx)
+	l := newEtcdLab(t, ctx, nil)
 	const victim = "demo-etcd-1"
 	example := readExample(t)
 	userData := func(role int) string {
@@ -94,7 +95,7 @@ func TestBootRefuses(t *testing.T) {
 			if test.userData == "" {
 				test.userData = userData(0)
 			}
-			if err := l.Cloud.SetAttribute(l.InstanceID(victim), "user-data", test.userData); err != nil {
+			if err := l.SetAttribute(victim, "user-data", test.userData); err != nil {
 				t.Fatal(err)
 			}
 			file := l.DataDisk(victim)
@@ -132,7 +133,7 @@ func TestBootRefuses(t *testing.T) {
 					t.Fatal(err)
 				}
 				waitReady(t, ctx, l, time.Minute, victim) // by itself
-			} else if out, _ := l.Machine(victim).Exec(ctx, "systemctl", "is-active", "etcd.service"); strings.TrimSpace(string(out)) == "active" {
+			} else if out, _ := machinetest.Exec(ctx, l.Machine(victim), "systemctl", "is-active", "etcd.service"); strings.TrimSpace(string(out)) == "active" {
 				t.Error("etcd runs")
 			}
 			if err := l.Machine(victim).PowerCut(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"pgha-gen/lab/machine/machinetest"
 	"regexp"
 	"strconv"
 	"strings"
@@ -59,7 +60,7 @@ func TestSecurity(t *testing.T) {
 // run runs a script as root on a machine.
 func (c *cluster) run(t *testing.T, ctx context.Context, node, script string) string {
 	t.Helper()
-	out, err := c.Machine(node).Exec(ctx, "sh", "-c", script)
+	out, err := machinetest.Exec(ctx, c.Machine(node), "sh", "-c", script)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +71,7 @@ func (c *cluster) run(t *testing.T, ctx context.Context, node, script string) st
 // somebody who has taken over that service would. Its failures are its output.
 func (c *cluster) as(t *testing.T, ctx context.Context, node, user, script string) string {
 	t.Helper()
-	out, err := c.Machine(node).Exec(ctx, "setpriv", "--reuid="+user, "--regid="+user, "--init-groups",
+	out, err := machinetest.Exec(ctx, c.Machine(node), "setpriv", "--reuid="+user, "--regid="+user, "--init-groups",
 		"--bounding-set=-all", "--inh-caps=-all", "sh", "-c", "exec 2>&1\n"+script+"\n:")
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +150,7 @@ func oneSecretEach(t *testing.T, ctx context.Context, c *cluster) {
 			t.Errorf("%s: token %t", m.node, token != "")
 		}
 		for role, id := range ids {
-			out, err := c.Machine(m.node).ExecInput(ctx, "Authorization: Bearer "+token+"\n", "curl", "-q", "-s", "--max-time", "5", "-H", "@-",
+			out, err := machinetest.ExecInput(ctx, c.Machine(m.node), "Authorization: Bearer "+token+"\n", "curl", "-q", "-s", "--max-time", "5", "-H", "@-",
 				"-o", "/dev/null", "-w", "%{http_code}", "https://payload.lockbox.api.cloud.yandex.net/lockbox/v1/secrets/"+id+"/payload")
 			if err != nil {
 				t.Fatal(err)
@@ -327,7 +328,7 @@ func (c *cluster) etcdctl(t *testing.T, ctx context.Context, input string, args 
 	t.Helper()
 	command := append([]string{"etcdctl", "--endpoints", "https://10.128.0.26:2379", "--cacert", "/run/pgha/secrets/ca.crt",
 		"--cert", "/run/pgha/secrets/server.crt", "--key", "/run/pgha/secrets/server.key"}, args...)
-	out, err := c.Machine("demo-etcd-1").ExecInput(ctx, input, command...)
+	out, err := machinetest.ExecInput(ctx, c.Machine("demo-etcd-1"), input, command...)
 	if err != nil {
 		t.Fatal(err)
 	}

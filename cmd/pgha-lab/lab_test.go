@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"pgha-gen/lab/cgroup"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
@@ -89,7 +89,7 @@ func (u user) nothingLeft() {
 		u.t.Errorf("there are traces of %d machines, want 7: this looks at nothing", len(states))
 	}
 	for _, state := range states {
-		group, err := cgroup.Find(machine.ID(state))
+		group, err := isolate.Find(machine.ID(state))
 		if err != nil {
 			u.t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func TestFailedUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	up, said := u.booting(ctx)
-	group, err := cgroup.Find(machine.ID(filepath.Join(string(u.folder), "machines", "demo-pg-2")))
+	group, err := isolate.Find(machine.ID(filepath.Join(string(u.folder), "machines", "demo-pg-2")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,8 @@ func TestNotRoot(t *testing.T) {
 			if _, err := exec.LookPath("setpriv"); err != nil {
 				t.Skip("no setpriv (util-linux), by which root becomes another user")
 			}
-			// Another user cannot reach the test's folder: the shell opens the program before.
+			// Another user cannot reach the test's folder: the shell opens
+			// the program before.
 			cmd = exec.Command("setpriv", append([]string{"--reuid=65534", "--clear-groups", "--", "/proc/self/fd/3"}, args...)...)
 			program, err := os.Open(bin)
 			if err != nil {

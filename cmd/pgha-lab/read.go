@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -49,11 +50,11 @@ func (a *app) config(s *source) (c session.Config, err error) {
 	if err := session.ThisHost().Check(); err != nil {
 		return c, err
 	}
-	if c.EtcdModule, err = filepath.Abs(s.etcd); err != nil {
+	if c.Program, err = filepath.Abs(s.etcd); err != nil {
 		return c, err
 	}
-	if err := session.CheckModule(c.EtcdModule); err != nil {
-		return c, err
+	if _, err := os.Stat(filepath.Join(c.Program, "build.sh")); err != nil {
+		return c, fmt.Errorf("%q is not the Go module that pins etcd: run this in the project's folder, or --etcd names its lab/etcd", c.Program)
 	}
 	return c, private.Make(string(c.Folder))
 }

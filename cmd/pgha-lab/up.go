@@ -104,7 +104,7 @@ func (a *app) upBehind(ctx context.Context, c session.Config, s *source) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "keep", "--dir", string(c.Folder), "--cache", c.Cache, "--network", c.Network, "--etcd", c.EtcdModule, "-f", "-")
+	cmd := exec.Command(self, "keep", "--dir", string(c.Folder), "--cache", c.Cache, "--network", c.Network, "--etcd", c.Program, "-f", "-")
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(s.text)
 	cmd.Stdout, cmd.Stderr = log, log

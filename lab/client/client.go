@@ -1,4 +1,5 @@
-// Package client looks at a cluster from outside of its machines, as applications and operators do.
+// Package client looks at a cluster from outside of its machines, as
+// applications and operators do.
 package client
 
 import (
@@ -36,8 +37,9 @@ type Target struct {
 	Database, User string
 }
 
-// Conninfo is the target as libpq takes it, with the files of the CA and of the passwords. Names are verified and never
-// looked up: they mean something inside the cluster's network only.
+// Conninfo is the target as libpq takes it, with the files of the CA and of
+// the passwords. Names are verified and never looked up: they mean something
+// inside the cluster's network only.
 func (t Target) Conninfo(ca, passfile string) string {
 	var names, addresses []string
 	for _, h := range t.Hosts {
@@ -67,7 +69,8 @@ func (t Target) Passfile(password string) string {
 	return b.String()
 }
 
-// Connect connects over TLS that trusts this CA alone and verifies the host's name.
+// Connect connects over TLS that trusts this CA alone and verifies the host's
+// name.
 func (t Target) Connect(ctx context.Context, dial Dial, ca []byte, password string) (*pgx.Conn, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
@@ -94,14 +97,16 @@ func (t Target) Connect(ctx context.Context, dial Dial, ca []byte, password stri
 	return nil, errors.Join(errs...)
 }
 
-// How often a write is tried, and how long one try may take: as long as a commit may wait for a standby.
+// How often a write is tried, and how long one try may take: as long as a
+// commit may wait for a standby.
 const (
 	writePause = 100 * time.Millisecond
 	writeTry   = 5 * time.Second
 )
 
-// FirstWrite tries to write until the cluster has acknowledged a row, which it leaves in table pgha_lab, and gives
-// that moment. It ends with the context, and then says what the last try was told.
+// FirstWrite tries to write until the cluster has acknowledged a row, which
+// it leaves in table pgha_lab, and gives that moment. It ends with the
+// context, and then says what the last try was told.
 func (t Target) FirstWrite(ctx context.Context, dial Dial, ca []byte, password string, now func() time.Time) (time.Time, error) {
 	for {
 		at, err := t.write(ctx, dial, ca, password, now)
@@ -135,13 +140,13 @@ func (t Target) write(ctx context.Context, dial Dial, ca []byte, password string
 	return now(), nil
 }
 
-// Member is a node as Patroni sees it.
+// Member is a node as the cluster's REST API shows it.
 type Member struct {
 	Name, Role, State string
 	Lag               string // bytes behind the leader, as a number, or unknown; empty for the leader
 }
 
-// Members asks Patroni on each of these hosts until one answers.
+// Members asks each of these hosts until one answers.
 func Members(ctx context.Context, dial Dial, ca []byte, hosts []Host, port int) ([]Member, error) {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(ca) {
@@ -153,7 +158,7 @@ func Members(ctx context.Context, dial Dial, ca []byte, hosts []Host, port int) 
 		if err == nil {
 			return members, nil
 		}
-		errs = append(errs, fmt.Errorf("asking Patroni on %s: %w", h.Name, err))
+		errs = append(errs, fmt.Errorf("asking %s for the cluster's members: %w", h.Name, err))
 	}
 	return nil, errors.Join(errs...)
 }
@@ -186,7 +191,7 @@ func ask(ctx context.Context, dial Dial, roots *x509.CertPool, h Host, port int)
 	return parseMembers(data)
 }
 
-// parseMembers reads what GET /cluster gives: https://patroni.readthedocs.io/en/latest/rest_api.html#cluster-status-endpoints
+// parseMembers reads the answer to GET /cluster.
 func parseMembers(data []byte) ([]Member, error) {
 	var cluster struct {
 		Members []struct {

@@ -84,8 +84,8 @@ func TestMembers(t *testing.T) {
 		body, want   string
 	}{
 		{"healthy", "lag is a number, a word, or not there", 200, healthy, ""},
-		{"no JSON", "something else listens there", 200, "hello", "asking Patroni on example.com: it does not answer with its cluster"},
-		{"unwell", "Patroni answers so while it has no etcd", 503, "{}", "asking Patroni on example.com: it answers 503"},
+		{"no JSON", "something else listens there", 200, "hello", "asking example.com for the cluster's members: it does not answer with its cluster"},
+		{"unwell", "Patroni answers so while it has no etcd", 503, "{}", "asking example.com for the cluster's members: it answers 503"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -24,7 +24,7 @@ import (
 // Instance is what the cloud knows of one machine.
 type Instance struct {
 	ID, Name         string
-	Hostname         string // FQDN: demo-etcd-1.ru-central1.internal
+	Hostname         string // FQDN: demo-pg-1.ru-central1.internal
 	Description      string
 	Zone, Region     string // ru-central1-a, ru-central1
 	CloudID          string
@@ -73,12 +73,13 @@ type Cloud struct {
 	tokens    map[string]token
 	latest    map[string]string // service account -> the token that it is given now
 	names     map[string][]netip.Addr
-	faults    map[Service]Fault
+	faults    Faults
 }
 
 // New returns a cloud without machines. Tokens live by now's clock and are made
-// of random's bytes (crypto/rand.Reader, but for tests).
-func New(now func() time.Time, random io.Reader) *Cloud {
+// of random's bytes (crypto/rand.Reader, but for tests). Services misbehave as
+// faults says; nil: they do not.
+func New(now func() time.Time, random io.Reader, faults Faults) *Cloud {
 	return &Cloud{
 		now:       now,
 		random:    random,
@@ -88,7 +89,7 @@ func New(now func() time.Time, random io.Reader) *Cloud {
 		tokens:    map[string]token{},
 		latest:    map[string]string{},
 		names:     map[string][]netip.Addr{},
-		faults:    map[Service]Fault{},
+		faults:    faults,
 	}
 }
 
@@ -120,63 +121,6 @@ func (c *Cloud) Put(in Instance) error {
 	in.created = c.now()
 	if old, ok := c.instances[in.ID]; ok {
 		in.created = old.created
-	}
-	c.set(in)
-	return nil
-}
-
-// Remove forgets an instance; one that is not there is no error.
-func (c *Cloud) Remove(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.instances, id)
-	c.wake()
-}
-
-// SetAttribute sets one key of an instance's user metadata, within the limits
-// of Put.
-func (c *Cloud) SetAttribute(id, key, value string) error {
-	return c.update(id, func(in *Instance) error {
-		in.Attributes = maps.Clone(in.Attributes)
-		if in.Attributes == nil {
-			in.Attributes = map[string]string{}
-		}
-		in.Attributes[key] = value
-		return checkAttributes(in.Attributes)
-	})
-}
-
-// RemoveAttribute removes one key of an instance's user metadata; a key that is
-// not there is no error.
-func (c *Cloud) RemoveAttribute(id, key string) error {
-	return c.update(id, func(in *Instance) error {
-		in.Attributes = maps.Clone(in.Attributes)
-		delete(in.Attributes, key)
-		return nil
-	})
-}
-
-// SetMaintenanceEvent sets what the instance is told of its host's maintenance;
-// "" is NONE.
-func (c *Cloud) SetMaintenanceEvent(id, event string) error {
-	return c.update(id, func(in *Instance) error {
-		in.MaintenanceEvent = event
-		if event == "" {
-			in.MaintenanceEvent = "NONE"
-		}
-		return nil
-	})
-}
-
-func (c *Cloud) update(id string, change func(*Instance) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	in, ok := c.instances[id]
-	if !ok {
-		return fmt.Errorf("instance %q is not in the cloud (put it first)", id)
-	}
-	if err := change(&in); err != nil {
-		return fmt.Errorf("instance %q: %w", id, err)
 	}
 	c.set(in)
 	return nil
@@ -216,7 +160,8 @@ func normal(in Instance) (Instance, error) {
 	for _, v := range []struct{ what, value string }{
 		{"id", in.ID}, {"name", in.Name}, {"host name", in.Hostname}, {"zone", in.Zone},
 	} {
-		// A name that DNS cannot carry would get no answer at all, not NXDOMAIN.
+		// A name that DNS cannot carry would get no answer at all, not
+		// NXDOMAIN.
 		_, ok := dns.IsDomainName(v.value)
 		if !ok || strings.Trim(v.value, ".") == "" || strings.ContainsAny(v.value, "/ \n") {
 			return in, fmt.Errorf("instance %q: %s %q is not a name", in.ID, v.what, v.value)

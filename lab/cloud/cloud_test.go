@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/cloud/cloudtest"
 )
 
 // clock is a clock that a test sets.
@@ -68,13 +69,21 @@ func patroni1() cloud.Instance {
 
 func newCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) *cloud.Cloud {
 	t.Helper()
-	c := cloud.New(now, rand.Reader)
+	c, _ := newFaultyCloud(t, now, instances...)
+	return c
+}
+
+// newFaultyCloud is a cloud whose services fail as the test says.
+func newFaultyCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) (*cloud.Cloud, *cloudtest.Faults) {
+	t.Helper()
+	faults := new(cloudtest.Faults)
+	c := cloud.New(now, rand.Reader, faults.Now)
 	for _, in := range instances {
 		if err := c.Put(in); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return c
+	return c, faults
 }
 
 func serve(t *testing.T, h http.Handler) string {
@@ -263,7 +272,7 @@ func TestReplaceKeepsCreationTime(t *testing.T) {
 // Everything at once, for the race detector.
 func TestAllAtOnce(t *testing.T) {
 	clock := newClock()
-	c := newCloud(t, clock.Now, etcd1())
+	c, faults := newFaultyCloud(t, clock.Now, etcd1())
 	if err := c.PutSecret("e6q", cloud.Secret{Versions: []cloud.Version{{ID: "1"}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +297,7 @@ func TestAllAtOnce(t *testing.T) {
 				err := errors.Join(
 					c.SetAttribute("fhm1", fmt.Sprint(i), fmt.Sprint(j)),
 					c.Put(patroni1()),
-					c.SetFault(cloud.LockboxService, cloud.Fault{Status: 500 + j}),
+					faults.Set(cloud.LockboxService, cloud.Fault{Status: 500 + j}),
 					c.SetName("a.example.net", patroni1().Address),
 				)
 				c.Remove("fhm2")

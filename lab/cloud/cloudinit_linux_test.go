@@ -19,8 +19,8 @@ import (
 // cloud-init's own Ec2 datasource, as the lab's base image has it.
 func TestCloudInit(t *testing.T) {
 	labtest.Need(t, "mmdebstrap", "systemd-nspawn", "chroot")
-	workshop := lab.Workshop{Cache: labtest.Cache, Now: time.Now, Log: io.Discard}
-	base, err := workshop.Base(t.Context())
+	baker := lab.Baker{Cache: labtest.Cache, Now: time.Now, Log: io.Discard}
+	base, err := baker.Base(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

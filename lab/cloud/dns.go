@@ -44,8 +44,8 @@ func (c *Cloud) SetName(name string, addresses ...netip.Addr) error {
 func (c *Cloud) DNS(domains ...string) dns.Handler {
 	domains = slices.Clone(domains)
 	return dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
-		// Nobody can call off a question, so there is no error.
-		status, _ := c.suffer(context.Background(), DNSService)
+		// A query has no context that could end, so there is no error.
+		status, _ := c.delay(context.Background(), DNSService)
 		m := new(dns.Msg)
 		m.SetReply(r)
 		m.RecursionAvailable = true // or a stub resolver looks for another server

@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newCloud(t, newClock().Now, etcd1())
+				c, faults := newFaultyCloud(t, newClock().Now, etcd1())
 				put(t, c)
 				bearer := "Bearer " + getToken(t, c.Metadata()).AccessToken
 				see := func() map[cloud.Service]answer {
@@ -69,7 +69,7 @@ func TestFaults(t *testing.T) {
 					}
 				}
 				want := see()
-				if err := c.SetFault(tt.service, tt.fault); err != nil {
+				if err := faults.Set(tt.service, tt.fault); err != nil {
 					t.Fatal(err)
 				}
 				start := time.Now()
@@ -77,7 +77,7 @@ func TestFaults(t *testing.T) {
 				if took := time.Since(start); took != tt.after {
 					t.Errorf("took %v, want %v: %s", took, tt.after, tt.reason)
 				}
-				if err := c.SetFault(tt.service, cloud.Fault{}); err != nil {
+				if err := faults.Set(tt.service, cloud.Fault{}); err != nil {
 					t.Fatal(err)
 				}
 				if diff := cmp.Diff(want, see()); diff != "" {
@@ -96,9 +96,9 @@ func TestFaults(t *testing.T) {
 
 func TestFaultDelayEndsWithTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCloud(t, newClock().Now, etcd1())
+		c, faults := newFaultyCloud(t, newClock().Now, etcd1())
 		for _, s := range []cloud.Service{cloud.MetadataService, cloud.LockboxService} {
-			if err := c.SetFault(s, cloud.Fault{Delay: time.Hour}); err != nil {
+			if err := faults.Set(s, cloud.Fault{Delay: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -128,8 +128,8 @@ func TestSetFaultRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c := newCloud(t, newClock().Now, etcd1())
-			if err := c.SetFault(tt.service, tt.fault); err == nil || err.Error() != tt.want {
+			c, faults := newFaultyCloud(t, newClock().Now, etcd1())
+			if err := faults.Set(tt.service, tt.fault); err == nil || err.Error() != tt.want {
 				t.Errorf("error %v, want %s: %s", err, tt.want, tt.reason)
 			}
 			if w := call(t.Context(), c.Metadata(), "/latest/"); w.Code != 200 {

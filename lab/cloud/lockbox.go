@@ -98,7 +98,7 @@ func (c *Cloud) issue(account string) (value string, left time.Duration, err err
 }
 
 func (c *Cloud) giveToken(w http.ResponseWriter, r *http.Request, account string) {
-	if !c.sound(w, r, TokenService) {
+	if !c.healthy(w, r, TokenService) {
 		return
 	}
 	value, left, err := c.issue(account)
@@ -120,7 +120,7 @@ func (c *Cloud) giveToken(w http.ResponseWriter, r *http.Request, account string
 func (c *Cloud) Lockbox() http.Handler { return http.HandlerFunc(c.lockbox) }
 
 func (c *Cloud) lockbox(w http.ResponseWriter, r *http.Request) {
-	status, err := c.suffer(r.Context(), LockboxService)
+	status, err := c.delay(r.Context(), LockboxService)
 	if err != nil {
 		return
 	}

@@ -148,7 +148,7 @@ func TestTokenLife(t *testing.T) {
 }
 
 func TestTokenWithoutRandom(t *testing.T) {
-	c := cloud.New(newClock().Now, brokenRandom())
+	c := cloud.New(newClock().Now, brokenRandom(), nil)
 	if err := c.Put(etcd1()); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 func (c *Cloud) Metadata() http.Handler { return http.HandlerFunc(c.metadata) }
 
 func (c *Cloud) metadata(w http.ResponseWriter, r *http.Request) {
-	if !c.sound(w, r, MetadataService) {
+	if !c.healthy(w, r, MetadataService) {
 		return
 	}
 	in, _, ok := c.from(r.RemoteAddr)
@@ -38,9 +38,9 @@ func (c *Cloud) metadata(w http.ResponseWriter, r *http.Request) {
 	ec2(w, r, in)
 }
 
-// sound is false when the service's fault was the answer, or nobody waits.
-func (c *Cloud) sound(w http.ResponseWriter, r *http.Request, s Service) bool {
-	status, err := c.suffer(r.Context(), s)
+// healthy is false when the service's fault was the answer, or nobody waits.
+func (c *Cloud) healthy(w http.ResponseWriter, r *http.Request, s Service) bool {
+	status, err := c.delay(r.Context(), s)
 	if err != nil {
 		return false
 	}
@@ -102,7 +102,8 @@ func readGCEQuery(q url.Values) (gceQuery, error) {
 
 func (c *Cloud) gce(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Metadata-Flavor", "Google")
-	// A proxy inside the machine must not hand metadata to strangers: GCE's rule.
+	// A proxy inside the machine must not hand metadata to strangers: GCE's
+	// rule.
 	if r.Header.Get("Metadata-Flavor") != "Google" || r.Header.Get("X-Forwarded-For") != "" {
 		http.Error(w, "want the header Metadata-Flavor: Google, and no X-Forwarded-For", http.StatusForbidden)
 		return

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package image makes the root file systems that the lab's machines boot from, and keeps them for the next run.
+// Package image makes the root file systems that the lab's machines boot
+// from, and keeps them for the next run.
 package image
 
 import (
@@ -20,36 +21,19 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
-	"golang.org/x/sys/unix"
-
-	"pgha-gen/lab/confine"
-	"pgha-gen/lab/private"
+	"pgha-gen/lab/isolate"
 )
 
-// format is part of every digest. Raise it when this package makes something else from the same inputs.
+// format is part of every digest. Raise it when this package makes something
+// else from the same inputs.
 const format = "pgha-lab/1"
-
-// keep is how many roots of each kind the cache keeps; the least recently used go first. A root is 0.5 to 1 GB.
-const (
-	keepBases  = 3
-	keepImages = 8
-)
 
 //go:embed customize.sh
 var customize []byte
 
-// Cache is a folder of roots, each under the digest of what it was made from. A root that is there is whole. Several
-// processes may use one cache: they build one after the other. Refused: a cache that is not this user's alone, and a
-// root that somebody else made.
-//
-//	base-<digest>  image-<digest>   roots; never written to once they are there
-//	building-<digest>               one that is being made; removed when that fails, or by the next process
-//	lock
-type Cache struct{ Dir string }
-
-// Base is a plain Debian root that boots, with cloud-init and SSH: what the cloud's own base image is.
+// Base is a plain Debian root that boots, with cloud-init and SSH: what the
+// cloud's own base image is.
 type Base struct {
 	Suite    string   // such as forky
 	Packages []string // added to Packages()
@@ -64,7 +48,8 @@ func Packages() []string {
 	}
 }
 
-// Digest names the base. Debian's own changes are not in it: to have them, remove the base from the cache.
+// Digest names the base. Debian's own changes are not in it: to have them,
+// remove the base from the cache.
 func (b Base) Digest() string {
 	return digest("base", b.Suite, b.packages(), b.CAs, customize)
 }
@@ -75,14 +60,16 @@ func (b Base) packages() []string {
 	return slices.Compact(all)
 }
 
-// Recipe is a folder with bake.sh, which is run in a copy of a base with Env as its environment.
+// Recipe is a folder with bake.sh, which is run in a copy of a base with Env
+// as its environment.
 type Recipe struct {
 	Dir string
 	Env map[string]string
 }
 
-// Digest names the image that the recipe makes from a base with this digest: every path, mode and byte below Dir
-// counts, and the environment. Refused: a recipe without bake.sh, and anything in it that is not a file or a folder.
+// Digest names the image that the recipe makes from a base with this digest:
+// every path, mode and byte below Dir counts, and the environment. Refused: a
+// recipe without bake.sh, and anything in it that is not a file or a folder.
 func (r Recipe) Digest(base string) (string, error) {
 	if _, err := os.Stat(filepath.Join(r.Dir, "bake.sh")); err != nil {
 		return "", fmt.Errorf("recipe %q: %w", r.Dir, err)
@@ -144,12 +131,14 @@ func digest(inputs ...any) string {
 	return hex.EncodeToString(hash(b))[:32]
 }
 
-// Base gives the folder of the base, and builds it with mmdebstrap when it is not there: that needs root, Debian's
-// mirror, and half a minute. What the tools say goes to log.
+// Base gives the folder of the base, and builds it with mmdebstrap when it is
+// not there: that needs root, Debian's mirror, and half a minute. What the
+// tools say goes to log.
 func (c Cache) Base(ctx context.Context, b Base, log io.Writer) (root string, err error) {
 	d := b.Digest()
 	return c.get(ctx, "base-", d, keepBases, log, func(dir string) error {
-		// The hook and the certificates lie beside the root, and go with the building folder.
+		// The hook and the certificates lie beside the root, and go with the
+		// building folder.
 		hook := filepath.Join(dir, "customize.sh")
 		if err := os.WriteFile(hook, customize, 0o755); err != nil {
 			return err
@@ -164,7 +153,8 @@ func (c Cache) Base(ctx context.Context, b Base, log io.Writer) (root string, er
 		}
 		return run(ctx, d, log,
 			"mmdebstrap", "--quiet", "--variant=minbase", "--format=directory",
-			// A mirror may lag behind the expiry date of its release file; in the root, for the bake, too.
+			// A mirror may lag behind the expiry date of its release file; in
+			// the root, for the bake, too.
 			`--aptopt=Acquire::Check-Valid-Until "false"`,
 			"--include="+strings.Join(b.packages(), ","),
 			"--customize-hook="+hook,
@@ -172,9 +162,11 @@ func (c Cache) Base(ctx context.Context, b Base, log io.Writer) (root string, er
 	})
 }
 
-// Bake gives the folder of the image that the recipe makes from the base (a folder that Base gave), and makes it when
-// it is not there. bake.sh runs as root in a container without an init, with the recipe as its current folder,
-// and with the host's network, for Debian's mirror and what the caller serves on loopback.
+// Bake gives the folder of the image that the recipe makes from the base (a
+// folder that Base gave), and makes it when it is not there. bake.sh runs as
+// root in a container without an init, with the recipe as its current folder,
+// and with the host's network, for Debian's mirror and what the caller serves
+// on loopback.
 func (c Cache) Bake(ctx context.Context, base string, r Recipe, log io.Writer) (root string, err error) {
 	d, err := r.Digest(filepath.Base(base))
 	if err != nil {
@@ -182,7 +174,8 @@ func (c Cache) Bake(ctx context.Context, base string, r Recipe, log io.Writer) (
 	}
 	return c.get(ctx, "image-", d, keepImages, log, func(dir string) error {
 		root := filepath.Join(dir, "root")
-		// On ext4 a copy of a base takes a second: an overlay would save that, and cost it again to be flattened.
+		// An overlay would save the second that this copy takes, and need it
+		// again to be flattened.
 		if err := run(ctx, d, log, "cp", "-a", "--reflink=auto", base, root); err != nil {
 			return err
 		}
@@ -211,8 +204,8 @@ func container(digest, root string) []string {
 	}
 }
 
-// dropResolvConf removes the empty file onto which the host's was bound. One that the recipe wrote, or that was a
-// link, stays.
+// dropResolvConf removes the empty file onto which the host's was bound. One
+// that the recipe wrote, or that was a link, stays.
 func dropResolvConf(root string) error {
 	path := filepath.Join(root, "etc/resolv.conf")
 	info, err := os.Lstat(path)
@@ -225,189 +218,29 @@ func dropResolvConf(root string) error {
 	return os.Remove(path)
 }
 
-// inside is where the recipe lies while it runs: systemd-nspawn mounts a tmpfs at /tmp, so nothing of it stays.
+// inside is where the recipe lies while it runs: systemd-nspawn mounts a
+// tmpfs at /tmp, so nothing of it stays.
 const inside = "/tmp/pgha-recipe"
-
-// get gives a root of the cache; make gets a new folder and makes "root" in it.
-func (c Cache) get(ctx context.Context, kind, digest string, keep int, log io.Writer, make func(dir string) error) (string, error) {
-	dir, err := filepath.Abs(c.Dir)
-	if err != nil {
-		return "", err
-	}
-	if strings.ContainsAny(dir, ":,\\\n") { // overlayfs splits its options at these
-		return "", fmt.Errorf("cache %q: want a path without colon, comma and backslash", dir)
-	}
-	if err := private.Make(dir); err != nil {
-		return "", err
-	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"), log)
-	if err != nil {
-		return "", err
-	}
-	defer unlock()
-	root := filepath.Join(dir, kind+digest)
-	switch err := private.Own(root); {
-	case err == nil:
-		return root, touch(root)
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", fmt.Errorf("the cache has a root that cannot be trusted: %w", err)
-	}
-	if err := c.sweep(ctx, dir); err != nil {
-		return "", err
-	}
-	building := filepath.Join(dir, "building-"+digest)
-	if err := os.Mkdir(building, 0o755); err != nil {
-		return "", err
-	}
-	if err := make(building); err != nil {
-		return "", errors.Join(fmt.Errorf("cannot make %s: %w", filepath.Base(root), err), remove(building))
-	}
-	if err := os.Rename(filepath.Join(building, "root"), root); err != nil {
-		return "", errors.Join(err, remove(building))
-	}
-	return root, errors.Join(touch(root), remove(building), prune(dir, kind, keep))
-}
-
-// Clear ends and removes what a process that is no more was building, and tells how many roots that were. While
-// another one builds there is nothing of the kind: it has cleared before.
-func (c Cache) Clear(ctx context.Context) (int, error) {
-	dir, err := filepath.Abs(c.Dir)
-	if err != nil {
-		return 0, err
-	}
-	if err := private.Check(dir); err != nil {
-		return 0, err
-	}
-	f, err := os.Open(filepath.Join(dir, "lock"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return 0, nil
-		}
-		return 0, fmt.Errorf("cannot lock %q: %w", f.Name(), err)
-	}
-	left, err := filepath.Glob(filepath.Join(dir, "building-*"))
-	return len(left), errors.Join(err, c.sweep(ctx, dir))
-}
-
-// lock waits for its turn. The kernel lifts the lock when the process dies.
-func lock(ctx context.Context, path string, log io.Writer) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	for said := false; ; said = true {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("cannot lock %q: %w", path, err)
-		}
-		if !said {
-			fmt.Fprintf(log, "another process is making a root in %s: waiting for it\n", filepath.Dir(path))
-		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("cannot lock %q: %w", path, ctx.Err())
-		}
-	}
-}
-
-// sweep removes what a process that died while building has left. It is called with the lock held: nobody builds.
-func (c Cache) sweep(ctx context.Context, dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, "building-*"))
-	if err != nil {
-		return err
-	}
-	for _, building := range left {
-		d := strings.TrimPrefix(filepath.Base(building), "building-")
-		if err := errors.Join(confine.Clear(ctx, idOfPacker(d)), confine.Clear(ctx, id(d)), remove(building)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// prune removes the roots of this kind that were not used for longest, but none that a machine runs from.
-func prune(dir, kind string, keep int) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	type entry struct {
-		path string
-		used time.Time
-	}
-	var roots []entry
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), kind) {
-			roots = append(roots, entry{filepath.Join(dir, e.Name()), info.ModTime()})
-		}
-	}
-	slices.SortFunc(roots, func(a, b entry) int { return b.used.Compare(a.used) })
-	for _, r := range roots[min(keep, len(roots)):] {
-		f, err := os.Open(r.path)
-		if err != nil {
-			return err
-		}
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
-			err = remove(r.path)
-		}
-		f.Close()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func touch(path string) error {
-	now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}
-	return unix.UtimesNanoAt(unix.AT_FDCWD, path, now, 0)
-}
-
-// remove refuses a folder with a mount in it: a root under construction has the host's /dev and /sys mounted, in a
-// mount namespace of its own, and if that ever were this one, removing the folder would remove the devices.
-func remove(dir string) error {
-	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
-	if err != nil {
-		return err
-	}
-	if strings.Contains(string(mounts), " "+dir+"/") {
-		return fmt.Errorf("cannot remove %q: something is mounted in it", dir)
-	}
-	return os.RemoveAll(dir)
-}
 
 func id(digest string) string { return "pgha-image-" + digest[:min(16, len(digest))] }
 
 // run runs a tool that must not outlive the context.
 func run(ctx context.Context, digest string, log io.Writer, args ...string) error {
-	return runConfined(ctx, confine.Config{
+	return runConfined(ctx, isolate.Config{
 		ID:     id(digest),
 		Args:   args,
 		Env:    []string{"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "TERM=dumb"},
 		Output: log,
-		Hide:   []string{confine.NspawnState},
+		Hide:   []string{isolate.NspawnState},
 	})
 }
 
-func runConfined(ctx context.Context, cfg confine.Config) error {
+func runConfined(ctx context.Context, cfg isolate.Config) error {
 	tool := cfg.Args[0]
 	if _, err := exec.LookPath(tool); err != nil {
 		return err
 	}
-	r, err := confine.Start(cfg)
+	r, err := isolate.Start(cfg)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/cgroup"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 )
 
@@ -50,7 +50,8 @@ func names(t *testing.T, dir string) []string {
 	return all
 }
 
-// TestClear: what a process that died was building goes, and what another one builds now stays.
+// TestClear: what a process that died was building goes, and what another one
+// builds now stays.
 func TestClear(t *testing.T) {
 	labtest.Need(t)
 	c := Cache{Dir: filepath.Join(t.TempDir(), "cache")}
@@ -241,7 +242,8 @@ func TestBake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A cache beside the base's, so that a broken test leaves nothing for the next one.
+	// A cache beside the base's, so that a broken test leaves nothing for the
+	// next one.
 	dir := labtest.State(t)
 	c := Cache{Dir: filepath.Join(dir, "cache")}
 
@@ -316,7 +318,8 @@ getent hosts localhost >/dev/null
 	ctx, cancel := context.WithCancel(t.Context())
 	hanging := &untilSaid{word: "hanging", do: cancel}
 	began = time.Now()
-	// What Bake would do, on the base itself: a copy takes longer than all the rest.
+	// What Bake would do, on the base itself: a copy takes longer than all
+	// the rest.
 	hang := append(container("hang", base), "--read-only", "sh", "-c", `(trap "" TERM; exec setsid sleep 300) & echo hanging; wait`)
 	t.Cleanup(func() { os.Remove(filepath.Join(filepath.Dir(base), ".#"+filepath.Base(base)+".lck")) }) // systemd-nspawn's, killed
 	if err := run(ctx, "hang", hanging, hang...); !errors.Is(err, context.Canceled) {
@@ -325,7 +328,7 @@ getent hosts localhost >/dev/null
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("interrupting a bake took %v", took)
 	}
-	group, err := cgroup.Find(id("hang"))
+	group, err := isolate.Find(id("hang"))
 	if err != nil {
 		t.Fatal(err)
 	}

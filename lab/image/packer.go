@@ -5,12 +5,8 @@ package image
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -22,13 +18,17 @@ import (
 	"strings"
 	"time"
 
-	"pgha-gen/lab/confine"
+	"golang.org/x/crypto/ssh"
+
+	"pgha-gen/lab/isolate"
 )
 
-// Packer gives the folder of the image that `packer build` makes from the base by the template in dir, as the
-// generator wrote it for the builder ssh with common beside it, and makes it when it is not there. What Packer logs in to is a container of
-// the base in which nothing but sshd runs, with the host's network. Its keys are made for this one bake and lie
-// outside of the root. The error of a bake that refuses has its sentence.
+// Packer gives the folder of the image that `packer build` makes from the
+// base by the template in dir, as the generator wrote it for the builder ssh
+// with common beside it, and makes it when it is not there. What Packer logs
+// in to is a container of the base in which nothing but sshd runs, with the
+// host's network. Its keys are made for this one bake and lie outside of the
+// root. The error of a bake that refuses has the sentence that says why.
 func (c Cache) Packer(ctx context.Context, base, dir string, log io.Writer) (root string, err error) {
 	d, err := Recipe{Dir: dir}.Digest(filepath.Base(base))
 	if err != nil {
@@ -64,7 +64,7 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 		return err
 	}
 	var said bytes.Buffer
-	machine, err := confine.Start(confine.Config{
+	machine, err := isolate.Start(isolate.Config{
 		ID: id(digest),
 		Args: append(container(digest, root), "--bind-ro="+strings.ReplaceAll(keys, ":", `\:`)+":"+keysInside,
 			"/bin/sh", "-c", `mkdir -p /run/sshd && exec "$0" "$@"`,
@@ -74,7 +74,7 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 			"-o", "UsePAM=no", "-o", "PidFile=none"),
 		Env:    []string{"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "TERM=dumb"},
 		Output: &said,
-		Hide:   []string{confine.NspawnState},
+		Hide:   []string{isolate.NspawnState},
 	})
 	if err != nil {
 		return err
@@ -88,12 +88,14 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 	if err != nil {
 		return err
 	}
-	// Everything that Packer keeps or downloads is below scratch, which it alone sees, and is gone with it.
+	// Everything that Packer keeps or downloads is below scratch, which it
+	// alone sees, and is gone with it.
 	const scratch = "/run/pgha-packer"
 	words := &sentence{log: log}
-	err = runConfined(ctx, confine.Config{
+	err = runConfined(ctx, isolate.Config{
 		ID: idOfPacker(digest),
-		// The file alone, and not the folder: Packer before 1.7 refuses plugins.pkr.hcl.
+		// The file alone, and not the folder: Packer before 1.7 refuses
+		// plugins.pkr.hcl.
 		Args: []string{"packer", "build", "-color=false",
 			"-var-file=" + filepath.Join(dir, "image.auto.pkrvars.json"),
 			"-var=host=" + host, "-var=port=" + port, "-var=ssh_username=root",
@@ -110,7 +112,8 @@ func packByPacker(ctx context.Context, digest, root, keys, dir string, log io.Wr
 	return err
 }
 
-// keysInside is where the keys lie in the machine: systemd-nspawn mounts a tmpfs at /run.
+// keysInside is where the keys lie in the machine: systemd-nspawn mounts a
+// tmpfs at /run.
 const keysInside = "/run/pgha-keys"
 
 func idOfPacker(digest string) string { return id(digest) + "-packer" }
@@ -143,8 +146,9 @@ func waitSSH(ctx context.Context, address net.Addr, ended <-chan struct{}) error
 	}
 }
 
-// sentence passes on what Packer says, and keeps the last line that a bake wrote to its standard error: the one that
-// says why there is no image. Packer puts an arrow and the builder's name before such lines.
+// sentence passes on what Packer says, and keeps the last line that a bake
+// wrote to its standard error: the one that says why there is no image.
+// Packer puts an arrow and the builder's name before such lines.
 type sentence struct {
 	log  io.Writer
 	rest []byte // of a line that has not ended
@@ -167,29 +171,23 @@ func (s *sentence) Write(p []byte) (int, error) {
 	}
 }
 
-// writeKey writes a new key pair: <name> in PEM and <name>.pub as sshd reads it.
+// writeKey writes a new key pair: <name> in PEM and <name>.pub as sshd reads
+// it.
 func writeKey(dir, name string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return err
 	}
-	der, err := x509.MarshalECPrivateKey(key)
+	block, err := ssh.MarshalPrivateKey(private, "")
 	if err != nil {
 		return err
 	}
-	point, err := key.PublicKey.Bytes()
+	line, err := ssh.NewPublicKey(public)
 	if err != nil {
 		return err
-	}
-	// RFC 5656, 3.1
-	const kind, curve = "ecdsa-sha2-nistp256", "nistp256"
-	var public []byte
-	for _, part := range [][]byte{[]byte(kind), []byte(curve), point} {
-		public = binary.BigEndian.AppendUint32(public, uint32(len(part)))
-		public = append(public, part...)
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600),
-		os.WriteFile(filepath.Join(dir, name+".pub"), []byte(kind+" "+base64.StdEncoding.EncodeToString(public)+"\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600),
+		os.WriteFile(filepath.Join(dir, name+".pub"), ssh.MarshalAuthorizedKey(line), 0o600),
 	)
 }

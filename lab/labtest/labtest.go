@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package labtest says what the lab's tests need of the host, and gives them a folder to work in.
+// Package labtest says what the lab's tests need of the host, and gives them
+// a folder to work in.
 package labtest
 
 import (
@@ -12,14 +13,15 @@ import (
 	"pgha-gen/lab/private"
 )
 
-// Dir is where tests keep machines' state while they run, and Cache below it where they keep roots between runs:
-// large, and not on tmpfs.
+// Dir is where tests keep machines' state while they run, and Cache below it
+// where they keep roots between runs: large, and not on tmpfs.
 const (
 	Dir   = "/var/tmp/pgha-lab"
 	Cache = Dir + "/cache"
 )
 
-// Need skips the test, or ends it when CI is true, unless it runs as root and finds these tools.
+// Need skips the test, or ends it when CI is true, unless it runs as root and
+// finds these tools.
 func Need(t testing.TB, tools ...string) {
 	t.Helper()
 	var missing []string

@@ -20,7 +20,8 @@ type Line struct {
 	Text string    // without colours and carriage returns
 }
 
-// Console keeps every line that a machine wrote on its console, in order. It is filled through Write.
+// Console keeps every line that a machine wrote on its console, in order. It
+// is filled through Write.
 type Console struct {
 	now func() time.Time
 	log io.Writer // each line again, with its time; what it refuses is not reported
@@ -32,14 +33,16 @@ type Console struct {
 	changed chan struct{} // closed, and made anew, whenever something above changes
 }
 
-// maxLine ends a line that never ends, so that a guest cannot fill the memory of the lab.
+// maxLine ends a line that never ends, so that a guest cannot fill the memory
+// of the lab.
 const maxLine = 64 << 10
 
 func newConsole(now func() time.Time, log io.Writer) *Console {
 	return &Console{now: now, log: log, changed: make(chan struct{})}
 }
 
-// Write takes what the machine wrote. It never fails: a console that blocks would stop the machine.
+// Write takes what the machine wrote. It never fails: a console that blocks
+// would stop the machine.
 func (c *Console) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +81,8 @@ func (c *Console) end() {
 	c.notify()
 }
 
-// escapes are terminal control sequences (ECMA-48): CSI, OSC, and the two-byte ones.
+// escapes are terminal control sequences (ECMA-48): CSI, OSC, and the
+// two-byte ones.
 var escapes = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)|[ -/]*[0-~])")
 
 func plain(s string) string {
@@ -92,7 +96,8 @@ func (c *Console) Lines() []Line {
 	return c.lines[:len(c.lines):len(c.lines)]
 }
 
-// Follow gives every line from the first on, and waits for more until the machine has ended or the context is done.
+// Follow gives every line from the first on, and waits for more until the
+// machine has ended or the context is done.
 func (c *Console) Follow(ctx context.Context) iter.Seq[Line] {
 	return func(yield func(Line) bool) {
 		for next := 0; ; {
@@ -117,11 +122,13 @@ func (c *Console) Follow(ctx context.Context) iter.Seq[Line] {
 	}
 }
 
-// ErrEnded says that a machine ended before it wrote the line that was waited for.
+// ErrEnded says that a machine ended before it wrote the line that was waited
+// for.
 var ErrEnded = errors.New("the machine has ended")
 
-// WaitLine gives the first line, of those already there and those to come, that match accepts. When there is none,
-// the error is the context's, or ErrEnded, with the last line that was seen.
+// WaitLine gives the first line, of those already there and those to come,
+// that match accepts. When there is none, the error is the context's, or
+// ErrEnded, with the last line that was seen.
 func (c *Console) WaitLine(ctx context.Context, match func(text string) bool) (Line, error) {
 	last := Line{}
 	for l := range c.Follow(ctx) {

@@ -15,22 +15,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Disk is a file that the machine sees as the block device /dev/disk/by-id/virtio-<Name>.
+// Disk is a file that the machine sees as the block device
+// /dev/disk/by-id/virtio-<Name>.
 type Disk struct {
 	Name string
 	Path string // made, sparse, when it is not there; never removed
 	Size int64  // bytes; used only to make it
 }
 
-// loop is a loop device that the kernel takes down by itself when nothing has it open any more: neither this process
-// nor a mount in the machine.
+// loop is a loop device that the kernel takes down by itself when nothing has
+// it open any more: neither this process nor a mount in the machine.
 type loop struct {
 	dev     *os.File
 	backing string
 }
 
-// attach makes the disk's file if needed and a loop device on it. It refuses a file that a loop device still holds:
-// two mounts of one file system destroy it.
+// attach makes the disk's file if needed and a loop device on it. It refuses
+// a file that a loop device still holds: two mounts of one file system
+// destroy it.
 func attach(d Disk) (*loop, error) {
 	f, err := os.OpenFile(d.Path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

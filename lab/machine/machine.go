@@ -1,37 +1,32 @@
 //go:build linux
 
-// Package machine runs one machine of the lab: a root file system booted by systemd-nspawn, with a console, disks and a plug to pull.
+// Package machine runs one machine of the lab: a root file system booted by
+// systemd-nspawn, with a console, disks and a plug to pull.
 package machine
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/confine"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/private"
 )
 
-const (
-	// stopGrace is what the cloud gives a machine to shut down before its power is cut.
-	stopGrace = 30 * time.Second
-	// settle is how long ending a machine may take once its processes are killed.
-	settle = 15 * time.Second
-)
+// settle is how long ending a machine may take once its processes are killed.
+const settle = 15 * time.Second
 
-// Config is a machine to start. Everything it writes is below State, except its disks.
+// Config is a machine to start. Everything it writes is below State, except
+// its disks.
 //
 //	State/upper, work   what the machine changed on its root; kept, so that a machine can be started again
 //	State/root          where the two are mounted, in the machine's own mount namespace only
@@ -47,15 +42,17 @@ type Config struct {
 	Now       func() time.Time  // the clock of the console
 }
 
-// Machine is a machine that was started. It ends when it is powered off or cut, when it powers off or reboots by
-// itself, and when this process dies (systemd-nspawn is then told to shut it down). Disks and State outlive it: a new
-// Start with the same State is the reboot.
+// Machine is a machine that was started. It ends when it is powered off or
+// cut, when it powers off or reboots by itself, and when this process dies
+// (systemd-nspawn is then told to shut it down). Disks and State outlive it:
+// a new Start with the same State is the reboot.
 //
-// A power cut ends all processes at once, but what they had written to files is in the host's page cache and
-// survives: data lost for want of fsync is not shown by this lab.
+// A power cut ends all processes at once, but what they had written to files
+// is in the host's page cache and survives: data lost for want of fsync is
+// not shown by this lab.
 type Machine struct {
 	console *Console
-	run     *confine.Run
+	run     *isolate.Run
 	loops   []*loop
 	log     *os.File
 	root    *os.File // the image, held locked
@@ -93,13 +90,15 @@ func (cfg Config) check() error {
 	return errors.Join(errs...)
 }
 
-// ID names the machine's cgroup. It follows from State alone, so that a later process finds what an earlier one left.
+// ID names the machine's cgroup. It follows from State alone, so that a later
+// process finds what an earlier one left.
 func ID(state string) string {
 	return fmt.Sprintf("pgha-machine-%x", sha256.Sum256([]byte(filepath.Clean(state))))[:29]
 }
 
-// Start boots a machine and returns when its init runs; the context bounds that. What boots it needs root.
-// Refused: a State whose machine still runs or that is not this user's alone, a disk that is still held.
+// Start boots a machine and returns when its init runs; the context bounds
+// that. What boots it needs root. Refused: a State whose machine still runs
+// or that is not this user's alone, a disk that is still held.
 func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -129,7 +128,7 @@ func (m *Machine) start(cfg Config) error {
 		return err
 	}
 	m.console = newConsole(cfg.Now, m.log)
-	// A shared lock says that the image is in use, to whoever wants to remove it.
+	// A shared lock keeps the image from being removed.
 	if m.root, err = os.Open(cfg.Root); err != nil {
 		return err
 	}
@@ -142,7 +141,8 @@ func (m *Machine) start(cfg Config) error {
 		"--network-namespace-path=" + cfg.Namespace,
 		// Its firewall: nothing but its own namespace is in its reach.
 		"--capability=CAP_NET_ADMIN",
-		// What these would copy in or out is the host's; a machine of the cloud does not have it.
+		// What these would copy in or out is the host's; a machine of the
+		// cloud does not have it.
 		"--resolv-conf=off", "--timezone=off", "--link-journal=no",
 	}
 	for _, d := range cfg.Disks {
@@ -154,7 +154,7 @@ func (m *Machine) start(cfg Config) error {
 		args = append(args, "--bind="+l.dev.Name()+":/dev/disk/by-id/virtio-"+d.Name)
 	}
 	root := filepath.Join(cfg.State, "root")
-	m.run, err = confine.Start(confine.Config{
+	m.run, err = isolate.Start(isolate.Config{
 		ID:   ID(cfg.State),
 		Args: append(args, "--boot"),
 		Env: []string{
@@ -162,7 +162,7 @@ func (m *Machine) start(cfg Config) error {
 			"TERM=dumb",                          // reaches the guest: no colours on the console
 		},
 		Output: m.console,
-		Hide:   []string{confine.NspawnState},
+		Hide:   []string{isolate.NspawnState},
 		Before: func() error {
 			if err := enter(cfg.Namespace); err != nil {
 				return err
@@ -180,9 +180,10 @@ func (m *Machine) start(cfg Config) error {
 	return err
 }
 
-// enter puts the calling thread, and so systemd-nspawn, into the machine's network namespace. The option for that is
-// not enough: systemd-nspawn mounts the guest's /sys before it follows the option, and the guest would see the host's
-// interfaces in /sys/class/net, where cloud-init looks.
+// enter puts the calling thread, and so systemd-nspawn, into the machine's
+// network namespace. The option for that is not enough: systemd-nspawn mounts
+// the guest's /sys before it follows the option, and the guest would see the
+// host's interfaces in /sys/class/net, where cloud-init looks.
 func enter(namespace string) error {
 	ns, err := os.Open(namespace)
 	if err != nil {
@@ -195,7 +196,8 @@ func enter(namespace string) error {
 	return nil
 }
 
-// mountOverlay runs when nothing of an earlier machine in State runs any more: its cgroup was found empty.
+// mountOverlay runs when no process of an earlier machine in State is left: its
+// cgroup is empty.
 func mountOverlay(cfg Config, root string) error {
 	upper, work := filepath.Join(cfg.State, "upper"), filepath.Join(cfg.State, "work")
 	if cfg.Fresh {
@@ -208,7 +210,8 @@ func mountOverlay(cfg Config, root string) error {
 			return err
 		}
 	}
-	// index=off: with an index, the kernel refuses an upper folder whose image has been baked anew.
+	// index=off: with an index, the kernel refuses an upper folder whose
+	// image has been baked anew.
 	options := "index=off,lowerdir=" + cfg.Root + ",upperdir=" + upper + ",workdir=" + work
 	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("cannot mount an overlay of %q at %q: %w", cfg.Root, root, err)
@@ -237,8 +240,9 @@ func writeFiles(root string, files map[string][]byte) error {
 	return nil
 }
 
-// unmount is not lazy: busy means that something of the machine is left. The kernel frees the namespaces of dead
-// processes a little later than their cgroup.
+// unmount is not lazy: busy means that something of the machine is left. The
+// kernel frees the namespaces of dead processes a little later than their
+// cgroup.
 func unmount(root string) error {
 	for wait := time.Millisecond; ; wait *= 2 {
 		err := unix.Unmount(root, 0)
@@ -256,7 +260,7 @@ func (m *Machine) waitInit(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, ready, _ := m.run.Init(); ready {
+		if _, running := m.Init(); running {
 			return nil
 		}
 		select {
@@ -292,64 +296,29 @@ func (m *Machine) release() error {
 // Console is the machine's serial console, since this Start.
 func (m *Machine) Console() *Console { return m.console }
 
-// Done is closed when the machine has ended and its root and disks are free again.
-func (m *Machine) Done() <-chan struct{} { return m.ended }
-
-// Exec runs a command inside the machine and gives its standard output: for measurements only, the cloud has no such
-// thing. The error carries the command's standard error. Refused: a machine that has ended.
-func (m *Machine) Exec(ctx context.Context, args ...string) ([]byte, error) {
-	return m.ExecInput(ctx, "", args...)
+// Init gives the host's process id of the machine's init, and whether it runs.
+func (m *Machine) Init() (pid int, running bool) {
+	pid, running, _ = m.run.Init()
+	return pid, running
 }
 
-// ExecInput is Exec with something on standard input, where no process list
-// shows it.
-func (m *Machine) ExecInput(ctx context.Context, input string, args ...string) ([]byte, error) {
-	pid, ready, _ := m.run.Init()
-	if !ready {
-		return nil, fmt.Errorf("cannot run %q: %w", args, ErrEnded)
-	}
-	enter := []string{"-t", fmt.Sprint(pid), "-m", "-p", "-u", "-i", "-n", "-C", "--"}
-	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"}
-	var out, said bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &said
-	// nsenter forks to enter the PID namespace: killing it alone would leave the command.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-	cmd.WaitDelay = settle
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return out.Bytes(), fmt.Errorf("%q in the machine: %w: %s", args, err, bytes.TrimSpace(said.Bytes()))
-	}
-	return out.Bytes(), nil
-}
-
-// ErrCut says that a machine which was told to power off did not, and that its power was cut.
-var ErrCut = errors.New("did not shut down in time, its power was cut")
-
-// PowerOff shuts the machine down as the cloud's stop does: it is asked, and cut when it has not ended after 30
-// seconds or when the context is done. A machine that has ended is no error.
-func (m *Machine) PowerOff(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopGrace)
-	defer cancel()
-	if err := m.run.Terminate(); err != nil {
-		return err
-	}
+// Wait waits until the machine has ended and its root and disks are free again,
+// and gives what could not be cleaned up; or the context's error before that.
+func (m *Machine) Wait(ctx context.Context) error {
 	select {
 	case <-m.ended:
 		return m.left
 	case <-ctx.Done():
-		return errors.Join(ErrCut, m.PowerCut())
+		return ctx.Err()
 	}
 }
 
-// PowerCut ends every process of the machine at once and returns when nothing is left: no process, no mount, no
-// loop device. A machine that has ended is no error.
+// PowerCut ends every process of the machine at once and returns when nothing
+// is left: no process, no mount, no loop device. A machine that has ended is
+// no error.
 func (m *Machine) PowerCut() error {
-	// Killing init is killing its PID namespace; systemd-nspawn then ends by itself and tidies up. Killing
-	// systemd-nspawn would leave init running.
+	// Killing init is killing its PID namespace; systemd-nspawn then ends by
+	// itself and tidies up. Killing systemd-nspawn would leave init running.
 	if pid, _, found := m.run.Init(); found {
 		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err
@@ -357,20 +326,21 @@ func (m *Machine) PowerCut() error {
 	} else if err := m.run.Kill(); err != nil {
 		return err
 	}
-	select {
-	case <-m.ended:
-		return m.left
-	case <-time.After(settle):
+	ctx, cancel := context.WithTimeout(context.Background(), settle)
+	defer cancel()
+	if err := m.Wait(ctx); ctx.Err() == nil {
+		return err
 	}
 	if err := m.run.Kill(); err != nil {
 		return err
 	}
-	<-m.ended
-	return m.left
+	return m.Wait(context.Background())
 }
 
-// Close cuts the power of a machine that runs, and tells what could not be cleaned up. It can be called again.
+// Close cuts the power of a machine that runs, and tells what could not be
+// cleaned up. It can be called again.
 func (m *Machine) Close() error { return m.PowerCut() }
 
-// Clear ends a machine that a process which is no more has left in this State folder. None there is no error.
-func Clear(ctx context.Context, state string) error { return confine.Clear(ctx, ID(state)) }
+// Clear ends a machine that a process which died has left in this State folder.
+// No machine is no error.
+func Clear(ctx context.Context, state string) error { return isolate.Clear(ctx, ID(state)) }

@@ -15,10 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"pgha-gen/lab/cgroup"
 	"pgha-gen/lab/image"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine"
+	"pgha-gen/lab/machine/machinetest"
 	"pgha-gen/lab/netns"
 )
 
@@ -65,7 +66,8 @@ func start(t *testing.T, cfg machine.Config) *machine.Machine {
 	t.Logf("init runs after %v", time.Since(began).Round(time.Millisecond))
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
-	// Not a later target: systemd says no more on the console once a login prompt is there.
+	// Not a later target: systemd says no more on the console once a login
+	// prompt is there.
 	line, err := m.Console().WaitLine(ctx, func(s string) bool { return strings.Contains(s, "Reached target basic.target") })
 	if err != nil {
 		t.Fatal(err)
@@ -76,15 +78,15 @@ func start(t *testing.T, cfg machine.Config) *machine.Machine {
 
 func run(t *testing.T, m *machine.Machine, script string) string {
 	t.Helper()
-	out, err := m.Exec(t.Context(), "sh", "-euc", script)
+	out, err := machinetest.Exec(t.Context(), m, "sh", "-euc", script)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(string(out))
 }
 
-// nothingLeft looks with its own eyes, not with the package's: every process's root, every process's mounts, every
-// loop device.
+// nothingLeft looks with its own eyes, not with the package's: every
+// process's root, every process's mounts, every loop device.
 func nothingLeft(t *testing.T, state string) {
 	t.Helper()
 	entries, err := filepath.Glob("/proc/[0-9]*")
@@ -155,10 +157,10 @@ func TestMachine(t *testing.T) {
 			t.Errorf("%s: have %q, want %q", tt.name, got, tt.want)
 		}
 	}
-	if _, err := m.Exec(t.Context(), "sh", "-c", "echo why >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "why") {
+	if _, err := machinetest.Exec(t.Context(), m, "sh", "-c", "echo why >&2; exit 3"); err == nil || !strings.Contains(err.Error(), "why") {
 		t.Errorf("a command that ends badly: %v, want its standard error", err)
 	}
-	group, err := cgroup.Find(machine.ID(cfg.State))
+	group, err := isolate.Find(machine.ID(cfg.State))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +177,7 @@ func TestMachine(t *testing.T) {
 		t.Errorf("after the power cut, the machine's cgroup is busy: %v, %v", busy, err)
 	}
 	nothingLeft(t, state)
-	if _, err := m.Exec(t.Context(), "true"); !errors.Is(err, machine.ErrEnded) {
+	if _, err := machinetest.Exec(t.Context(), m, "true"); !errors.Is(err, machine.ErrEnded) {
 		t.Errorf("a command in a machine that has ended: %v, want %v", err, machine.ErrEnded)
 	}
 	if _, err := m.Console().WaitLine(t.Context(), func(string) bool { return false }); !errors.Is(err, machine.ErrEnded) {
@@ -187,7 +189,7 @@ func TestMachine(t *testing.T) {
 		t.Errorf("after the power cut: have %q, want root and disk kept", got)
 	}
 	began = time.Now()
-	if err := m.PowerOff(t.Context()); err != nil {
+	if err := machinetest.PowerOff(t.Context(), m); err != nil {
 		t.Error(err)
 	}
 	t.Logf("power off took %v", time.Since(began).Round(time.Millisecond))
@@ -212,7 +214,8 @@ func TestMachine(t *testing.T) {
 
 const parentEnv = "PGHA_TEST_MACHINE_STATE"
 
-// TestParentDies runs itself as the process that is killed: first the part for that process, then the test.
+// TestParentDies runs itself as the process that is killed: first the part
+// for that process, then the test.
 func TestParentDies(t *testing.T) {
 	labtest.Need(t, "ip", "nsenter", "mmdebstrap", "systemd-nspawn")
 	root := base(t)
@@ -253,7 +256,7 @@ func TestParentDies(t *testing.T) {
 		t.Fatal("the other process did not start its machine")
 	}
 	// The kernel has told systemd-nspawn, which shuts the machine down.
-	group, err := cgroup.Find(machine.ID(state))
+	group, err := isolate.Find(machine.ID(state))
 	if err != nil {
 		t.Fatal(err)
 	}

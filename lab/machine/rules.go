@@ -9,8 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forgetRules removes every nftables rule of the network namespace that the calling thread is in: a machine that is
-// powered on has none, but its namespace outlives it. It asks the kernel itself, for nft(8) need not be on the host.
+// forgetRules removes every nftables rule of the network namespace that the
+// calling thread is in: a machine that is powered on has none, but its
+// namespace outlives it. It asks the kernel itself, for nft(8) need not be on
+// the host.
 func forgetRules() error {
 	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
-	"pgha-gen/lab/thread"
 )
 
 // A namespace is used again at the next power-on, and must not bring the rules
@@ -18,7 +18,7 @@ import (
 func TestForgetRules(t *testing.T) {
 	labtest.Need(t, "nft")
 	done := make(chan struct{})
-	thread.Go(func() { // it ends with its namespace
+	isolate.Go(func() { // it ends with its namespace
 		defer close(done)
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package netns is the lab's network: a namespace with a bridge, which stands for the cloud, and one namespace for each machine.
+// Package netns is the lab's network: a namespace with a bridge, which stands
+// for the cloud, and one namespace for each machine.
 package netns
 
 import (
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -21,7 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/thread"
+	"pgha-gen/lab/isolate"
 )
 
 const (
@@ -29,12 +31,14 @@ const (
 	bridge = "br0"
 )
 
-// Network is one network. The host's own network is never touched, and cannot reach this one.
+// Network is one network. The host's own network is never touched, and cannot
+// reach this one.
 //
-// All machines hang on one bridge, whatever their subnet; the bridge's namespace holds the gateways' addresses and
-// routes between the subnets, so that zones can be told apart by firewall rules in one place.
+// All machines hang on one bridge, whatever their subnet; the bridge's
+// namespace holds the gateways' addresses and routes between the subnets, so
+// that zones can be told apart by firewall rules in one place.
 type Network struct {
-	name string
+	Name string // of the namespace that holds the bridge
 
 	mu    sync.Mutex
 	ports map[string]*Port
@@ -60,8 +64,10 @@ func checkName(what, name string) error {
 	return nil
 }
 
-// New makes the network and its cloud side, a namespace of this name, with these addresses on the bridge: each
-// subnet's gateway and resolver, and the metadata address as a /32. Refused: a name whose namespace is there already.
+// New makes the network and its cloud side, a namespace of this name, with
+// these addresses on the bridge: each subnet's gateway and resolver, and the
+// metadata address as a /32. Refused: a name whose namespace is there
+// already.
 func New(ctx context.Context, name string, addrs []netip.Prefix) (*Network, error) {
 	if err := checkName("network", name); err != nil {
 		return nil, err
@@ -69,7 +75,7 @@ func New(ctx context.Context, name string, addrs []netip.Prefix) (*Network, erro
 	if err := ip(ctx, "netns", "add", name); err != nil {
 		return nil, fmt.Errorf("cannot make network %q: %w", name, err)
 	}
-	n := &Network{name: name, ports: map[string]*Port{}}
+	n := &Network{Name: name, ports: map[string]*Port{}}
 	if err := n.setUp(ctx, addrs); err != nil {
 		return nil, errors.Join(fmt.Errorf("cannot make network %q: %w", name, err), n.Close())
 	}
@@ -77,20 +83,22 @@ func New(ctx context.Context, name string, addrs []netip.Prefix) (*Network, erro
 }
 
 func (n *Network) setUp(ctx context.Context, addrs []netip.Prefix) error {
-	steps := [][]string{
+	for _, s := range [][]string{
 		{"link", "set", "lo", "up"},
 		{"link", "add", bridge, "type", "bridge"},
 		{"link", "set", bridge, "up"},
-	}
-	for _, a := range addrs {
-		steps = append(steps, []string{"address", "add", a.String(), "dev", bridge})
-	}
-	for _, s := range steps {
-		if err := ip(ctx, append([]string{"-n", n.name}, s...)...); err != nil {
+	} {
+		if err := ip(ctx, append([]string{"-n", n.Name}, s...)...); err != nil {
 			return err
 		}
 	}
-	// Subnets share the bridge, so a router would tell machines to talk directly: they cannot, they have no route.
+	for _, a := range addrs {
+		if err := n.AddAddress(ctx, a); err != nil {
+			return err
+		}
+	}
+	// Subnets share the bridge, so a router would tell machines to talk
+	// directly: they cannot, they have no route.
 	return n.inside(func() error {
 		for _, setting := range []struct{ path, value string }{
 			{"ip_forward", "1"},
@@ -105,12 +113,11 @@ func (n *Network) setUp(ctx context.Context, addrs []netip.Prefix) error {
 	})
 }
 
-// Name is the name of the namespace that holds the bridge.
-func (n *Network) Name() string { return n.name }
-
-// Attach makes a namespace for a machine and plugs it into the bridge: eth0, with its address and its default route
-// in place, as a guest without a DHCP client needs it. The MAC address follows from the address, so that a machine
-// made again has the same one. Refused: a machine that is attached already, and a gateway outside of the subnet.
+// Attach makes a namespace for a machine and plugs it into the bridge: eth0,
+// with its address and its default route in place, as a guest without a DHCP
+// client needs it. The MAC address follows from the address, so that a
+// machine made again has the same one. Refused: a machine that is attached
+// already, and a gateway outside of the subnet.
 func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix, gateway netip.Addr) (*Port, error) {
 	if err := checkName("machine", machine); err != nil {
 		return nil, err
@@ -124,7 +131,7 @@ func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix,
 		return nil, fmt.Errorf("machine %q is attached already", machine)
 	}
 	n.made++
-	space := Space(n.name, machine)
+	space := Space(n.Name, machine)
 	four := addr.Addr().As4()
 	p := &Port{
 		Machine:   machine,
@@ -137,8 +144,8 @@ func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix,
 		return nil, fmt.Errorf("cannot attach machine %q: %w", machine, err)
 	}
 	for _, s := range [][]string{
-		{"-n", n.name, "link", "add", p.Link, "type", "veth", "peer", "name", "eth0", "address", p.MAC.String(), "netns", space},
-		{"-n", n.name, "link", "set", p.Link, "master", bridge, "up"},
+		{"-n", n.Name, "link", "add", p.Link, "type", "veth", "peer", "name", "eth0", "address", p.MAC.String(), "netns", space},
+		{"-n", n.Name, "link", "set", p.Link, "master", bridge},
 		{"-n", space, "link", "set", "lo", "up"},
 		{"-n", space, "address", "add", addr.String(), "dev", "eth0"},
 		{"-n", space, "link", "set", "eth0", "up"},
@@ -148,11 +155,15 @@ func (n *Network) Attach(ctx context.Context, machine string, addr netip.Prefix,
 			return nil, errors.Join(fmt.Errorf("cannot attach machine %q: %w", machine, err), n.unplug(p))
 		}
 	}
+	if err := n.Cable(ctx, p, true); err != nil {
+		return nil, errors.Join(err, n.unplug(p))
+	}
 	n.ports[machine] = p
 	return p, nil
 }
 
-// Detach unplugs a machine and removes its namespace. A machine that is not attached is no error.
+// Detach unplugs a machine and removes its namespace. A machine that is not
+// attached is no error.
 func (n *Network) Detach(machine string) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -164,59 +175,69 @@ func (n *Network) Detach(machine string) error {
 	return n.unplug(p)
 }
 
-// unplug cannot be interrupted: half of it is what it is there to prevent. The wire goes first, because a namespace
-// lives on, without its name, as long as a process is in it.
+// unplug cannot be interrupted: half of it is what it is there to prevent.
+// The wire goes first, because a namespace lives on, without its name, as
+// long as a process is in it.
 func (n *Network) unplug(p *Port) error {
 	ctx := context.Background()
-	err := ip(ctx, "-n", n.name, "link", "delete", p.Link)
+	err := ip(ctx, "-n", n.Name, "link", "delete", p.Link)
 	if err != nil && strings.Contains(err.Error(), "Cannot find device") {
 		err = nil
 	}
 	return errors.Join(err, Remove(ctx, p.Namespace))
 }
 
-// Cable puts a machine's cable in, or pulls it: the machine itself sees no more than that nobody answers.
-func (n *Network) Cable(ctx context.Context, machine string, in bool) error {
-	n.mu.Lock()
-	p := n.ports[machine]
-	n.mu.Unlock()
-	if p == nil {
-		return fmt.Errorf("machine %q is not attached", machine)
-	}
+// Cable puts a machine's cable in, or pulls it: the machine itself sees no more
+// than that nobody answers.
+func (n *Network) Cable(ctx context.Context, p *Port, in bool) error {
 	state := map[bool]string{true: "up", false: "down"}[in]
-	return ip(ctx, "-n", n.name, "link", "set", p.Link, state)
+	if err := ip(ctx, "-n", n.Name, "link", "set", p.Link, state); err != nil {
+		return fmt.Errorf("cannot set the cable of machine %q: %w", p.Machine, err)
+	}
+	return nil
+}
+
+// AddAddress gives the bridge one more address, such as the gateway of a
+// subnet in which there is nobody yet.
+func (n *Network) AddAddress(ctx context.Context, a netip.Prefix) error {
+	if err := ip(ctx, "-n", n.Name, "address", "add", a.String(), "dev", bridge); err != nil {
+		return fmt.Errorf("cannot add an address to network %q: %w", n.Name, err)
+	}
+	return nil
 }
 
 // Close removes every namespace that the network made. It can be called again.
 func (n *Network) Close() error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	machines := slices.Collect(maps.Keys(n.ports))
+	n.mu.Unlock()
 	var errs []error
-	for machine, p := range n.ports {
-		delete(n.ports, machine)
-		errs = append(errs, n.unplug(p))
+	for _, machine := range machines {
+		errs = append(errs, n.Detach(machine))
 	}
-	return errors.Join(append(errs, Remove(context.Background(), n.name))...)
+	return errors.Join(append(errs, Remove(context.Background(), n.Name))...)
 }
 
-// Listen listens in the namespace of the bridge. The address must be literal: names are not looked up there.
+// Listen listens in the namespace of the bridge. The address must be literal:
+// names are not looked up there.
 func (n *Network) Listen(network, address string) (l net.Listener, err error) {
-	err = reach(n.name, address, func() (err error) { l, err = net.Listen(network, address); return err })
+	err = reach(n.Name, address, func() (err error) { l, err = net.Listen(network, address); return err })
 	return l, err
 }
 
 // ListenPacket is Listen for datagrams.
 func (n *Network) ListenPacket(network, address string) (c net.PacketConn, err error) {
-	err = reach(n.name, address, func() (err error) { c, err = net.ListenPacket(network, address); return err })
+	err = reach(n.Name, address, func() (err error) { c, err = net.ListenPacket(network, address); return err })
 	return c, err
 }
 
 // Dial connects from the namespace of the bridge. The address must be literal.
 func (n *Network) Dial(ctx context.Context, network, address string) (c net.Conn, err error) {
-	return Dial(ctx, n.name, network, address)
+	return Dial(ctx, n.Name, network, address)
 }
 
-// Dial connects from a namespace that another process may have made, by its name. The address must be literal.
+// Dial connects from a namespace that another process may have made, by its
+// name. The address must be literal.
 func Dial(ctx context.Context, namespace, network, address string) (c net.Conn, err error) {
 	err = reach(namespace, address, func() (err error) { c, err = new(net.Dialer).DialContext(ctx, network, address); return err })
 	return c, err
@@ -225,21 +246,9 @@ func Dial(ctx context.Context, namespace, network, address string) (c net.Conn, 
 // Space is the name of a machine's namespace in a network of this name.
 func Space(network, machine string) string { return network + "-" + machine }
 
-// Dial connects as the machine, whose address is the source; it need not be on. The address must be literal.
-func (p *Port) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	return Dial(ctx, p.Namespace, network, address)
-}
-
-// AddAddress gives the bridge one more address, such as the gateway of a subnet in which there is nobody yet.
-func (n *Network) AddAddress(ctx context.Context, a netip.Prefix) error {
-	if err := ip(ctx, "-n", n.name, "address", "add", a.String(), "dev", bridge); err != nil {
-		return fmt.Errorf("cannot add an address to network %q: %w", n.name, err)
-	}
-	return nil
-}
-
-// reach refuses names: the net package may look them up, and dial what it found, on other threads, which are in the
-// host's namespace.
+// reach runs f in a namespace. It refuses an address with a name in it: the net
+// package may look it up, and dial what it got, on other threads, which are in
+// the host's namespace.
 func reach(namespace, address string, f func() error) error {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return fmt.Errorf("address %q: want a literal IP address and a port", address)
@@ -248,12 +257,13 @@ func reach(namespace, address string, f func() error) error {
 }
 
 // inside runs f in the namespace of the bridge.
-func (n *Network) inside(f func() error) error { return in(filepath.Join(dir, n.name), f) }
+func (n *Network) inside(f func() error) error { return in(filepath.Join(dir, n.Name), f) }
 
-// in runs f on a thread that is in this namespace. A socket stays in the namespace where it was made.
+// in runs f on a thread that is in this namespace. A socket stays in the
+// namespace where it was made.
 func in(path string, f func() error) error {
 	done := make(chan error, 1)
-	thread.Go(func() {
+	isolate.Go(func() {
 		done <- func() error {
 			ns, err := os.Open(path)
 			if err != nil {
@@ -269,7 +279,8 @@ func in(path string, f func() error) error {
 	return <-done
 }
 
-// Leftovers names the namespaces there are whose name is prefix or begins with prefix and a dash.
+// Leftovers names the namespaces there are whose name is prefix or begins
+// with prefix and a dash.
 func Leftovers(prefix string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -164,7 +164,9 @@ func TestReach(t *testing.T) {
 		name string
 		dial func(context.Context, string, string) (net.Conn, error)
 		want string
-	}{{"as the network", n.Dial, "10.2.0.1"}, {"as a machine", a.Dial, "10.1.0.5"}} {
+	}{{"as the network", n.Dial, "10.2.0.1"}, {"as a machine", func(ctx context.Context, network, address string) (net.Conn, error) {
+		return Dial(ctx, a.Namespace, network, address)
+	}, "10.1.0.5"}} {
 		c, err := tt.dial(t.Context(), "tcp", "10.2.0.6:5432")
 		if err != nil {
 			t.Fatal(err)
@@ -201,10 +203,10 @@ func TestRefused(t *testing.T) {
 		do           func() error
 		want         string
 	}{
-		{"network there already", "two labs must not share one", func() error { _, err := New(t.Context(), n.Name(), nil); return err }, "exists"},
+		{"network there already", "two labs must not share one", func() error { _, err := New(t.Context(), n.Name, nil); return err }, "exists"},
 		{"network name", "it becomes a file name", func() error { _, err := New(t.Context(), "a/b", nil); return err }, `"a/b"`},
 		{"half made network", "the second address is there already", func() error {
-			_, err := New(t.Context(), n.Name()+"-half", []netip.Prefix{prefix("10.1.0.1/24"), prefix("10.1.0.1/24")})
+			_, err := New(t.Context(), n.Name+"-half", []netip.Prefix{prefix("10.1.0.1/24"), prefix("10.1.0.1/24")})
 			return err
 		}, "address add"},
 		{"machine there already", "it has a namespace", func() error {
@@ -227,7 +229,7 @@ func TestRefused(t *testing.T) {
 		}, "canceled"},
 		{"name to listen on", "looked up in the host's network", func() error { _, err := n.Listen("tcp", "localhost:80"); return err }, "literal"},
 		{"name to dial", "looked up in the host's network", func() error { _, err := n.Dial(t.Context(), "tcp", "localhost:80"); return err }, "literal"},
-		{"name to dial as a machine", "looked up in the host's network", func() error { _, err := a.Dial(t.Context(), "tcp", "localhost:80"); return err }, "literal"},
+		{"name to dial as a machine", "looked up in the host's network", func() error { _, err := Dial(t.Context(), a.Namespace, "tcp", "localhost:80"); return err }, "literal"},
 		{"address twice", "two gateways of one subnet", func() error { return n.AddAddress(t.Context(), prefix("10.1.0.1/24")) }, "address add"},
 		{"name to receive on", "looked up in the host's network", func() error { _, err := n.ListenPacket("udp", ":53"); return err }, "literal"},
 		{"namespace name", "it becomes a path", func() error { return Remove(t.Context(), "../a") }, `"../a"`},

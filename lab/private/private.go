@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package private makes folders that nobody else on this host can put anything into, or look at.
+// Package private makes folders that nobody else on this host can put
+// anything into, or look at.
 package private
 
 import (
@@ -12,14 +13,16 @@ import (
 	"syscall"
 )
 
-// Make gives a folder of this user alone, with mode 0700, and makes it and its parents where they are missing. What is
-// there already and could only be looked at by others is closed. Refused: what Check refuses.
+// Make gives a folder of this user alone, with mode 0700, and makes it and
+// its parents where they are missing. What is there already and could only be
+// looked at by others is closed. Refused: what Check refuses.
 func Make(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return err
 	}
-	// Before anything is made: a parent of somebody else leads where that one likes.
+	// Before anything is made: a parent of somebody else leads where that one
+	// likes.
 	if err := checkParents(dir); err != nil {
 		return err
 	}
@@ -35,9 +38,10 @@ func Make(dir string) error {
 	return os.Chmod(dir, 0o700)
 }
 
-// Check refuses a folder in which somebody else may have put something, or put something in its place: one that
-// belongs to another user or that others may write to, and one below such a folder, unless it keeps what is another's
-// in place as /tmp does. One that is not there is no error.
+// Check refuses a folder in which somebody else may have put something, or
+// put something in its place: one that belongs to another user or that others
+// may write to, and one below such a folder, unless it keeps what is
+// another's in place as /tmp does. One that is not there is no error.
 func Check(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -61,8 +65,8 @@ func Check(dir string) error {
 	return Own(dir)
 }
 
-// Own refuses anything but a folder that this user made and others may not write to. It does not look at what is above
-// it, and follows no link.
+// Own refuses anything but a folder that this user made and others may not
+// write to. It does not look at what is above it, and follows no link.
 func Own(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {

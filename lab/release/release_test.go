@@ -1,3 +1,5 @@
+//go:build linux
+
 package release
 
 import (
@@ -13,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -93,20 +96,35 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// made is a module of a test, with this build.sh; without a script, it has
+// none.
+func made(t *testing.T, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"go.mod": "module made\n", "go.sum": "", "build.sh": script} {
+		if text == "" && name == "build.sh" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func TestRefused(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	empty := t.TempDir()
-	if err := os.WriteFile(filepath.Join(empty, "go.mod"), []byte("module empty\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	for _, tt := range []struct {
 		name, reason string
 		ctx          context.Context
 		module, want string
 	}{
-		{"no module", "the folder is not there", t.Context(), filepath.Join(empty, "gone"), "gone"},
-		{"another module", "it does not have etcd", t.Context(), empty, "go.etcd.io/etcd/server/v3"},
+		{"no module", "the folder is not there", t.Context(), filepath.Join(t.TempDir(), "gone"), "gone"},
+		{"another module", "nothing says how to build it", t.Context(), made(t, ""), "build.sh: no such file"},
+		{"failed build", "its words say why", t.Context(), made(t, "echo half >$1/x; echo why >&2; exit 3"), "exit status 3: why"},
+		{"no archive", "there is nothing to install", t.Context(), made(t, ":"), "made no archive with a version in its name"},
+		{"no version", "the spec names one", t.Context(), made(t, ": >$1/x.tar.gz"), "made no archive with a version in its name"},
 		{"interrupted", "the context is done", cancelled, module, "canceled"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,35 +139,36 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestHalfBuilt stops after the module was understood: an interrupt stands for any later trouble.
+// An interrupt ends the script and what it started, and nothing half built
+// stays.
 func TestHalfBuilt(t *testing.T) {
 	cache := filepath.Join(t.TempDir(), "cache")
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	err := build(ctx, module, cache, filepath.Join(cache, "etcd-x"), "etcd-x")
+	began := time.Now()
+	time.AfterFunc(300*time.Millisecond, cancel)
+	_, err := Build(ctx, made(t, "echo half >$1/x-v1.2.3-linux-amd64.tar.gz; sleep 60 & wait; sleep 60"), cache)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("have error %v, want %v", err, context.Canceled)
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it ended after %v: something of it went on", took)
 	}
 	if left, _ := filepath.Glob(cache + "/*"); len(left) > 0 {
 		t.Errorf("left in the cache: %q", left)
 	}
 }
 
-func TestPackRefused(t *testing.T) {
-	if err := pack(io.Discard, "top", []string{filepath.Join(t.TempDir(), "gone")}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("have error %v, want %v", err, os.ErrNotExist)
-	}
-	file := filepath.Join(t.TempDir(), "f")
-	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+// Two processes may build the same at once: the first one's archive stays.
+func TestBuiltMeanwhile(t *testing.T) {
+	cache := t.TempDir()
+	dir := filepath.Join(cache, "release")
+	if err := os.MkdirAll(filepath.Join(dir, "theirs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := pack(full{}, "top", []string{file}); !errors.Is(err, errFull) {
-		t.Errorf("have error %v, want %v", err, errFull)
+	if err := build(t.Context(), made(t, ": >$1/x-v1-linux-amd64.tar.gz"), cache, dir); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(cache + "/*/*"); len(left) != 1 || left[0] != filepath.Join(dir, "theirs") {
+		t.Errorf("in the cache: %q", left)
 	}
 }
-
-var errFull = errors.New("disk full")
-
-type full struct{}
-
-func (full) Write([]byte) (int, error) { return 0, errFull }

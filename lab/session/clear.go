@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"pgha-gen/lab/cgroup"
 	"pgha-gen/lab/image"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
 )
@@ -27,7 +27,7 @@ type Inventory struct {
 	Bakes      int // images that were being made by a process that died
 }
 
-// Empty tells whether there is nothing.
+// Empty says whether the lab has nothing.
 func (i Inventory) Empty() bool {
 	return i.Keeper+i.Bakes == 0 && len(i.Machines)+len(i.Namespaces)+len(i.Loops) == 0
 }
@@ -55,15 +55,15 @@ func (i Inventory) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// look takes the inventory of the lab in a folder, whose network has this name; without its process, since who has
-// the lock must not look at it.
+// look takes the inventory of the lab in a folder, whose network has this
+// name; without its process, since who has the lock must not look at it.
 func (f Folder) look(network string) (i Inventory, err error) {
 	states, err := f.machines()
 	if err != nil {
 		return i, err
 	}
 	for _, state := range states {
-		group, err := cgroup.Find(machine.ID(state))
+		group, err := isolate.Find(machine.ID(state))
 		if err != nil {
 			return i, err
 		}
@@ -104,10 +104,11 @@ func (f Folder) machines() ([]string, error) {
 	return states, err
 }
 
-// Take takes the lab down, whatever is left of it: one that is up ends in order; of one that died, each machine,
-// namespace and loop device is found and removed. It gives what there was. The files stay.
-// Nothing there is no error; a network of this name that another folder's lab has up is left alone. The names of the
-// network and the cache matter only where the record is lost.
+// Take takes the lab down and gives what there was. A lab that is up ends in
+// order; of one that died, every machine, namespace and loop device is removed.
+// The files stay. No lab is no error. A network of this name that belongs to a
+// lab in another folder is left alone. The network and the cache given here
+// are used only if the record is lost.
 func (f Folder) Take(ctx context.Context, network, cache string) (Inventory, error) {
 	network, cache = f.recorded(network, cache)
 	up, err := f.look(network)
@@ -124,7 +125,8 @@ func (f Folder) Take(ctx context.Context, network, cache string) (Inventory, err
 	return up, err
 }
 
-// recorded are the names of the network and the cache in the record or, without one, these.
+// recorded are the names of the network and the cache in the record or,
+// without one, these.
 func (f Folder) recorded(network, cache string) (string, string) {
 	if r, ok, err := f.Load(); err == nil && ok { // a record that is damaged must not keep a lab up
 		return r.Network, r.Cache
@@ -132,7 +134,8 @@ func (f Folder) recorded(network, cache string) (string, string) {
 	return network, cache
 }
 
-// sweep removes what a lab that died has left, and gives what that was. It refuses while a lab is up in the folder.
+// sweep removes what a lab that died has left, and gives what that was. It
+// refuses while a lab is up in the folder.
 func (f Folder) sweep(ctx context.Context, network, cache string) (Inventory, error) {
 	if _, err := os.Stat(string(f)); err == nil {
 		l, err := take(f.path("lock"), "a lab is up in "+string(f))
@@ -159,8 +162,8 @@ func (f Folder) sweep(ctx context.Context, network, cache string) (Inventory, er
 	return was, err
 }
 
-// clear ends and removes what a process that is no more has left, and tells how many images it left half made. It is
-// called with both locks.
+// clear ends and removes what a process that died has left, and gives how many
+// images it left half made. The caller holds both locks.
 func (f Folder) clear(ctx context.Context, network, cache string) (bakes int, err error) {
 	states, err := f.machines()
 	errs := []error{err}
@@ -176,7 +179,8 @@ func (f Folder) clear(ctx context.Context, network, cache string) (bakes int, er
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return bakes, err
 	}
-	// The kernel lets go of a loop device a little after the machine that had it mounted.
+	// The kernel lets go of a loop device a little after the machine that had
+	// it mounted.
 	for wait := time.Millisecond; ; wait *= 2 {
 		left, err := f.look(network)
 		if err != nil || left.Empty() {
@@ -212,8 +216,8 @@ func (c claim) give() {
 	c.folder.give()
 }
 
-// forget removes what a lab wrote; all with its images and logs, too. The folder itself stays if it holds anything
-// else.
+// forget removes what a lab wrote; all with its images and logs, too. The
+// folder itself stays if it holds anything else.
 func (f Folder) forget(all bool) error {
 	names := []string{"machines", "lab.json", "lab.json.new", "ca.crt", "pgpass", "timeline.svg", "timeline.txt"}
 	if all {
@@ -229,7 +233,8 @@ func (f Folder) forget(all bool) error {
 	return errors.Join(errs...)
 }
 
-// Purge removes the files of a lab that was taken down, its images with them. It refuses while it is up.
+// Purge removes the files of a lab that was taken down, its images with them.
+// It refuses while it is up.
 func (f Folder) Purge() error {
 	if _, err := os.Stat(string(f)); errors.Is(err, fs.ErrNotExist) {
 		return nil

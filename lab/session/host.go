@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -50,15 +49,7 @@ func (h Host) Check() error {
 		return fmt.Errorf("this host has no %s: apt-get install %s", strings.Join(missing, ", "), strings.Join(install, " "))
 	}
 	if _, err := h.LookPath("go"); err != nil {
-		return errors.New("this host has no go, with which the lab builds etcd: see https://go.dev/doc/install")
-	}
-	return nil
-}
-
-// CheckModule refuses a folder that is not the Go module which pins etcd.
-func CheckModule(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-		return fmt.Errorf("%q is not the Go module that pins etcd: run this in the project's folder, or --etcd names its lab/etcd", dir)
+		return errors.New("this host has no go, which builds a program for the lab: see https://go.dev/doc/install")
 	}
 	return nil
 }

@@ -16,12 +16,13 @@ import (
 	"pgha-gen/lab/private"
 )
 
-// locks is where the names of networks are locked, which are the host's and not of one folder. It goes when the host
-// restarts, as the networks do.
+// locks is where the names of networks are locked, which are the host's and
+// not of one folder. It goes when the host restarts, as the networks do.
 const locks = "/run/pgha-lab"
 
-// lock is held by one process: the kernel knows by which (no number in a file that another process may have by now),
-// and lifts it when that process ends in whatever way.
+// lock is a POSIX lock on a file. The kernel knows which process holds it, and
+// lifts it when that process ends. A process id written into a file could be
+// another process's by now.
 type lock struct{ file *os.File }
 
 // TakenError says who holds a lock.
@@ -34,8 +35,8 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("%s (process %d): take it down first (pgha-lab down)", e.What, e.PID)
 }
 
-// take takes a lock. It must not be asked for one that this process holds: a POSIX lock is the process's, and closing
-// any file handle of it gives it up.
+// take takes a lock. It must not be asked for one that this process holds: a
+// POSIX lock is the process's, and closing any file handle of it gives it up.
 func take(path, what string) (*lock, error) {
 	if err := private.Make(filepath.Dir(path)); err != nil {
 		return nil, err
@@ -64,7 +65,8 @@ func take(path, what string) (*lock, error) {
 	}
 }
 
-// current tells whether a file still is the one at its path: whoever had the lock may have removed it.
+// current tells whether a file still is the one at its path: whoever had the
+// lock may have removed it.
 func current(f *os.File) bool {
 	there, err := os.Stat(f.Name())
 	if err != nil {
@@ -82,7 +84,8 @@ func (l *lock) drop() {
 	l.give()
 }
 
-// holder is the process that holds a lock; 0: none. It must not be asked of a lock that this process holds.
+// holder is the process that holds a lock; 0: none. It must not be asked of a
+// lock that this process holds.
 func holder(path string) (pid int, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,7 +111,8 @@ func (f Folder) Keeper() (pid int, err error) { return holder(f.path("lock")) }
 // patience is how long a lab may take to end in order before it is killed.
 const patience = 30 * time.Second
 
-// end ends the process that holds a lock, in order or else at once. It returns when the lock is free.
+// end ends the process that holds a lock, in order or else at once. It
+// returns when the lock is free.
 func end(ctx context.Context, path string) (pid int, err error) {
 	pid, err = holder(path)
 	if err != nil || pid == 0 {
@@ -122,7 +126,8 @@ func end(ctx context.Context, path string) (pid int, err error) {
 		return pid, fmt.Errorf("cannot find process %d: %w", pid, err)
 	}
 	defer unix.Close(process)
-	// Between the two looks the number may have become another process's; the handle now is of one process for ever.
+	// Between the two looks the number may have become another process's; the
+	// handle now is of one process for ever.
 	if again, err := holder(path); err != nil || again != pid {
 		return pid, err
 	}

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conninfo is what psql and other clients based on libpq take to reach the leader, or a replica. It names the file
-// with the passwords and has none.
+// Conninfo is what psql and other clients based on libpq take to reach the
+// leader, or a replica. It names the file with the passwords and has none.
 func (f Folder) Conninfo(r Record, replicas bool) string {
 	target := r.Access.Primary
 	if replicas {
@@ -24,8 +24,9 @@ func (f Folder) Conninfo(r Record, replicas bool) string {
 	return target.Conninfo(f.CA(), f.Passfile())
 }
 
-// Psql is the command line that starts psql: the host's or, where it has none, that of a machine's root, with the
-// root's own loader and libraries, so that it sees the host's files.
+// Psql is the command line that starts psql: the host's or, where it has
+// none, that of a machine's root, with the root's own loader and libraries,
+// so that it sees the host's files.
 func Psql(lookPath func(string) (string, error), root string) ([]string, error) {
 	if path, err := lookPath("psql"); err == nil {
 		return []string{path}, nil
@@ -49,9 +50,11 @@ func Psql(lookPath func(string) (string, error), root string) ([]string, error) 
 	return []string{found[0], "--library-path", found[1], found[2]}, nil
 }
 
-// Exec replaces this process by a command that runs in a network namespace. It returns only if it cannot.
+// Exec replaces this process by a command that runs in a network namespace.
+// It returns only if it cannot.
 func Exec(namespace string, args, env []string) error {
-	// The kernel ends all other threads, and the new program runs in the namespace of this one.
+	// The kernel ends all other threads, and the new program runs in the
+	// namespace of this one.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	path := "/run/netns/" + namespace

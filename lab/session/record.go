@@ -1,6 +1,7 @@
 //go:build linux
 
-// Package session keeps one lab up in one process, and lets every other process find it, follow it and take it down.
+// Package session keeps one lab up in one process, and lets every other
+// process find it, follow it and take it down.
 package session
 
 import (
@@ -56,7 +57,8 @@ const (
 	Down    Phase = "down"    // taken down in order
 )
 
-// Record is what a lab says of itself, in a file. It outlives the lab, so that what was left can be found.
+// Record is what a lab says of itself, in a file. It outlives the lab, so
+// that what was left can be found.
 type Record struct {
 	PID        int
 	Cluster    string
@@ -78,7 +80,8 @@ type Progress struct {
 	Result string // empty: it is not done yet
 }
 
-// AddProgress adds one. It takes the place of the last one if that was not done yet.
+// AddProgress adds one. It takes the place of the last one if that was not
+// done yet.
 func (r *Record) AddProgress(p Progress) {
 	if last := len(r.Progress) - 1; last >= 0 && r.Progress[last].Result == "" {
 		r.Progress = r.Progress[:last:last]
@@ -102,8 +105,8 @@ func (m Machine) Last() lab.Step {
 	return m.Steps[len(m.Steps)-1]
 }
 
-// Ready tells whether the machine said so, and still runs. What it says later of
-// a disk or a certificate does not change that.
+// Ready tells whether the machine said so, and still runs. What it says later
+// of a disk or a certificate does not change that.
 func (m Machine) Ready() bool {
 	_, ready := m.readyAt()
 	return ready && !m.Off
@@ -117,7 +120,8 @@ func (m Machine) readyAt() (time.Time, bool) {
 	return m.Steps[i].At, true
 }
 
-// AllReady is when the last machine said that it is ready; zero while one did not.
+// AllReady is when the last machine said that it is ready; zero while one did
+// not.
 func (r Record) AllReady() time.Time {
 	var last time.Time
 	for _, m := range r.Machines {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"sync"
 	"time"
@@ -18,26 +19,26 @@ import (
 	"pgha-gen/lab"
 	"pgha-gen/lab/private"
 	"pgha-gen/lab/release"
-	"pgha-gen/roles/patroni"
 )
 
 // Config is a lab to keep up.
 type Config struct {
-	Folder     Folder // absolute
-	Cache      string // of images; absolute
-	EtcdModule string // the Go module that pins etcd
-	Network    string // at most 8 characters, unique on the host
-	Cluster    *role.Cluster
-	Now        func() time.Time
-	PID        int // of this process, for the record
+	Folder  Folder // absolute
+	Cache   string // of images; absolute
+	Program string // the Go module of the program that the lab builds; absolute
+	Network string // at most 8 characters, unique on the host
+	Cluster *role.Cluster
+	Now     func() time.Time
+	PID     int // of this process, for the record
 }
 
-// bootTime is how long all machines together may take until they are ready. A step that waits says why; nothing
-// that it waits for here takes this long.
+// bootTime is how long all machines together may take until they are ready. A
+// step that waits says why; nothing that it waits for here takes this long.
 const bootTime = 5 * time.Minute
 
-// Run keeps a lab up until the context is done, and takes it down again: then it gives nil, or what could not be
-// taken down. A lab that does not come up is taken down, too. What an earlier one left in the folder is removed
+// Run keeps a lab up until the context is done, and takes it down again: then
+// it gives nil, or what could not be taken down. A lab that does not come up
+// is taken down, too. What an earlier one left in the folder is removed
 // first. Refused: a folder and a network that have a lab which is up.
 func Run(ctx context.Context, cfg Config) (err error) {
 	access, err := lab.NewAccess(cfg.Cluster)
@@ -102,7 +103,7 @@ func (k *keeper) keep(ctx context.Context) error {
 		return err
 	}
 	if err := k.change(func(r *Record) {
-		r.Phase, r.Psql = Booting, images[patroni.Name]
+		r.Phase, r.Psql = Booting, images[k.record.Access.Role]
 		for _, p := range k.Cluster.Groups {
 			for _, n := range p.Nodes() {
 				r.Machines = append(r.Machines, Machine{Name: n.Name, Role: p.Name, Address: addresses[n.Name]})
@@ -131,7 +132,8 @@ func (k *keeper) keep(ctx context.Context) error {
 	return err
 }
 
-// images are of every role of the cluster. Each is said when it is there.
+// images are those of every role of the cluster. Each is reported when it is
+// there.
 func (k *keeper) images(ctx context.Context) (map[string]string, error) {
 	log, err := os.OpenFile(k.Folder.BakeLog(), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
@@ -141,10 +143,11 @@ func (k *keeper) images(ctx context.Context) (map[string]string, error) {
 	return Bake(ctx, k.Config, log, k.report)
 }
 
-// Bake makes the images of every role of the cluster that the cache does not have, and gives them all: role to root
-// folder. What the tools say goes to log. Each thing is reported when it begins, and when it is done.
+// Bake makes the images of every role of the cluster that the cache does not
+// have, and gives them all: role to root folder. What the tools say goes to
+// log. Each thing is reported when it begins, and when it is done.
 func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) error) (map[string]string, error) {
-	w := lab.Workshop{Cache: cfg.Cache, EtcdModule: cfg.EtcdModule, Now: cfg.Now, Log: log}
+	b := lab.Baker{Cache: cfg.Cache, Program: cfg.Program, Now: cfg.Now, Log: log}
 	if err := private.Make(cfg.Cache); err != nil {
 		return nil, err
 	}
@@ -156,21 +159,21 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) 
 		what string
 		do   func() error
 	}{
-		{"etcd's release", func() (err error) { archive, err = w.Adapt(ctx, c); return err }},
+		{"release of " + filepath.Base(cfg.Program), func() (err error) { archive, err = b.Adapt(ctx, c); return err }},
 		{"base image", func() (err error) {
 			if files, err = generator.Generate(c); err == nil {
-				_, err = w.Base(ctx)
+				_, err = b.Base(ctx)
 			}
 			return err
 		}},
 	}
-	for _, p := range c.Groups {
+	for _, g := range c.Groups {
 		steps = append(steps, struct {
 			what string
 			do   func() error
-		}{"image of " + p.Name, func() error {
-			made, err := w.Images(ctx, files, archive, []string{p.Name})
-			images[p.Name] = made[p.Name]
+		}{"image of " + g.Name, func() error {
+			made, err := b.Images(ctx, files, archive, []string{g.Name})
+			images[g.Name] = made[g.Name]
 			return err
 		}})
 	}
@@ -186,7 +189,8 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) 
 			return nil, fmt.Errorf("%w (see the end of %s)", err, cfg.Folder.BakeLog())
 		}
 		progress.Result = "is there"
-		// A cache that has it answers at once; otherwise it was made, here or by a process that was waited for.
+		// A cache that has it answers at once; otherwise it was made, here or
+		// by a process that was waited for.
 		if took := cfg.Now().Sub(progress.Began); took > time.Second {
 			progress.Result = fmt.Sprintf("is there after %.1f s", took.Seconds())
 		}
@@ -197,12 +201,13 @@ func Bake(ctx context.Context, cfg Config, log io.Writer, report func(Progress) 
 	return images, nil
 }
 
-// run powers all machines on, and returns when all are ready and a write was acknowledged. Machines are followed for
-// as long as they run.
+// run powers all machines on, and returns when all are ready and a write was
+// acknowledged. Machines are followed for as long as they run.
 func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) error {
-	target := k.record.Access.Primary
-	ca, password := []byte(l.Secret(patroni.Name, "ca.crt")), l.Secret(patroni.Name, "password."+target.User)
-	passfile := target.Passfile(password) + k.record.Access.Replicas.Passfile(password)
+	access := k.record.Access
+	target := access.Primary
+	ca, password := []byte(l.Secret(access.Role, "ca.crt")), l.Secret(access.Role, "password."+target.User)
+	passfile := target.Passfile(password) + access.Replicas.Passfile(password)
 	if err := errors.Join(os.WriteFile(k.Folder.CA(), ca, 0o644), os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600)); err != nil {
 		return err
 	}
@@ -262,13 +267,15 @@ func (k *keeper) unready(boot context.Context, err error) error {
 	return fmt.Errorf("%w (the consoles are %s)", err, k.Folder.Console("*"))
 }
 
-// The stages before the boot protocol begins, by what systemd says at their end.
+// The stages before the boot protocol begins, by what systemd says at their
+// end.
 var (
 	systemdEnds   = regexp.MustCompile(`^ *Starting cloud-init[-a-z]*\.service`)
 	cloudInitEnds = regexp.MustCompile(`^ *Starting pgha-(contract|identity)\.service`)
 )
 
-// follow writes each step of a machine into the record, and reports once: that it is ready, or why it will not be.
+// follow writes each step of a machine into the record, and reports once:
+// that it is ready, or why it will not be.
 func (k *keeper) follow(ctx context.Context, l *lab.Lab, i int, name string, report func(error)) {
 	stages := []struct {
 		name string

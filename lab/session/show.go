@@ -12,8 +12,8 @@ import (
 	"pgha-gen/lab/client"
 )
 
-// Table shows every machine with its newest step, and the seconds from power-on to it, in lines of at most this
-// width; 0: of any.
+// Table shows every machine with its newest step, and the seconds from
+// power-on to it, in lines of at most this width; 0: of any.
 func (r Record) Table(width int) string {
 	rows := [][]string{{"machine", "role", "address", "seconds", "step"}}
 	for _, m := range r.Machines {
@@ -22,7 +22,8 @@ func (r Record) Table(width int) string {
 	return format(rows, width)
 }
 
-// Doing is what is being done before there are machines, and for how long; empty: nothing.
+// Doing is what is being done before there are machines, and for how long;
+// empty: nothing.
 func (r Record) Doing(now time.Time) string {
 	if len(r.Progress) == 0 || r.Progress[len(r.Progress)-1].Result != "" {
 		return ""
@@ -31,9 +32,9 @@ func (r Record) Doing(now time.Time) string {
 	return fmt.Sprintf("%s: %d s", p.What, int(now.Sub(p.Began).Seconds()))
 }
 
-// Status is Table with what Patroni says of its members.
+// Status is Table with what the cluster says of its members.
 func (r Record) Status(members []client.Member, width int) string {
-	patroni := map[string]string{}
+	views := map[string]string{}
 	for _, m := range members {
 		view := strings.ReplaceAll(m.Role, "_", " ")
 		if m.State != "running" && m.State != "streaming" {
@@ -46,11 +47,11 @@ func (r Record) Status(members []client.Member, width int) string {
 		default:
 			view += ", lag " + m.Lag + " B"
 		}
-		patroni[m.Name] = view
+		views[m.Name] = view
 	}
-	rows := [][]string{{"machine", "role", "address", "patroni", "seconds", "step"}}
+	rows := [][]string{{"machine", "role", "address", "member", "seconds", "step"}}
 	for _, m := range r.Machines {
-		view := patroni[m.Name]
+		view := views[m.Name]
 		if view == "" {
 			view = "-"
 		}
@@ -59,7 +60,8 @@ func (r Record) Status(members []client.Member, width int) string {
 	return format(rows, width)
 }
 
-// Trouble is what keeps a lab from being as it should: in one sentence, or nothing.
+// Trouble is what keeps a lab from being as it should: in one sentence, or
+// nothing.
 func (r Record) Trouble(members []client.Member) string {
 	var unready []string
 	for _, m := range r.Machines {
@@ -77,13 +79,13 @@ func (r Record) Trouble(members []client.Member) string {
 	for _, m := range members {
 		switch {
 		case m.State != "running" && m.State != "streaming":
-			return fmt.Sprintf("Patroni says that %s is %s", m.Name, m.State)
+			return fmt.Sprintf("%s is %s", m.Name, m.State)
 		case m.Role == "leader":
 			leaders++
 		}
 	}
 	if leaders != 1 {
-		return fmt.Sprintf("Patroni sees %d leaders", leaders)
+		return fmt.Sprintf("the cluster has %d leaders", leaders)
 	}
 	return ""
 }
@@ -141,7 +143,8 @@ func cut(line string, width int) string {
 	return string([]rune(line)[:max(0, width-1)]) + "…"
 }
 
-// Lines gives what is in r and was not in before, as lines in the order of their times: what happened.
+// Lines gives what is in r and was not in before, as lines in the order of
+// their times: what happened.
 func (r Record) Lines(before Record) []string {
 	var lines []string
 	for i, p := range r.Progress {

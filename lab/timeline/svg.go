@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// The drawing, in pixels. A character of the labels is about this wide on average.
+// The drawing, in pixels. A character of the labels is about this wide on
+// average.
 const (
 	width     = 1200
 	left      = 140
@@ -54,10 +55,11 @@ func tag(name, text string, attrs ...any) element {
 
 // SVG draws the timeline:
 //
-//	demo-etcd-1  [systemd][cloud-init ][contract|identity|disk|secrets][ready ……]
+//	demo-pg-1    [systemd][cloud-init ][contract|identity|disk|secrets][ready ……]
 //	             0        2            4                     first write ¦
 //
-// A bar ends when its step did, and starts where the one before ended. While a step waits, its bar is pale.
+// A bar ends when its step did, and starts where the one before ended. While
+// a step waits, its bar is pale.
 func (t Timeline) SVG() ([]byte, error) {
 	end := t.end()
 	height := float64(top + lane*len(t.Lanes) + 46)

@@ -1,4 +1,5 @@
-// Package timeline shows when each machine ended each step of its boot, as text and as a picture.
+// Package timeline shows when each machine ended each step of its boot, as
+// text and as a picture.
 package timeline
 
 import (
@@ -21,8 +22,8 @@ type Lane struct {
 	Steps []Step
 }
 
-// Step is an event of a boot. With status ok or fail a step ended then; with wait it began to wait for what the detail
-// says; with warn no step ended.
+// Step is an event of a boot. With status ok or fail a step ended then; with
+// wait it began to wait for what the detail says; with warn no step ended.
 type Step struct {
 	Name, Status, Detail string
 	At                   time.Time
@@ -34,7 +35,8 @@ type Mark struct {
 	At   time.Time
 }
 
-// Text is a line for each event, in seconds since the start, machine by machine.
+// Text is a line for each event, in seconds since the start, machine by
+// machine.
 func (t Timeline) Text() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nseconds since power-on\n", t.Title)

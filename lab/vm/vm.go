@@ -15,14 +15,14 @@ import (
 //go:embed disk.sh
 var disk string
 
-// Packages is what a Debian root needs beyond a container's, so that a virtual machine can boot it and find its
-// network.
+// Packages is what a Debian root needs beyond a container's, so that a
+// virtual machine can boot it and find its network.
 func Packages() []string {
 	return []string{"linux-image-cloud-amd64", "cloud-guest-utils", "systemd-resolved"}
 }
 
-// Disk makes a file that is a raw disk with this root on it, such as a cloud's base image is. It needs root, and the
-// programs that Tools names.
+// Disk makes a file that is a raw disk with this root on it, such as a
+// cloud's base image is. It needs root, and the programs that Tools names.
 func Disk(ctx context.Context, root, file string) error {
 	cmd := exec.CommandContext(ctx, "unshare", "--mount", "sh", "-c", disk, "disk.sh", root, file)
 	out, err := cmd.CombinedOutput()

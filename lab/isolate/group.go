@@ -1,7 +1,6 @@
 //go:build linux
 
-// Package cgroup holds a process and all that it ever starts together, under a name by which they can be ended and counted.
-package cgroup
+package isolate
 
 import (
 	"bufio"
@@ -19,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Group is one cgroup in the version 2 hierarchy and, on a host that still has it, its twin in systemd's own
-// version 1 hierarchy (systemd-nspawn makes cgroups there too, and would share them between machines).
+// Group is one cgroup in the version 2 hierarchy and, on a host that still
+// has it, its twin in systemd's own version 1 hierarchy (systemd-nspawn makes
+// cgroups there too, and would share them between machines).
 type Group struct {
 	name string
 	dir  string // version 2
@@ -29,8 +29,9 @@ type Group struct {
 
 var nameForm = regexp.MustCompile(`^[a-z][a-z0-9.-]{0,99}$`)
 
-// Find names the group; it need not exist. It refuses names that are not plain, and a host without cgroup version 2.
-// Groups lie at the root of the hierarchy, so that a later process finds them wherever it runs itself.
+// Find names the group; it need not exist. It refuses names that are not
+// plain, and a host without cgroup version 2. Groups lie at the root of the
+// hierarchy, so that a later process finds them wherever it runs itself.
 func Find(name string) (*Group, error) {
 	if !nameForm.MatchString(name) {
 		return nil, fmt.Errorf("cgroup name %q: want lower case letters, digits, dots and dashes", name)
@@ -60,7 +61,8 @@ func Find(name string) (*Group, error) {
 	return g, nil
 }
 
-// Make makes the group. It refuses a group that still has processes; an empty one is made anew.
+// Make makes the group. It refuses a group that still has processes; an empty
+// one is made anew.
 func (g *Group) Make() error {
 	if busy, err := g.Busy(); err != nil {
 		return err
@@ -85,13 +87,16 @@ func (g *Group) dirs() []string {
 	return []string{g.dir, g.old}
 }
 
-// Open gives the group as a file, to start a process in it (syscall.SysProcAttr.CgroupFD).
+// Open gives the group as a file, to start a process in it
+// (syscall.SysProcAttr.CgroupFD).
 func (g *Group) Open() (*os.File, error) { return os.Open(g.dir) }
 
-// EnterOld puts the calling thread into the version 1 twin, which CgroupFD does not know: children follow.
+// EnterOld puts the calling thread into the version 1 twin, which CgroupFD
+// does not know: children follow.
 func (g *Group) EnterOld() error { return g.moveOld(g.old) }
 
-// LeaveOld takes the calling thread out again; a group with a thread in it cannot be removed.
+// LeaveOld takes the calling thread out again; a group with a thread in it
+// cannot be removed.
 func (g *Group) LeaveOld() error { return g.moveOld(filepath.Dir(g.old)) }
 
 func (g *Group) moveOld(to string) error {
@@ -101,7 +106,8 @@ func (g *Group) moveOld(to string) error {
 	return os.WriteFile(filepath.Join(to, "tasks"), []byte("0"), 0)
 }
 
-// Busy tells whether any process is in the group or below it. A group that does not exist is not busy.
+// Busy tells whether any process is in the group or below it. A group that
+// does not exist is not busy.
 func (g *Group) Busy() (bool, error) {
 	events, err := os.ReadFile(filepath.Join(g.dir, "cgroup.events"))
 	if gone(err) {
@@ -110,7 +116,8 @@ func (g *Group) Busy() (bool, error) {
 	return strings.Contains(string(events), "populated 1"), err
 }
 
-// Kill ends every process in the group at once, without asking them. A group that does not exist is no error.
+// Kill ends every process in the group at once, without asking them. A group
+// that does not exist is no error.
 func (g *Group) Kill() error {
 	err := os.WriteFile(filepath.Join(g.dir, "cgroup.kill"), []byte("1"), 0)
 	if gone(err) {
@@ -135,7 +142,8 @@ func (g *Group) Wait(ctx context.Context) error {
 	}
 }
 
-// Remove removes the group and every group that its processes made below it. One that does not exist is no error.
+// Remove removes the group and every group that its processes made below it.
+// One that does not exist is no error.
 func (g *Group) Remove() error {
 	var errs []error
 	for _, dir := range g.dirs() {
@@ -158,5 +166,6 @@ func (g *Group) Remove() error {
 	return errors.Join(errs...)
 }
 
-// gone: a cgroup's files answer ENODEV when the group is removed between open and read.
+// gone: a cgroup's files answer ENODEV when the group is removed between open
+// and read.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package confine_test
+package isolate_test
 
 import (
 	"bytes"
@@ -17,8 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/cgroup"
-	"pgha-gen/lab/confine"
+	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 )
 
@@ -49,7 +48,7 @@ func TestRun(t *testing.T) {
 	}
 	var out bytes.Buffer
 	mnt := filepath.Join(dir, "mnt")
-	r, err := confine.Start(confine.Config{
+	r, err := isolate.Start(isolate.Config{
 		ID:     id("run"),
 		Args:   []string{"sh", "-c", `ls "$1" "$2"; touch "$2/new"; echo "$WORD" >&2; (trap '' HUP; sleep 300) & exit 3`, "sh", mnt, hidden},
 		Env:    []string{"WORD=said"},
@@ -92,19 +91,19 @@ func TestEnd(t *testing.T) {
 	labtest.Need(t)
 	for _, tt := range []struct {
 		name, reason, script string
-		end                  func(*confine.Run) error
+		end                  func(*isolate.Run) error
 	}{
-		{"kill", "nothing can refuse it, and children go too", `trap '' TERM; setsid sleep 300 & echo up; wait; sleep 300`, (*confine.Run).Kill},
-		{"terminate", "the command ends as it likes", `trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done`, (*confine.Run).Terminate},
+		{"kill", "nothing can refuse it, and children go too", `trap '' TERM; setsid sleep 300 & echo up; wait; sleep 300`, (*isolate.Run).Kill},
+		{"terminate", "the command ends as it likes", `trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done`, (*isolate.Run).Terminate},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			up := make(said, 1)
-			r, err := confine.Start(confine.Config{ID: id(tt.name), Args: []string{"sh", "-c", tt.script}, Output: up})
+			r, err := isolate.Start(isolate.Config{ID: id(tt.name), Args: []string{"sh", "-c", tt.script}, Output: up})
 			if err != nil {
 				t.Fatal(err)
 			}
 			<-up
-			if _, err := confine.Start(confine.Config{ID: id(tt.name), Args: []string{"true"}, Output: up}); err == nil || !strings.Contains(err.Error(), "still runs") {
+			if _, err := isolate.Start(isolate.Config{ID: id(tt.name), Args: []string{"true"}, Output: up}); err == nil || !strings.Contains(err.Error(), "still runs") {
 				t.Errorf("a second start under the same ID: %v, want it refused", err)
 			}
 			if err := tt.end(r); err != nil {
@@ -119,7 +118,7 @@ func TestEnd(t *testing.T) {
 				t.Error(err)
 			}
 			gone(t, id(tt.name))
-			if err := errors.Join(r.Kill(), r.Terminate(), confine.Clear(t.Context(), id(tt.name))); err != nil {
+			if err := errors.Join(r.Kill(), isolate.Clear(t.Context(), id(tt.name))); err != nil {
 				t.Errorf("ending what has ended: %v", err)
 			}
 		})
@@ -147,19 +146,19 @@ func TestRefused(t *testing.T) {
 	after := 0
 	for _, tt := range []struct {
 		name, reason string
-		cfg          confine.Config
+		cfg          isolate.Config
 		want         string
 		after        int
 	}{
-		{"id", "it becomes a path", confine.Config{ID: "../x", Args: []string{"true"}}, `"../x"`, 0},
-		{"before", "what was begun must be taken back", confine.Config{ID: id("b"), Args: []string{"true"}, Before: func() error { return broken }}, "broken", 1},
-		{"command", "it is not there", confine.Config{ID: id("c"), Args: []string{"/pgha/gone"}}, "/pgha/gone", 1},
-		{"hide", "nothing can be laid over a file", confine.Config{ID: id("h"), Args: []string{"true"}, Hide: []string{file}}, file, 1},
+		{"id", "it becomes a path", isolate.Config{ID: "../x", Args: []string{"true"}}, `"../x"`, 0},
+		{"before", "what was begun must be taken back", isolate.Config{ID: id("b"), Args: []string{"true"}, Before: func() error { return broken }}, "broken", 1},
+		{"command", "it is not there", isolate.Config{ID: id("c"), Args: []string{"/pgha/gone"}}, "/pgha/gone", 1},
+		{"hide", "nothing can be laid over a file", isolate.Config{ID: id("h"), Args: []string{"true"}, Hide: []string{file}}, file, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			after = 0
 			tt.cfg.After = func() error { after++; return nil }
-			if _, err := confine.Start(tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if _, err := isolate.Start(tt.cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("have error %v, want one with %q: %s", err, tt.want, tt.reason)
 			}
 			if after != tt.after {
@@ -170,7 +169,7 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
-	r, err := confine.Start(confine.Config{ID: id("left"), Args: []string{"true"}, Output: io.Discard, After: func() error { return broken }})
+	r, err := isolate.Start(isolate.Config{ID: id("left"), Args: []string{"true"}, Output: io.Discard, After: func() error { return broken }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +179,7 @@ func TestRefused(t *testing.T) {
 	if err := r.Status(); err != nil {
 		t.Error(err)
 	}
-	r, err = confine.Start(confine.Config{ID: id("full"), Args: []string{"head", "-c", "1000000", "/dev/zero"}, Output: full{broken}})
+	r, err = isolate.Start(isolate.Config{ID: id("full"), Args: []string{"head", "-c", "1000000", "/dev/zero"}, Output: full{broken}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +189,7 @@ func TestRefused(t *testing.T) {
 	if err := r.Status(); err != nil {
 		t.Errorf("a full output stops the command: %v", err)
 	}
-	if err := confine.Clear(t.Context(), "../x"); err == nil {
+	if err := isolate.Clear(t.Context(), "../x"); err == nil {
 		t.Error("clearing an ID that is a path is not refused")
 	}
 }
@@ -202,7 +201,7 @@ func (f full) Write([]byte) (int, error) { return 0, f.error }
 // TestClear ends processes whose starter is no more.
 func TestClear(t *testing.T) {
 	labtest.Need(t)
-	g, err := cgroup.Find(id("clear"))
+	g, err := isolate.Find(id("clear"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +228,7 @@ func TestClear(t *testing.T) {
 		t.Error("a group with a process in it was removed")
 	}
 	go cmd.Wait() // a zombie is not in a cgroup any more, but leave none
-	if err := confine.Clear(t.Context(), id("clear")); err != nil {
+	if err := isolate.Clear(t.Context(), id("clear")); err != nil {
 		t.Error(err)
 	}
 	gone(t, id("clear"))

@@ -1,7 +1,8 @@
 //go:build linux
 
-// Package confine runs a command so that nothing of it outlives it: in a cgroup and a mount namespace of its own.
-package confine
+// Package isolate runs commands and code so that nothing of them is left: in a
+// cgroup and a mount namespace of their own, or on a thread of their own.
+package isolate
 
 import (
 	"context"
@@ -17,13 +18,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"pgha-gen/lab/cgroup"
-	"pgha-gen/lab/thread"
 )
 
-// NspawnState is where systemd-nspawn keeps what it knows of its containers: to be hidden, since one that is killed
-// does not tidy up there.
+// NspawnState is where systemd-nspawn keeps what it knows of its containers:
+// to be hidden, since one that is killed does not tidy up there.
 const NspawnState = "/run/systemd/nspawn"
 
 // settle is how long the kernel may take to end what was killed.
@@ -42,7 +40,7 @@ type Config struct {
 
 // Run is a command that was started.
 type Run struct {
-	group  *cgroup.Group
+	group  *Group
 	cmd    *exec.Cmd
 	copied chan error // one value, when the output has ended
 	done   chan struct{}
@@ -50,10 +48,12 @@ type Run struct {
 	left   error // what could not be cleaned up
 }
 
-// Start starts the command. Its mount namespace sees what the host mounts and unmounts later, and not the other way
-// round. When this process dies, however it dies, the command gets SIGTERM. Refused: an ID whose processes still run.
+// Start starts the command. Its mount namespace sees what the host mounts and
+// unmounts later, and not the other way round. When this process dies,
+// however it dies, the command gets SIGTERM. Refused: an ID whose processes
+// still run.
 func Start(cfg Config) (*Run, error) {
-	group, err := cgroup.Find(cfg.ID)
+	group, err := Find(cfg.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func Start(cfg Config) (*Run, error) {
 	}
 	r := &Run{group: group, copied: make(chan error, 1), done: make(chan struct{})}
 	started := make(chan error)
-	thread.Go(func() {
+	Go(func() {
 		defer close(r.done)
 		err := r.start(cfg)
 		if err != nil {
@@ -72,7 +72,8 @@ func Start(cfg Config) (*Run, error) {
 		if err != nil {
 			return
 		}
-		// Waiting here keeps the thread: a death signal is sent when the thread that started the command ends.
+		// Waiting here keeps the thread: a death signal is sent when the
+		// thread that started the command ends.
 		r.status = r.cmd.Wait()
 		r.left = errors.Join(r.clean(cfg), <-r.copied)
 	})
@@ -87,8 +88,8 @@ func (r *Run) start(cfg Config) error {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("cannot make a mount namespace: %w", err)
 	}
-	// Slave, not private: a private copy would pin every network namespace and file system of the host
-	// that is unmounted while the command runs.
+	// Slave, not private: a private copy would pin every network namespace
+	// and file system of the host that is unmounted while the command runs.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fmt.Errorf("cannot make mounts one-way: %w", err)
 	}
@@ -115,7 +116,8 @@ func (r *Run) start(cfg Config) error {
 	defer dir.Close()
 	r.cmd = exec.Command(cfg.Args[0], cfg.Args[1:]...)
 	r.cmd.Env = append(r.cmd.Environ(), cfg.Env...)
-	// A pipe of our own: os/exec's would keep Wait waiting for children that outlive the command.
+	// A pipe of our own: os/exec's would keep Wait waiting for children that
+	// outlive the command.
 	from, to, err := os.Pipe()
 	if err != nil {
 		return err
@@ -153,28 +155,23 @@ func (r *Run) clean(cfg Config) error {
 	return errors.Join(errs...)
 }
 
-// Done is closed when the command and all that it started have ended and been cleaned up.
+// Done is closed when the command and all that it started have ended and been
+// cleaned up.
 func (r *Run) Done() <-chan struct{} { return r.done }
 
-// Status waits for the end and tells how the command ended (an *exec.ExitError if not well).
+// Status waits for the end and tells how the command ended (an
+// *exec.ExitError if not well).
 func (r *Run) Status() error { <-r.done; return r.status }
 
 // Left waits for the end and tells what could not be cleaned up.
 func (r *Run) Left() error { <-r.done; return r.left }
 
-// Terminate asks the command to end. One that has ended is no error.
-func (r *Run) Terminate() error {
-	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
-	}
-	return nil
-}
-
 // Kill ends every process of the run at once.
 func (r *Run) Kill() error { return r.group.Kill() }
 
-// Init gives the process that is 1 in a PID namespace which the command made, and whether there is one.
-// It is ready when it runs another program than the command itself.
+// Init gives the process that is 1 in a PID namespace which the command made,
+// and whether there is one. It is ready when it runs another program than the
+// command itself.
 func (r *Run) Init() (pid int, ready bool, found bool) {
 	select {
 	case <-r.done:
@@ -211,9 +208,10 @@ func sameProgram(a, b int) bool {
 	return errX != nil || errY != nil || os.SameFile(x, y)
 }
 
-// Clear ends what a process that is no more has left under this ID. Nothing there is no error.
+// Clear ends what a process that is no more has left under this ID. Nothing
+// there is no error.
 func Clear(ctx context.Context, id string) error {
-	group, err := cgroup.Find(id)
+	group, err := Find(id)
 	if err != nil {
 		return err
 	}

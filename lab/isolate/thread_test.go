@@ -1,6 +1,6 @@
 //go:build linux
 
-package thread_test
+package isolate_test
 
 import (
 	"os"
@@ -10,17 +10,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"pgha-gen/lab/thread"
+	"pgha-gen/lab/isolate"
 )
 
-// TestGo renames threads: a name is state of the thread, and shows whether it is seen elsewhere or outlives it.
+// TestGo renames threads: a name is state of the thread, and shows whether it
+// is seen elsewhere or outlives it.
 func TestGo(t *testing.T) {
 	const mark = "pgha-marked"
 	var wg sync.WaitGroup
 	threads := make(chan int, 50)
 	for range cap(threads) {
 		wg.Add(1)
-		thread.Go(func() {
+		isolate.Go(func() {
 			defer wg.Done()
 			if got := comm(t, "thread-self"); got == mark+"\n" {
 				t.Error("a thread is used a second time")

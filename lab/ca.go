@@ -20,25 +20,25 @@ import (
 	"pgha-gen/lab/private"
 )
 
-// authority stands for the public one that signs the cloud's own certificates.
+// publicCA stands for the public CA that signs the cloud's own certificates.
 // The lab's base image trusts it, as every image trusts the public ones. It is
 // kept in the cache, or each run would need a new base.
-type authority struct {
+type publicCA struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
 }
 
-func (a *authority) pem() []byte {
+func (a *publicCA) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw})
 }
 
-// loadAuthority gives the authority kept in a folder, or makes it.
-func loadAuthority(dir string, now time.Time) (*authority, error) {
+// loadCA gives the CA kept in a folder, or makes it.
+func loadCA(dir string, now time.Time) (*publicCA, error) {
 	file := filepath.Join(dir, "authority.pem")
 	data, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		if err := makeAuthority(dir, file, now); err != nil {
-			return nil, fmt.Errorf("cannot make the lab's authority: %w", err)
+		if err := makeCA(dir, file, now); err != nil {
+			return nil, fmt.Errorf("cannot make the lab's CA: %w", err)
 		}
 		data, err = os.ReadFile(file)
 	}
@@ -49,10 +49,10 @@ func loadAuthority(dir string, now time.Time) (*authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s is damaged (remove it: another is made): %w", file, err)
 	}
-	return &authority{pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey)}, nil
+	return &publicCA{pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey)}, nil
 }
 
-func makeAuthority(dir, file string, now time.Time) error {
+func makeCA(dir, file string, now time.Time) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func makeAuthority(dir, file string, now time.Time) error {
 }
 
 // server is a certificate for a name, from a day ago on for a month.
-func (a *authority) server(name string, now time.Time) (tls.Certificate, error) {
+func (a *publicCA) server(name string, now time.Time) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, err

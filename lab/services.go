@@ -1,0 +1,146 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/spec"
+	"pgha-gen/lab/cloud"
+)
+
+// The cloud's addresses. Lockbox's stands for a public one, out of the range
+// that is kept for documentation.
+var (
+	metadataAddress = netip.MustParseAddr("169.254.169.254")
+	lockboxAddress  = netip.MustParseAddr("198.51.100.1")
+)
+
+const lockboxName = "payload.lockbox.api.cloud.yandex.net"
+
+// serve opens the cloud's services inside the network.
+func (l *Lab) serve(subnets []netip.Prefix) error {
+	if err := l.Cloud.SetName(lockboxName, lockboxAddress); err != nil {
+		return err
+	}
+	metadata, err := l.Network.Listen("tcp", netip.AddrPortFrom(metadataAddress, 80).String())
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, serveHTTP(&http.Server{Handler: l.Cloud.Metadata()}, metadata))
+
+	ca, err := loadCA(l.config.Cache, l.config.Now())
+	if err != nil {
+		return err
+	}
+	certificate, err := ca.server(lockboxName, l.config.Now())
+	if err != nil {
+		return err
+	}
+	lockbox, err := l.Network.Listen("tcp", netip.AddrPortFrom(lockboxAddress, 443).String())
+	if err != nil {
+		return err
+	}
+	l.closers = append(l.closers, serveHTTP(&http.Server{
+		Handler: l.Cloud.Lockbox(),
+		// Machines whose power is cut in a handshake are no news.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}, tls.NewListener(lockbox, &tls.Config{Certificates: []tls.Certificate{certificate}})))
+
+	for _, s := range subnets {
+		address := netip.AddrPortFrom(resolver(s), 53).String()
+		packets, err := l.Network.ListenPacket("udp", address)
+		if err != nil {
+			return err
+		}
+		stream, err := l.Network.Listen("tcp", address)
+		if err != nil {
+			return errors.Join(err, packets.Close())
+		}
+		handler := l.Cloud.DNS(l.config.Cluster.Cloud.Domain)
+		l.closers = append(l.closers,
+			serveDNS(&dns.Server{PacketConn: packets, Handler: handler}),
+			serveDNS(&dns.Server{Listener: stream, Handler: handler}))
+	}
+	return nil
+}
+
+// serveDNS serves until close, whose error tells what ended it before.
+func serveDNS(s *dns.Server) (close func() error) {
+	// Only a server that has started can be shut down.
+	started, start := context.WithCancel(context.Background())
+	s.NotifyStartedFunc = start
+	return background(func() error {
+		defer start()
+		return s.ActivateAndServe()
+	}, func() error {
+		<-started.Done()
+		return s.Shutdown()
+	})
+}
+
+// serveHTTP is serveDNS for HTTP.
+func serveHTTP(s *http.Server, listener net.Listener) (close func() error) {
+	s.ReadHeaderTimeout = time.Minute
+	return background(func() error {
+		if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}, s.Close)
+}
+
+// background runs a server until close stops it. The error of close is that of
+// both.
+func background(serve, stop func() error) (close func() error) {
+	ended := make(chan error, 1)
+	go func() { ended <- serve() }()
+	return func() error { return errors.Join(stop(), <-ended) }
+}
+
+// fillLockbox makes the cluster's secrets and puts each role's payload under
+// the id that the spec gives, readable by the nodes' service account alone.
+func (l *Lab) fillLockbox() error {
+	c := l.config.Cluster
+	var err error
+	if l.CA, err = secrets.NewCA(c.Name, l.config.Now(), rand.Reader); err != nil {
+		return err
+	}
+	c.Secrets.CA = spec.Text(l.CA.Certificate())
+	if err := c.Plan(); err != nil {
+		return err
+	}
+	if l.payloads, err = l.CA.Payloads(c, l.config.Now()); err != nil {
+		return err
+	}
+	for name, payload := range l.payloads {
+		if err := l.PutPayload(name, payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// PutPayload makes a payload the current version of a role's secret. What
+// Secret and SecretsOf give stays what the machines should have.
+func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
+	c := l.config.Cluster
+	version := cloud.Version{ID: "e6v" + role}
+	for key, text := range payload {
+		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
+	}
+	return l.Cloud.PutSecret(c.Secrets.Lockbox[role],
+		cloud.Secret{Readers: []string{c.Cloud.ServiceAccounts[role]}, Versions: []cloud.Version{version}})
+}
