@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
 )
 
 var named = regexp.MustCompile("`(Test[A-Za-z0-9]+)(?:/([^`]+))?`")
@@ -76,8 +78,14 @@ func tests(t *testing.T) (functions, sources map[string]bool) {
 				functions[m[1]] = true
 			}
 			sources[string(text)] = true
-		case strings.Contains(path, "testdata") && strings.HasSuffix(path, ".yaml"):
-			sources[strings.TrimSuffix(filepath.Base(path), ".yaml")] = true
+		case strings.Contains(path, "testdata") && strings.HasSuffix(path, ".txtar"):
+			archive, err := txtar.ParseFile(path)
+			if err != nil {
+				return err
+			}
+			for _, edit := range archive.Files {
+				sources[strings.TrimSuffix(filepath.Base(path), ".txtar")+"/"+edit.Name] = true
+			}
 		}
 		return nil
 	})

@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -18,14 +16,17 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
 // TestBad reads specs that say themselves what is wrong with them: each line
-// with a problem ends in " # want: " and what follows the problem's place.
+// with a problem ends in " # want: " and what follows the problem's place. What
+// they are edits of is good.
 func TestBad(t *testing.T) {
-	eachSpec(t, "bad", 215, func(t *testing.T, file string, src []byte) {
-		_, err := generator.Read(file, src, roles.All())
+	read(t, []byte(testkit.Text(t, "testdata/bad/base.yaml")))
+	eachSpec(t, "bad", func(t *testing.T, src []byte) {
+		_, err := generator.Read("pgha.yaml", src, roles.All())
 		var found spec.Problems
 		if !errors.As(err, &found) {
 			t.Fatalf("got %v, want problems", err)
@@ -44,8 +45,8 @@ func notAKey() string {
 
 // TestWarn does the same for good specs, with " # warn: ".
 func TestWarn(t *testing.T) {
-	eachSpec(t, "warn", 20, func(t *testing.T, file string, src []byte) {
-		c, err := generator.Read(file, src, roles.All())
+	eachSpec(t, "warn", func(t *testing.T, src []byte) {
+		c, err := generator.Read("pgha.yaml", src, roles.All())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,28 +63,11 @@ func TestWarn(t *testing.T) {
 
 // TestGood reads specs with nothing to say about.
 func TestGood(t *testing.T) {
-	eachSpec(t, "good", 15, func(t *testing.T, file string, src []byte) {
+	eachSpec(t, "good", func(t *testing.T, src []byte) {
 		if c := read(t, src); len(c.Warnings) > 0 {
 			t.Errorf("got warnings:\n%v", c.Warnings)
 		}
 	})
-}
-
-func eachSpec(t *testing.T, folder string, least int, test func(t *testing.T, file string, src []byte)) {
-	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < least {
-		t.Fatalf("testdata/%s has %d specs, want at least %d", folder, len(files), least)
-	}
-	for _, file := range files {
-		src, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".yaml"), func(t *testing.T) { test(t, file, src) })
-	}
 }
 
 // comments are the expected problems, as "line: path: text".

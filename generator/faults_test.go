@@ -2,9 +2,7 @@ package generator_test
 
 import (
 	"errors"
-	"flag"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,16 +14,15 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestOneFault breaks every value of every good spec, one at a time, and misspells
 // every key: the one fault is reported, and nothing that is only due to a default
 // in its place.
 func TestOneFault(t *testing.T) {
-	one := func(t *testing.T, file string, src []byte) {
+	one := func(t *testing.T, src []byte) {
 		broken := 0
 		eachFault(t, src, true, func(f fault, found spec.Problems) {
 			if f.misspelt && !f.reported(found) {
@@ -44,18 +41,17 @@ func TestOneFault(t *testing.T) {
 			t.Errorf("%d values broken, want more", broken)
 		}
 	}
-	eachSpec(t, "good", 15, one)
-	t.Run("example", func(t *testing.T) { one(t, "example.yaml", example(t)) })
+	eachSpec(t, "good", one)
+	t.Run("example", func(t *testing.T) { one(t, example(t)) })
 }
 
 // TestSecondFault breaks every value of specs that are wrong already: that is
 // reported all the same, but for what hidden.txt lists, which a person has looked at. In it
 // stands first what was broken, then what cannot be judged for that.
 func TestSecondFault(t *testing.T) {
-	const golden = "testdata/hidden.txt"
 	hidden := map[string]bool{}
-	eachSpec(t, "bad", 215, func(t *testing.T, file string, src []byte) {
-		if errs, _ := spec.Parse(file, src).Problems(); len(errs) > 0 {
+	eachSpec(t, "bad", func(t *testing.T, src []byte) {
+		if errs, _ := spec.Parse("pgha.yaml", src).Problems(); len(errs) > 0 {
 			return // of form
 		}
 		before := paths(problems(src))
@@ -78,19 +74,7 @@ func TestSecondFault(t *testing.T) {
 			}
 		})
 	})
-	got := strings.Join(slices.Sorted(maps.Keys(hidden)), "\n") + "\n"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("what hides what (-want +got):\n%s", diff)
-	}
+	testkit.Golden(t, "hidden.txt", strings.Join(slices.Sorted(maps.Keys(hidden)), "\n")+"\n")
 }
 
 // TestTwoFaults is for faults that have nothing to do with each other.

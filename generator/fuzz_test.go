@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -25,15 +24,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(example(f))
 	authority := read(f, example(f)).Secrets.CA
 	for _, folder := range []string{"bad", "warn", "good"} {
-		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yaml"))
-		if err != nil || len(files) == 0 {
-			f.Fatalf("no specs in testdata/%s: %v", folder, err)
-		}
-		for _, file := range files {
-			src, err := os.ReadFile(file)
-			if err != nil {
-				f.Fatal(err)
-			}
+		for _, src := range specs(f, folder) {
 			f.Add(src)
 		}
 	}
