@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator"
-	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
@@ -24,7 +24,7 @@ import (
 // with a problem ends in " # want: " and what follows the problem's place. What
 // they are edits of is good.
 func TestBad(t *testing.T) {
-	read(t, []byte(testkit.Text(t, "testdata/bad/base.yaml")))
+	demo.Read(t, []byte(testkit.Text(t, "testdata/bad/base.yaml")))
 	eachSpec(t, "bad", func(t *testing.T, src []byte) {
 		_, err := generator.Read("pgha.yaml", src, roles.All())
 		var found spec.Problems
@@ -64,7 +64,7 @@ func TestWarn(t *testing.T) {
 // TestGood reads specs with nothing to say about.
 func TestGood(t *testing.T) {
 	eachSpec(t, "good", func(t *testing.T, src []byte) {
-		if c := read(t, src); len(c.Warnings) > 0 {
+		if c := demo.Read(t, src); len(c.Warnings) > 0 {
 			t.Errorf("got warnings:\n%v", c.Warnings)
 		}
 	})
@@ -268,14 +268,4 @@ func utf16Text(order binary.AppendByteOrder, s string) string {
 		b = order.AppendUint16(b, unit)
 	}
 	return string(b)
-}
-
-// read is a spec that is good.
-func read(t testing.TB, src []byte) *role.Cluster {
-	t.Helper()
-	c, err := generator.Read("pgha.yaml", src, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }

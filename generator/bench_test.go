@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pgha-gen/generator"
+	"pgha-gen/internal/demo"
 	"pgha-gen/roles"
 )
 
@@ -15,7 +16,7 @@ func BenchmarkReadGenerate(b *testing.B) {
 	specs := []struct {
 		name string
 		src  []byte
-	}{{"example", example(b)}}
+	}{{"example", []byte(demo.Spec(b))}}
 	for _, nodes := range []int{10, 100, 500} {
 		specs = append(specs, struct {
 			name string
@@ -32,8 +33,8 @@ func BenchmarkReadGenerate(b *testing.B) {
 			}
 		})
 		b.Run("generate/"+s.name, func(b *testing.B) {
-			c := read(b, s.src)
-			c.Secrets.CA = read(b, example(b)).Secrets.CA // without it, HAProxy has no user-data
+			c := demo.Read(b, s.src)
+			c.Secrets.CA = demo.Cluster(b).Secrets.CA // without it, HAProxy has no user-data
 			if err := c.Plan(); err != nil {
 				b.Fatal(err)
 			}

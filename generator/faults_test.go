@@ -14,6 +14,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
@@ -42,7 +43,7 @@ func TestOneFault(t *testing.T) {
 		}
 	}
 	eachSpec(t, "good", one)
-	t.Run("example", func(t *testing.T) { one(t, example(t)) })
+	t.Run("example", func(t *testing.T) { one(t, []byte(demo.Spec(t))) })
 }
 
 // TestSecondFault breaks every value of specs that are wrong already: that is
@@ -81,53 +82,46 @@ func TestSecondFault(t *testing.T) {
 func TestTwoFaults(t *testing.T) {
 	tests := []struct {
 		name   string
-		edits  []string // old and new text of the example, by turns
+		edits  []string // of the reference
 		want   []string // the places
 		reason string
 	}{
-		{"name and failover", []string{"name: demo ", "name: Shop ", "failover: fast", "failover: fats"},
+		{"name and failover", []string{"name: demo =>name: Shop ", "failover: fast=>failover: fats"},
 			[]string{"name", "failover"}, "the issue's own pair"},
-		{"unknown key beside a bad value", []string{"    version: 3.5.15", "    version: 3.4.1\n    colour: red"},
+		{"unknown key beside a bad value", []string{"    version: 3.5.15=>    version: 3.4.1\n    colour: red"},
 			[]string{"roles.etcd.version", "roles.etcd.colour"}, "no value depends on a key that nobody knows"},
-		{"unknown key elsewhere", []string{"    version: 3.5.15", "    colour: red", "    ttl: 20", "    ttl: 10"},
+		{"unknown key elsewhere", []string{"    version: 3.5.15=>    colour: red", "    ttl: 20=>    ttl: 10"},
 			[]string{"roles.etcd.colour", "roles.patroni.ttl"}, "roles do not share keys"},
-		{"access and a node's name", []string{"clients: [10.128.0.0/24]", "clients: all", "name: demo-etcd-1", "name: Demo_1"},
+		{"access and a node's name", []string{"clients: [10.128.0.0/24]=>clients: all", "name: demo-etcd-1=>name: Demo_1"},
 			[]string{"access.clients", "roles.etcd.nodes[0].name"}, "who may connect says nothing of names"},
-		{"a node and other nodes' address", []string{"name: demo-etcd-1", "name: []", "10.128.0.31", "10.128.0.11"},
+		{"a node and other nodes' address", []string{"name: demo-etcd-1=>name: []", "10.128.0.31=>10.128.0.11"},
 			[]string{"roles.etcd.nodes[0].name", "roles.etcd.nodes[2].address"}, "the others are as they are"},
-		{"images and secrets", []string{"builder: yandex", "builder: yandax", "etcd: e6qexampleetcd", "etcd: EE"},
+		{"images and secrets", []string{"builder: yandex=>builder: yandax", "etcd: e6qexampleetcd=>etcd: EE"},
 			[]string{"secrets.lockbox.etcd", "images.builder"}, "an id is an id"},
-		{"misspelt key that a problem is computed from", []string{"    ttl: 20", "    ttl: 29", "failover: fast", "failover: balanced", "    retry_timeout: 5", "    retry_timeot: 5"},
+		{"misspelt key that a problem is computed from", []string{"    ttl: 20=>    ttl: 29", "failover: fast=>failover: balanced", "    retry_timeout: 5=>    retry_timeot: 5"},
 			[]string{"roles.patroni.retry_timeot"}, "the preset's 10 stands in for 5, and would not fit into ttl"},
-		{"preset that a problem is computed from", []string{"failover: fast", "failover: balancd", "    ttl: 20", "", "    retry_timeout: 5", "    retry_timeout: 12"},
+		{"preset that a problem is computed from", []string{"failover: fast=>failover: balancd", "    ttl: 20=>", "    retry_timeout: 5=>    retry_timeout: 12"},
 			[]string{"failover"}, "nobody knows the ttl"},
-		{"version that a problem is computed from", []string{"    postgresql: 18", "    postgresql: newest", "max_connections: 300", "io_methd: worker"},
+		{"version that a problem is computed from", []string{"    postgresql: 18=>    postgresql: newest", "max_connections: 300=>io_methd: worker"},
 			[]string{"roles.patroni.postgresql"}, "nobody knows which parameters there are"},
-		{"version that a package is checked by", []string{"    postgresql: 18", "    postgresql: seventeen", `postgresql: ""`, "postgresql: 17.6-1"},
+		{"version that a package is checked by", []string{"    postgresql: 18=>    postgresql: seventeen", `postgresql: ""=>postgresql: 17.6-1`},
 			[]string{"roles.patroni.postgresql"}, "as above"},
-		{"region that a zone is checked by", []string{"  region: ru-central1", "  region: [kz1]", "    ru-central1-a: e9b", "    kz1-a: e9c\n    ru-central1-a: e9b"},
+		{"region that a zone is checked by", []string{"  region: ru-central1=>  region: [kz1]", "    ru-central1-a: e9b=>    kz1-a: e9c\n    ru-central1-a: e9b"},
 			[]string{"cloud.region"}, "kz1-a may be in it"},
-		{"image in place of a family", []string{"family: ubuntu-2404-lts", "family: Ubuntu", `image_id: ""`, "image_id: []"},
+		{"image in place of a family", []string{"family: ubuntu-2404-lts=>family: Ubuntu", `image_id: ""=>image_id: []`},
 			[]string{"images.base.image_id"}, "an image wins over the family"},
-		{"builder that a disk is checked by", []string{"builder: yandex", "builder: shh", "disk_size: 10GB", "disk_size: 20GB"},
+		{"builder that a disk is checked by", []string{"builder: yandex=>builder: shh", "disk_size: 10GB=>disk_size: 20GB"},
 			[]string{"images.builder"}, "over SSH the size counts for nothing"},
-		{"port that a section is checked by", []string{"primary: 5431", "primary: [5434]", `extra: ""`, `extra: "frontend x\n  bind :5431"`},
+		{"port that a section is checked by", []string{"primary: 5431=>primary: [5434]", `extra: ""=>extra: "frontend x\n  bind :5431"`},
 			[]string{"roles.haproxy.ports.primary"}, "as above"},
-		{"heartbeat that a timeout is checked by", []string{"heartbeat_interval: 100ms", "heartbeat_interval: fast", "election_timeout: 1s", "election_timeout: 400ms"},
+		{"heartbeat that a timeout is checked by", []string{"heartbeat_interval: 100ms=>heartbeat_interval: fast", "election_timeout: 1s=>election_timeout: 400ms"},
 			[]string{"roles.etcd.heartbeat_interval"}, "five heartbeats of 50ms would fit"},
-		{"port that another is checked by", []string{"primary: 5431", "primary: [5434]", "replicas: 5433", "replicas: 5431"},
+		{"port that another is checked by", []string{"primary: 5431=>primary: [5434]", "replicas: 5433=>replicas: 5431"},
 			[]string{"roles.haproxy.ports.primary"}, "5431 is the default only"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			src := string(example(t))
-			for i := 0; i < len(test.edits); i += 2 {
-				if !strings.Contains(src, test.edits[i]) {
-					t.Fatalf("the example has no %q", test.edits[i])
-				}
-				src = strings.Replace(src, test.edits[i], test.edits[i+1], 1)
-			}
-			if diff := cmp.Diff(test.want, paths(problems([]byte(src)))); diff != "" {
+			if diff := cmp.Diff(test.want, paths(problems([]byte(demo.Spec(t, test.edits...))))); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})

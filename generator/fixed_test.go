@@ -1,7 +1,6 @@
 package generator_test
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,24 +9,14 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"pgha-gen/generator"
-	"pgha-gen/roles"
+	"pgha-gen/internal/demo"
 )
 
 // TestFixed: the reference marks the keys that a cluster takes only once, and
 // the cluster's README lists them.
 func TestFixed(t *testing.T) {
-	src, err := os.ReadFile("example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := generator.Read("example.yaml", src, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := generator.Generate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := demo.Cluster(t)
+	files := demo.Files(t, c)
 	var fixed, marked []string
 	for _, f := range generator.Fixed(c) {
 		fixed = append(fixed, f.Key)
@@ -49,7 +38,7 @@ func TestFixed(t *testing.T) {
 		}
 	}
 	var document yaml.Node
-	if err := yaml.Unmarshal(src, &document); err != nil {
+	if err := yaml.Unmarshal([]byte(demo.Spec(t)), &document); err != nil {
 		t.Fatal(err)
 	}
 	walk("", document.Content[0])

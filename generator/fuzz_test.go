@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -14,6 +13,7 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 	"pgha-gen/roles"
 )
 
@@ -21,8 +21,8 @@ import (
 // in the file; and what a good spec is understood as is a spec of the same
 // cluster, from which everything can be generated.
 func FuzzRead(f *testing.F) {
-	f.Add(example(f))
-	authority := read(f, example(f)).Secrets.CA
+	f.Add([]byte(demo.Spec(f)))
+	authority := demo.Cluster(f).Secrets.CA
 	for _, folder := range []string{"bad", "warn", "good"} {
 		for _, src := range specs(f, folder) {
 			f.Add(src)
@@ -90,13 +90,4 @@ func clusters() cmp.Options {
 		cmpopts.IgnoreTypes(&role.Role{}),
 		cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}),
 	}
-}
-
-func example(t testing.TB) []byte {
-	t.Helper()
-	src, err := os.ReadFile("example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src
 }

@@ -15,8 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"pgha-gen/generator"
-	"pgha-gen/generator/role"
-	"pgha-gen/generator/tree"
+	"pgha-gen/internal/demo"
 	"pgha-gen/roles"
 )
 
@@ -40,7 +39,7 @@ var changes = []struct{ path, reason string }{
 // TestExampleIsTheDefaults takes each key out of the example, one at a time:
 // the cluster stays the same, or the key is marked as required and is.
 func TestExampleIsTheDefaults(t *testing.T) {
-	src := example(t)
+	src := []byte(demo.Spec(t))
 	whole := understood(t, src)
 	used := map[string]bool{}
 	taken := 0
@@ -151,7 +150,7 @@ func matches(pattern, path string) bool {
 
 func understood(t *testing.T, src []byte) string {
 	t.Helper()
-	text, err := generator.Effective(read(t, src))
+	text, err := generator.Effective(demo.Read(t, src))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +161,7 @@ func understood(t *testing.T, src []byte) string {
 // Decode reads.
 func TestExampleHasEveryKey(t *testing.T) {
 	given := map[string]bool{}
-	for _, e := range entries(t, example(t)) {
+	for _, e := range entries(t, []byte(demo.Spec(t))) {
 		given[e.path] = true
 	}
 	var schema map[string]any
@@ -200,7 +199,7 @@ func TestExampleOfAnotherName(t *testing.T) {
 	if bytes.Contains(bytes.ToLower(text), []byte("demo")) {
 		t.Error("the example of the cluster other speaks of demo")
 	}
-	if c := read(t, filled(text)); c.Name != "other" {
+	if c := demo.Read(t, filled(text)); c.Name != "other" {
 		t.Errorf("got a cluster with the name %q, want other", c.Name)
 	}
 	const want = `"Other!" cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most 40 characters)`
@@ -238,7 +237,7 @@ func TestExampleSaysAll(t *testing.T) {
 		t.Errorf("with and without the # (-without +with):\n%s", diff)
 	}
 	keys := regexp.MustCompile(`(?m)^ *(- )?[a-z_]+:`)
-	reference := keys.FindAllString(string(example(t)), -1)
+	reference := keys.FindAllString(demo.Spec(t), -1)
 	if diff := cmp.Diff(reference, keys.FindAllString(string(shown), -1)); diff != "" {
 		t.Errorf("keys (-reference +init):\n%s", diff)
 	}
@@ -262,15 +261,6 @@ func TestExampleFollows(t *testing.T) {
 	}
 }
 
-func generate(t testing.TB, c *role.Cluster) tree.Tree {
-	t.Helper()
-	files, err := generator.Generate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
 // printSums makes the test binary print what it generates from the example.
 const printSums = "PGHA_TEST_PRINT_SUMS"
 
@@ -278,11 +268,11 @@ const printSums = "PGHA_TEST_PRINT_SUMS"
 // and folder, and another order of every map.
 func TestSameBytes(t *testing.T) {
 	if os.Getenv(printSums) != "" {
-		os.Stdout.Write(generate(t, read(t, []byte(os.Getenv(printSums)))).Sums())
+		os.Stdout.Write(demo.Files(t, demo.Read(t, []byte(os.Getenv(printSums)))).Sums())
 		return
 	}
-	src := example(t)
-	want := generate(t, read(t, src)).Sums()
+	src := []byte(demo.Spec(t))
+	want := demo.Files(t, demo.Read(t, src)).Sums()
 	if len(want) == 0 {
 		t.Fatal("nothing is generated")
 	}
@@ -305,7 +295,7 @@ func TestNoPathOfThisMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, f := range generate(t, read(t, example(t))) {
+	for name, f := range demo.Files(t, demo.Cluster(t)) {
 		if bytes.Contains(f.Data, []byte(here)) {
 			t.Errorf("%s: holds %s", name, here)
 		}
@@ -313,8 +303,8 @@ func TestNoPathOfThisMachine(t *testing.T) {
 }
 
 func TestGenerateFromWhatWasUnderstood(t *testing.T) {
-	want := generate(t, read(t, example(t)))
-	got := generate(t, read(t, want["cluster.yaml"].Data))
+	want := demo.Files(t, demo.Cluster(t))
+	got := demo.Files(t, demo.Read(t, want["cluster.yaml"].Data))
 	if diff := cmp.Diff(string(want.Sums()), string(got.Sums())); diff != "" {
 		t.Errorf("cluster.yaml gives other files than the spec it was made of (-want +got):\n%s", diff)
 	}
@@ -323,7 +313,7 @@ func TestGenerateFromWhatWasUnderstood(t *testing.T) {
 // TestUserDataOfTheExample holds it to what every cloud takes (16 KB), and to
 // what the cloud's command leaves alone.
 func TestUserDataOfTheExample(t *testing.T) {
-	files := generate(t, read(t, example(t)))
+	files := demo.Files(t, demo.Cluster(t))
 	for _, r := range roles.All() {
 		data := files["user-data/"+r.Name+".yaml"].Data
 		if !bytes.HasPrefix(data, []byte("#cloud-config\n")) {
@@ -339,8 +329,8 @@ func TestUserDataOfTheExample(t *testing.T) {
 }
 
 func TestTooLargeUserData(t *testing.T) {
-	src := strings.Replace(string(example(t)), `extra: ""`, `extra: "# `+strings.Repeat("x", 300_000)+`"`, 1)
-	_, err := generator.Generate(read(t, []byte(src)))
+	src := strings.Replace(demo.Spec(t), `extra: ""`, `extra: "# `+strings.Repeat("x", 300_000)+`"`, 1)
+	_, err := generator.Generate(demo.Read(t, []byte(src)))
 	if err == nil || !regexp.MustCompile(`^user-data of haproxy: user-data has 30\d{4} bytes: want at most 262144, the cloud's limit$`).MatchString(err.Error()) {
 		t.Errorf("got %v, want a sentence on the cloud's limit", err)
 	}
@@ -349,7 +339,7 @@ func TestTooLargeUserData(t *testing.T) {
 // TestOut compares the folder that people read with what the example gives.
 func TestOut(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "demo")
-	if err := generate(t, read(t, example(t))).Write(t.Context(), fresh); err != nil {
+	if err := demo.Files(t, demo.Cluster(t)).Write(t.Context(), fresh); err != nil {
 		t.Fatal(err)
 	}
 	want, got := listing(t, fresh), listing(t, "../out/demo")

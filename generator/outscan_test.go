@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -21,11 +20,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
-	"pgha-gen/roles"
+	"pgha-gen/internal/demo"
 )
 
 // A harmless finding: what looks like a secret and is none.
@@ -169,20 +167,11 @@ func entropy(s string) (bits float64) {
 
 func scannedTrees(t *testing.T) map[role.Builder]tree.Tree {
 	t.Helper()
-	src, err := os.ReadFile("example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	trees := map[role.Builder]tree.Tree{}
 	for _, b := range []role.Builder{role.Yandex, role.QEMU, role.SSH} {
-		c, err := generator.Read("example.yaml", src, roles.All())
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := demo.Cluster(t)
 		c.Images.Builder = b
-		if trees[b], err = generator.Generate(c); err != nil {
-			t.Fatal(err)
-		}
+		trees[b] = demo.Files(t, c)
 	}
 	return trees
 }
@@ -239,11 +228,7 @@ func TestLeaks(t *testing.T) {
 	if err != nil || bytes.Contains(userData, []byte("BEGIN")) {
 		t.Fatalf("not what this test is about: %s (%v)", userData, err)
 	}
-	src, err := os.ReadFile("example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate := string(read(t, src).Secrets.CA)
+	certificate := string(demo.Cluster(t).Secrets.CA)
 	indented := "x: |\n  " + strings.ReplaceAll(certificate, "\n", "\n  ")
 	sum := "3f6b48d8c2844699f2b19c1880508ecf63e1489769ed37ebb97495d5cd848a89"
 	tests := []struct{ name, file, text, want string }{

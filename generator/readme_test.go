@@ -1,93 +1,77 @@
 package generator_test
 
 import (
-	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
 
-	"pgha-gen/generator"
-	"pgha-gen/roles"
+	"pgha-gen/internal/demo"
 )
 
-// TestAdmitted: the cluster's README names whom the firewalls let in, machines by
-// their role, whether they are known by address or by name.
-func TestAdmitted(t *testing.T) {
-	src, err := os.ReadFile("example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	operated := strings.NewReplacer("operators: []", "operators: [10.9.0.0/24]", "monitoring: []", "monitoring: [10.8.0.1/32]")
-	named := strings.NewReplacer(", address: 10.128.0.11", "", ", address: 10.128.0.22", "")
-	tests := []struct {
-		name, reason, spec string
-		want               []string
-	}{
-		{"example", "neither operators nor monitoring", string(src), []string{
-			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2381 | … | nobody |",
-			"| patroni | 8008 | … | patroni, haproxy |", "| haproxy | 5431 | … | 10.128.0.0/24 |"}},
-		{"operators and monitoring", "each where it belongs, and no further", operated.Replace(string(src)), []string{
-			"| etcd | 2379 | … | patroni, etcd, 10.9.0.0/24 |", "| etcd | 2380 | … | etcd |", "| etcd | 2381 | … | 10.8.0.1/32 |",
-			"| patroni | 5432 | … | patroni, haproxy, 10.128.0.0/24, 10.9.0.0/24 |"}},
-		{"by name", "a machine without an address is of its role, too", named.Replace(string(src)), []string{
-			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2380 | … | etcd |"}},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			c, err := generator.Read("pgha.yaml", []byte(test.spec), roles.All())
-			if err != nil {
-				t.Fatal(err)
-			}
-			files, err := generator.Generate(c)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var rows []string
-			for line := range strings.Lines(string(files["README.md"].Data)) {
-				if cells := strings.Split(strings.TrimSpace(line), " | "); len(cells) == 4 {
-					rows = append(rows, cells[0]+" | "+cells[1]+" | … | "+cells[3])
-				}
-			}
-			all := strings.Join(rows, "\n")
-			for _, row := range test.want {
-				if !strings.Contains(all, row) {
-					t.Errorf("%s: no row %s in\n%s", test.reason, row, all)
-				}
-			}
-		})
-	}
-}
+// Edits of the reference, by builder of images.
+const (
+	withQEMU = "images:\n  builder: qemu\n  base:\n    url: base.qcow2\n    checksum: sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
+	withSSH  = "images:\n  builder: ssh\n  base:\n    host: 192.0.2.7\n"
+)
 
-// TestReadmeCommands gives each command of the cluster's README to a shell, which
-// reads it and runs none.
-func TestReadmeCommands(t *testing.T) {
-	src := string(example(t))
-	operated := strings.Replace(src, "operators: []", "operators: [10.9.0.0/24]", 1)
-	direct := src[:strings.Index(src, "\n  haproxy:")]
+// TestReadme: the cluster's README says what holds for this cluster, and each of
+// its commands is one to a shell, which reads it and runs none.
+func TestReadme(t *testing.T) {
+	const operated = "access:\n  operators: [10.9.0.0/24]\n  monitoring: [10.8.0.1/32]\n"
 	tests := []struct {
-		name, reason, spec string
-		want               []string
+		name, reason string
+		edits        []string
+		say, silent  []string
 	}{
-		{"example", "through HAProxy, with the CA and where the password is", src, []string{
+		{"example", "through HAProxy, with the CA and where the password is", nil, []string{
 			`PGPASSWORD=$(jq -r '.[] | select(.key == "password.app").text_value' secrets/demo/patroni.json)`,
 			`psql "host=10.128.0.40 port=5431 dbname=app user=app sslmode=verify-full sslrootcert=secrets/demo/ca.crt"`,
 			`export YC_TOKEN=$(yc iam create-token)`, "yc vpc subnet update e9bexample --route-table-id",
 			"| network-ssd | 415GB | 200GB: ask for more |", "| `secrets.lockbox.etcd` | `e6qexampleetcd` |",
-		}},
-		{"operators", "who may ask Patroni", operated, []string{"curl --cacert secrets/demo/ca.crt https://10.128.0.21:8008/cluster"}},
-		{"without HAProxy", "libpq finds the node that leads", direct, []string{
-			`psql "host=10.128.0.21,10.128.0.22,10.128.0.23 port=5432 dbname=app user=app target_session_attrs=read-write sslmode=verify-full`}},
-		{"etcd alone", "there is nothing to connect to", string(minimal(t)), []string{"sh deploy/create.sh finish"}},
+		}, nil},
+		{"nobody beside clients", "neither operators nor monitoring", nil, []string{
+			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2381 | … | nobody |",
+			"| patroni | 8008 | … | patroni, haproxy |", "| haproxy | 5431 | … | 10.128.0.0/24 |",
+		}, nil},
+		{"operators and monitoring", "each where it belongs, and no further", []string{operated}, []string{
+			"| etcd | 2379 | … | patroni, etcd, 10.9.0.0/24 |", "| etcd | 2380 | … | etcd |", "| etcd | 2381 | … | 10.8.0.1/32 |",
+			"| patroni | 5432 | … | patroni, haproxy, 10.128.0.0/24, 10.9.0.0/24 |",
+			"curl --cacert secrets/demo/ca.crt https://10.128.0.21:8008/cluster",
+		}, nil},
+		{"by name", "a machine without an address is of its role, too", []string{", address: 10.128.0.11=>", ", address: 10.128.0.22=>"}, []string{
+			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2380 | … | etcd |",
+		}, nil},
+		{"without HAProxy", "libpq finds the node that leads", []string{"roles:\n  -haproxy:\n"}, []string{
+			`psql "host=10.128.0.21,10.128.0.22,10.128.0.23 port=5432 dbname=app user=app target_session_attrs=read-write sslmode=verify-full`,
+		}, nil},
+		{"etcd alone", "there is nothing to connect to", []string{etcdAlone}, []string{"sh deploy/create.sh finish"}, []string{"PGPASSWORD"}},
+		{"Yandex Cloud", "Packer makes a machine for each role", nil,
+			[]string{"\n   sh packer/images.sh\n"}, []string{"seed_directory", "ADDRESS"}},
+		{"QEMU", "the machines let in whom the seed says", []string{withQEMU},
+			[]string{"sh packer/images.sh -var seed_directory=", "`../demo-etcd.image/demo-etcd.qcow2`"}, []string{"packer init", "ADDRESS"}},
+		{"SSH", "there is one machine, and it takes one role", []string{withSSH},
+			[]string{"(cd packer/etcd && packer build -var host=ADDRESS .)", "`192.0.2.7`", "Packer 1.9.5"}, []string{"images.sh", "packer init"}},
 	}
+	ports := regexp.MustCompile(`(?m)^(\| \w+ \| \d+) \| .* (\| [^|]* \|)$`)
 	blocks := regexp.MustCompile("(?ms)^ *```\n(.*?)^ *```$")
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			text := string(generate(t, read(t, []byte(test.spec)))["README.md"].Data)
-			for _, want := range test.want {
-				if !strings.Contains(text, want) {
-					t.Errorf("no %q: %s", want, test.reason)
+			files := demo.Files(t, demo.Cluster(t, test.edits...))
+			text := string(files["README.md"].Data)
+			said := ports.ReplaceAllString(text, "$1 | … $2")
+			for _, want := range test.say {
+				if !strings.Contains(said, want) {
+					t.Errorf("%s: it does not say %q", test.reason, want)
 				}
+			}
+			for _, other := range test.silent {
+				if strings.Contains(said, other) {
+					t.Errorf("%s: it says %q", test.reason, other)
+				}
+			}
+			if _, script := files["packer/images.sh"]; script != strings.Contains(said, "images.sh") {
+				t.Errorf("packer/images.sh is there: %v, and README.md does not say so", script)
 			}
 			found := blocks.FindAllStringSubmatch(text, -1)
 			if len(found) < 4 {

@@ -11,6 +11,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 	"pgha-gen/roles"
 )
 
@@ -69,8 +70,8 @@ func TestSchema(t *testing.T) {
 	for _, folder := range []string{"good", "warn", "bad"} {
 		eachSpec(t, folder, agree)
 	}
-	agree(t, example(t))
-	agree(t, []byte(understood(t, example(t))))
+	agree(t, []byte(demo.Spec(t)))
+	agree(t, []byte(understood(t, []byte(demo.Spec(t)))))
 	for _, known := range notInSchema {
 		if !used[known.reason] {
 			t.Errorf("no spec shows that %s", known.reason)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/packer/packertest"
+	"pgha-gen/internal/testkit"
 )
 
 // debian runs .ci/packages on a pretended Debian: who the caller is, which
@@ -74,7 +74,7 @@ func missing(t *testing.T, args ...string) []string {
 // TestPackages: on a fresh machine apt-get is told the packages and nothing
 // else, such as the script's own argument.
 func TestPackages(t *testing.T) {
-	packertest.Need(t, "sh")
+	testkit.Need(t, "sh")
 	plain, all := missing(t), missing(t, "qemu")
 	install := func(names []string, but ...string) []string {
 		names = slices.DeleteFunc(slices.Clone(names), func(s string) bool { return slices.Contains(but, s) })
@@ -111,7 +111,7 @@ func TestPackages(t *testing.T) {
 
 // TestPackagesExist asks Debian, whose lists go to a folder of this test.
 func TestPackagesExist(t *testing.T) {
-	packertest.Need(t, "apt-get", "apt-cache")
+	testkit.Need(t, "apt-get", "apt-cache")
 	dir := t.TempDir()
 	apt := func(tool string, args ...string) string {
 		t.Helper()

@@ -8,13 +8,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/packer/packertest"
+	"pgha-gen/internal/testkit"
 )
 
 // TestBillWithoutTime: the manifest has the day of the bake, and nothing else of
 // an image differs between two days.
 func TestBillWithoutTime(t *testing.T) {
-	packertest.Need(t, "sh", "jq", "sha256sum")
+	testkit.Need(t, "sh", "jq", "sha256sum")
 	here := t.TempDir()
 	if err := os.Mkdir(filepath.Join(here, "rootfs"), 0o755); err != nil {
 		t.Fatal(err)

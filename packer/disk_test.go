@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -48,10 +49,8 @@ type loop struct {
 
 func newLoop(t *testing.T, size int64) *loop {
 	t.Helper()
-	packertest.Need(t, "mkfs.ext4", "blkid", "losetup", "findmnt", "resize2fs")
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount")
-	}
+	testkit.Need(t, "mkfs.ext4", "blkid", "losetup", "findmnt", "resize2fs")
+	testkit.Root(t)
 	l := &loop{t: t, image: filepath.Join(t.TempDir(), "image")}
 	if err := os.WriteFile(l.image, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -139,7 +138,7 @@ func TestDiskGrows(t *testing.T) {
 		small, more int64
 	}{{"ext4", 64, 128}, {"xfs", 320, 640}} {
 		t.Run(test.kind, func(t *testing.T) {
-			packertest.Need(t, "mkfs."+test.kind)
+			testkit.Need(t, "mkfs."+test.kind)
 			l := newLoop(t, test.small)
 			target := filepath.Join(t.TempDir(), "mnt")
 			l.unmountAtTheEnd(target)

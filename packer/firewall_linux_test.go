@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -35,7 +36,7 @@ type firewall struct {
 
 func newFirewall(t *testing.T) *firewall {
 	t.Helper()
-	packertest.Need(t, "nft")
+	testkit.Need(t, "nft")
 	f := &firewall{Machine: packertest.New(t, scripts), Wire: packertest.NewWire(t), t: t, hosts: t.TempDir()}
 	rules, err := os.ReadFile(scripts + "/firewall.nft")
 	if err != nil {
@@ -339,7 +340,7 @@ func TestFirewallRefused(t *testing.T) {
 }
 
 func TestFirewallRules(t *testing.T) {
-	packertest.Need(t, "nft")
+	testkit.Need(t, "nft")
 	w := packertest.NewWire(t)
 	w.Inside(func() {
 		if out, err := exec.Command("nft", "-c", "-f", scripts+"/firewall.nft").CombinedOutput(); err != nil {

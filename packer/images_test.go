@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer"
-	"pgha-gen/packer/packertest"
 )
 
 // fakePacker says what Packer does: it fails for role patroni, and each build
@@ -45,7 +45,7 @@ echo '--> pgha.x.image: A disk image was created'
 `
 
 func TestImages(t *testing.T) {
-	packertest.Need(t, "sh", "tee", "find", "mktemp")
+	testkit.Need(t, "sh", "tee", "find", "mktemp")
 	initialized := []string{"etcd init .", "haproxy init .", "patroni init ."}
 	built := []string{
 		"etcd build -color=false -var a=b c .", "haproxy build -color=false -var a=b c .", "patroni build -color=false -var a=b c .",

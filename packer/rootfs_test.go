@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer"
 	"pgha-gen/packer/packertest"
 )
@@ -99,7 +100,7 @@ func TestContract(t *testing.T) {
 			console: "- contract fail cannot read LIB/manifest.json: this image was not baked by pgha-gen; bake it again\n", status: 1,
 		},
 	}
-	packertest.Need(t, "dpkg")
+	testkit.Need(t, "dpkg")
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			m := packertest.New(t, scripts)
@@ -391,10 +392,8 @@ func TestNoDataDisk(t *testing.T) {
 
 // A real disk, as far as this host has loop devices.
 func TestDiskForReal(t *testing.T) {
-	packertest.Need(t, "mkfs.ext4", "blkid", "losetup", "findmnt")
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount")
-	}
+	testkit.Need(t, "mkfs.ext4", "blkid", "losetup", "findmnt")
+	testkit.Root(t)
 	dir := t.TempDir()
 	image, target := dir+"/image", dir+"/mnt"
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
@@ -517,7 +516,7 @@ func lockbox(t *testing.T, status int, entries map[string]string) *httptest.Serv
 }
 
 func TestSecrets(t *testing.T) {
-	packertest.Need(t, "base64")
+	testkit.Need(t, "base64")
 	ca, otherCA := packertest.NewCA(t), packertest.NewCA(t)
 	cert, key := ca.Issue(time.Now().Add(time.Hour))
 	cert2, key2 := ca.Issue(time.Now().Add(time.Hour))
@@ -746,7 +745,7 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestSecretsAgain(t *testing.T) {
-	packertest.Need(t, "base64")
+	testkit.Need(t, "base64")
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
@@ -871,7 +870,7 @@ func shell(t *testing.T, piece string, env ...string) (status int, output string
 }
 
 func TestResolve(t *testing.T) {
-	packertest.Need(t, "sh", "awk")
+	testkit.Need(t, "sh", "awk")
 	const offered = `printf '%s\n' ' patroni | 4.1.5-2 | http://mirror forky/main' ' patroni |  4.1.4+dfsg-1 | http://mirror old/main'`
 	bin := t.TempDir()
 	if err := os.WriteFile(bin+"/apt-cache", []byte("#!/bin/sh\n"+offered+"\n"), 0o755); err != nil {
@@ -959,7 +958,7 @@ func TestRefuseMisfits(t *testing.T) {
 }
 
 func TestShellcheck(t *testing.T) {
-	packertest.Need(t, "shellcheck")
+	testkit.Need(t, "shellcheck")
 	files := []string{"base.sh"}
 	for _, pattern := range []string{"rootfs/usr/lib/pgha/*.sh", "../roles/*/bake.sh", "../roles/*/rootfs/usr/lib/pgha/*.sh"} {
 		found, err := filepath.Glob(pattern)

@@ -9,12 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/packer/packertest"
+	"pgha-gen/internal/testkit"
 )
 
 // TestSeal seals a folder by a list and spoils it again: the same list finds it.
 func TestSeal(t *testing.T) {
-	packertest.Need(t, "sh", "readlink")
+	testkit.Need(t, "sh", "readlink")
 	const list = `# A comment.
 
 enabled a.service

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -44,9 +45,7 @@ func vault(t *testing.T, lines []string, payloads ...map[string]string) *packert
 }
 
 func TestSecretsOwners(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can give files away")
-	}
+	testkit.Root(t)
 	nobody := packertest.LookUp(t, "nobody")
 	m := vault(t, []string{"PGHA_SECRET_FILES='password.app patroni.env'", "PGHA_SERVICE_USER=nobody"},
 		map[string]string{"password.app": "1", "patroni.env": "A=1"})

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"mvdan.cc/sh/v3/syntax"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -66,7 +67,7 @@ func TestReadValues(t *testing.T) {
 	}
 	for _, tc := range tests {
 		t.Run("python/"+tc.name, func(t *testing.T) {
-			packertest.Need(t, "python3")
+			testkit.Need(t, "python3")
 			file := filepath.Join(t.TempDir(), "values")
 			if err := os.WriteFile(file, []byte(tc.file), 0o644); err != nil {
 				t.Fatal(err)
@@ -296,9 +297,7 @@ func TestMayFound(t *testing.T) {
 }
 
 func TestAsService(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
-	}
+	testkit.Root(t)
 	packertest.LookUp(t, "nobody")
 	m := packertest.New(t, scripts)
 	m.Cluster("PGHA_SERVICE_USER=nobody")

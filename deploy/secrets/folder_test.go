@@ -17,6 +17,8 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 // on is a run by the user of this test.
@@ -28,7 +30,7 @@ func on(now time.Time) secrets.World {
 func made(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "secrets", "demo")
-	if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now)); err != nil {
+	if _, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -53,7 +55,7 @@ func files(t *testing.T, dir string) map[string]string {
 
 func TestFresh(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "secrets", "demo")
-	w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now))
+	w, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,12 +112,12 @@ func TestAgain(t *testing.T) {
 		{"nothing new", "byte for byte", nil, nil, &secrets.Written{}, ""},
 		{"without the key", "nothing is to be signed", remove("ca.key"), nil, &secrets.Written{}, ""},
 		{"half a run was left", "its files hold secrets", put(".pgha-gen-123", "x"), nil, &secrets.Written{}, ""},
-		{"a node more", "a payload alone", nil, []string{pg3, pg3 + "\n      " + pg4}, &secrets.Written{
+		{"a node more", "a payload alone", nil, []string{more}, &secrets.Written{
 			Files: []string{"patroni.json"}, Push: []secrets.Push{{Role: "patroni", File: "patroni.json"}}}, ""},
-		{"a node less", "Lockbox keeps what it is not told to forget", nil, []string{pg3, ""}, &secrets.Written{
+		{"a node less", "Lockbox keeps what it is not told to forget", nil, []string{less}, &secrets.Written{
 			Files: []string{"patroni.gone.json", "patroni.json"}, Push: []secrets.Push{{Role: "patroni", File: "patroni.gone.json", Once: true}, {Role: "patroni", File: "patroni.json"}}},
 			`[{"key":"demo-pg-3.node.crt"},{"key":"demo-pg-3.node.key"}]`},
-		{"gone and not pushed yet", "it is said until the file is away", put("patroni.gone.json", `[{"key":"old.crt"}]`), []string{reader, writer}, &secrets.Written{
+		{"gone and not pushed yet", "it is said until the file is away", put("patroni.gone.json", `[{"key":"old.crt"}]`), []string{writer}, &secrets.Written{
 			Files: []string{"patroni.gone.json", "patroni.json"}, Push: []secrets.Push{{Role: "patroni", File: "patroni.gone.json", Once: true}, {Role: "patroni", File: "patroni.json"}}},
 			`[{"key":"old.crt"},{"key":"password.app_reader"}]`},
 		{"gone and back", "it must not be removed", put("patroni.gone.json", `[{"key":"password.app"}]`), nil, &secrets.Written{
@@ -129,7 +131,7 @@ func TestAgain(t *testing.T) {
 				test.before(t, dir)
 			}
 			was := files(t, dir)
-			w, err := secrets.Generate(dir, edited(t, test.edits...), secrets.Rotation{}, on(now.Add(day)))
+			w, err := secrets.Generate(dir, demo.Cluster(t, test.edits...), secrets.Rotation{}, on(now.Add(day)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -196,8 +198,8 @@ func TestInterrupted(t *testing.T) {
 		steps  int
 		gone   []string
 	}{
-		{"first run", false, example(t), secrets.Rotation{}, 4, nil},
-		{"a node is replaced and all rotated", true, edited(t, pg3, pg4), secrets.Rotation{Certificates: true, Passwords: true}, 3, []string{"demo-pg-3.node.crt", "demo-pg-3.node.key"}},
+		{"first run", false, demo.Cluster(t), secrets.Rotation{}, 4, nil},
+		{"a node is replaced and all rotated", true, demo.Cluster(t, replaced), secrets.Rotation{Certificates: true, Passwords: true}, 3, []string{"demo-pg-3.node.crt", "demo-pg-3.node.key"}},
 	} {
 		for cut := range test.steps {
 			dir := filepath.Join(t.TempDir(), "demo")
@@ -247,7 +249,7 @@ func TestInterrupted(t *testing.T) {
 // Two first runs at once: one wins, the other says so and mixes nothing in.
 func TestMeanwhile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	_, err := secrets.GenerateBy(dir, example(t), secrets.Rotation{}, on(now), func(staged, target string, replace bool) error {
+	_, err := secrets.GenerateBy(dir, demo.Cluster(t), secrets.Rotation{}, on(now), func(staged, target string, replace bool) error {
 		if err := os.WriteFile(target, []byte("of the other run"), 0o600); err != nil {
 			return err
 		}
@@ -263,14 +265,9 @@ func TestMeanwhile(t *testing.T) {
 
 // openssl, which the machines ask, judges what is in the folder.
 func TestOpenSSL(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no openssl")
-		}
-		t.Skip("no openssl: certificates are not judged by it")
-	}
+	testkit.Need(t, "openssl")
 	dir := filepath.Join(t.TempDir(), "demo")
-	if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(time.Now())); err != nil {
+	if _, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	scratch := t.TempDir()

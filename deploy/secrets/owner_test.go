@@ -9,15 +9,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 const somebody = 65533 // who else has an account on this host
 
 func chown(t *testing.T, name string, user, group int) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("not root: files of another owner cannot be made, and are not tested")
-	}
+	testkit.Root(t)
 	if err := os.Lchown(name, user, group); err != nil {
 		t.Fatal(err)
 	}
@@ -113,13 +113,13 @@ func TestForeign(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !test.fresh {
-				if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now)); err != nil {
+				if _, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {
 					t.Fatal(err)
 				}
 			}
 			test.plant(t, top, dir)
 			was := snapshot(t, top)
-			_, err := secrets.Generate(dir, example(t), secrets.Rotation{Passwords: !test.fresh}, on(now))
+			_, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{Passwords: !test.fresh}, on(now))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
 			}
@@ -162,7 +162,7 @@ func TestOwn(t *testing.T) {
 			}
 			test.make(t, top)
 			for range 2 {
-				if _, err := secrets.Generate(filepath.Join(top, "secrets", "demo"), example(t), secrets.Rotation{}, on(now)); err != nil {
+				if _, err := secrets.Generate(filepath.Join(top, "secrets", "demo"), demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {
 					t.Fatalf("%v: %s", err, test.reason)
 				}
 			}
@@ -197,7 +197,7 @@ func TestIgnored(t *testing.T) {
 			}
 			test.make(t, above)
 			for range 2 {
-				if _, err := secrets.Generate(filepath.Join(above, "demo"), example(t), secrets.Rotation{}, on(now)); err != nil {
+				if _, err := secrets.Generate(filepath.Join(above, "demo"), demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {
 					t.Fatal(err)
 				}
 			}

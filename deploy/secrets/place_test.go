@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 // render makes a folder as render writes one.
@@ -23,12 +25,7 @@ func render(t *testing.T, dir string) {
 // repository makes a git repository, with one more folder in it.
 func repository(t *testing.T, root, folder, ignored string) {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("%v: what it ignores is not tested", err)
-	}
+	testkit.Need(t, "git")
 	if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +72,7 @@ func TestPlace(t *testing.T) {
 			}
 			test.before(t, root)
 			dir := filepath.Join(root, test.dir)
-			w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now))
+			w, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now))
 			if test.refused != "" {
 				if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), root, "ROOT"), test.refused) {
 					t.Errorf("%s: got %v, want %s", test.reason, err, test.refused)

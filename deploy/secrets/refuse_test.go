@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/internal/demo"
 )
 
 func TestRefused(t *testing.T) {
@@ -106,7 +107,7 @@ func TestRefused(t *testing.T) {
 				test.damage(t, dir)
 			}
 			was := snapshot(t, dir)
-			_, err := secrets.Generate(dir, example(t), test.rotate, on(now.Add(test.later)))
+			_, err := secrets.Generate(dir, demo.Cluster(t), test.rotate, on(now.Add(test.later)))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
 			} else if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "4242") {
@@ -146,7 +147,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 }
 
 func TestAuthorityEndsSoon(t *testing.T) {
-	w, err := secrets.Generate(made(t), example(t), secrets.Rotation{}, on(now.Add(9*365*day)))
+	w, err := secrets.Generate(made(t), demo.Cluster(t), secrets.Rotation{}, on(now.Add(9*365*day)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,7 @@ func TestAuthorityEndsSoon(t *testing.T) {
 
 func TestNothingToRotate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	_, err := secrets.Generate(dir, example(t), secrets.Rotation{Passwords: true}, on(now))
+	_, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{Passwords: true}, on(now))
 	if err == nil || !strings.Contains(err.Error(), "there is nothing to rotate") {
 		t.Errorf("got %v", err)
 	}
@@ -175,11 +176,11 @@ func TestNoFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{file: "is not a folder", filepath.Join(file, "demo"): "not a directory"} {
-		if _, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	if _, err := secrets.Generate(filepath.Join(t.TempDir(), "demo"), example(t), secrets.Rotation{}, secrets.World{UID: os.Getuid(), Now: now, Random: broken{}}); err == nil {
+	if _, err := secrets.Generate(filepath.Join(t.TempDir(), "demo"), demo.Cluster(t), secrets.Rotation{}, secrets.World{UID: os.Getuid(), Now: now, Random: broken{}}); err == nil {
 		t.Error("secrets without randomness")
 	}
 }
@@ -198,7 +199,7 @@ func (r *fewBytes) Read(p []byte) (int, error) {
 // Wherever the randomness ends, nothing is written.
 func TestRandomnessEnds(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "demo")
-	c, failed := example(t), 0
+	c, failed := demo.Cluster(t), 0
 	for n := 0; n < 2000; n += 7 {
 		if _, err := secrets.Generate(dir, c, secrets.Rotation{}, secrets.World{UID: os.Getuid(), Now: now, Random: &fewBytes{n}}); err == nil {
 			break
@@ -241,7 +242,7 @@ func TestOtherUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	put("patroni.json", string(text))(t, dir)
-	w, err := secrets.Generate(dir, example(t), secrets.Rotation{}, on(now))
+	w, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now))
 	if err != nil {
 		t.Fatal(err)
 	}

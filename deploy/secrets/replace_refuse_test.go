@@ -9,6 +9,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 )
 
 // Where a run was interrupted between the last two files, the key that is left
@@ -18,14 +19,14 @@ func TestNextKeyLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := at(t, introduce)
 			before := files(t, dir)
-			if _, err := run(t, dir, example(t), switchAll, now, all); err != nil {
+			if _, err := run(t, dir, demo.Cluster(t), switchAll, now, all); err != nil {
 				t.Fatal(err)
 			}
 			put("ca-next.key", before["ca-next.key"])(t, dir)
 			if key == "old.key" {
 				put("ca.key", before["ca.key"])(t, dir)
 			}
-			if w, err := run(t, dir, example(t), secrets.Rotation{}, now, all); err != nil || w.Stage != secrets.Switched || len(w.Push) > 0 {
+			if w, err := run(t, dir, demo.Cluster(t), secrets.Rotation{}, now, all); err != nil || w.Stage != secrets.Switched || len(w.Push) > 0 {
 				t.Fatalf("%v, %+v", err, w)
 			}
 			got := files(t, dir)
@@ -58,7 +59,7 @@ func TestReplaceRefused(t *testing.T) {
 		{"interrupted beginning, then finished", "no machine knows the new one", nil, put("ca-next.key", foreign["ca.key"]), nil, nil, finish, 0, `--rotate authority was interrupted (run that again first)`},
 		{"a payload of before", "its machines do not know the new one", []secrets.Rotation{introduce}, nil, []string{"patroni.json", "patroni.json"}, nil, switchAll, 0, `there is a payload without the new authority (run this without --rotate`},
 		{"without the new key", "it is kept off-line", []secrets.Rotation{introduce}, remove("ca-next.key"), nil, nil, switchAll, 0, `ca-next.key is not there, and the new certificates have to be signed with it (bring it back for this run)`},
-		{"without the old key", "it signs until the switch", []secrets.Rotation{introduce}, remove("ca.key"), nil, []string{pg3, pg3 + "\n      " + pg4}, secrets.Rotation{}, 0, `patroni: entry demo-pg-4.node.crt: ca.key is not there`},
+		{"without the old key", "it signs until the switch", []secrets.Rotation{introduce}, remove("ca.key"), nil, []string{more}, secrets.Rotation{}, 0, `patroni: entry demo-pg-4.node.crt: ca.key is not there`},
 		{"the old key again", "it would sign what is soon not trusted", []secrets.Rotation{introduce, switchAll}, nil, []string{"ca.key", "ca.key"}, nil, secrets.Rotation{}, 0, `ca.key: the key of the old authority, and the new one signs (bring back the new one's)`},
 		{"a foreign key", "nobody trusts it", []secrets.Rotation{introduce}, put("ca.key", foreign["ca.key"]), nil, nil, secrets.Rotation{}, 0, `ca.key: not the key of an authority in ca.crt`},
 		{"a foreign next key", "nobody trusts it", []secrets.Rotation{introduce}, put("ca-next.key", foreign["ca.key"]), nil, nil, secrets.Rotation{}, 0, `ca-next.key: not the key of the new authority in ca.crt`},
@@ -72,7 +73,7 @@ func TestReplaceRefused(t *testing.T) {
 			dir := made(t)
 			first := files(t, dir)
 			for _, rotate := range test.steps {
-				if _, err := run(t, dir, example(t), rotate, now, all); err != nil {
+				if _, err := run(t, dir, demo.Cluster(t), rotate, now, all); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -83,7 +84,7 @@ func TestReplaceRefused(t *testing.T) {
 				put(test.back[1], first[test.back[0]])(t, dir)
 			}
 			was := snapshot(t, dir)
-			_, err := run(t, dir, edited(t, test.edits...), test.rotate, now.Add(test.later), all)
+			_, err := run(t, dir, demo.Cluster(t, test.edits...), test.rotate, now.Add(test.later), all)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
 			} else if strings.Contains(err.Error(), "hunter2") {
@@ -108,7 +109,7 @@ func onlyNext(t *testing.T, dir string) {
 // Machines that read no secrets trust what the spec has.
 func TestSpecWithoutTheNewAuthority(t *testing.T) {
 	dir := made(t)
-	c := example(t)
+	c := demo.Cluster(t)
 	c.Secrets.CA = spec.Text(files(t, dir)["ca.crt"])
 	if _, err := secrets.Generate(dir, c, introduce, on(now)); err != nil {
 		t.Fatal(err)
@@ -146,7 +147,7 @@ func TestEndsSoon(t *testing.T) {
 		{"the old one, 59 days before", "time to go on", []secrets.Rotation{introduce}, 10*years - 59*day, "the old authority ends on 2039-12-31: finish its replacement before then"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w, err := run(t, at(t, test.steps...), example(t), secrets.Rotation{}, now.Add(test.later), all)
+			w, err := run(t, at(t, test.steps...), demo.Cluster(t), secrets.Rotation{}, now.Add(test.later), all)
 			if err != nil {
 				t.Fatal(err)
 			}

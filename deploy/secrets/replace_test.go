@@ -20,6 +20,8 @@ import (
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 var (
@@ -48,7 +50,7 @@ func at(t *testing.T, steps ...secrets.Rotation) string {
 	t.Helper()
 	dir := made(t)
 	for _, rotate := range steps {
-		if _, err := run(t, dir, example(t), rotate, now, all); err != nil {
+		if _, err := run(t, dir, demo.Cluster(t), rotate, now, all); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,14 +144,14 @@ func TestReplace(t *testing.T) {
 					t.Fatal(err)
 				}
 				closed(t, copied)
-				if _, err := run(t, copied, example(t), step.rotate, now, cut); err == nil {
+				if _, err := run(t, copied, demo.Cluster(t), step.rotate, now, cut); err == nil {
 					continue // all was written
 				} else if !strings.Contains(err.Error(), "power was lost (run this again)") {
 					t.Fatalf("%s: %v", what, err)
 				}
 				half := files(t, copied)
 				trust(t, what+": half", was, half)
-				w, err := run(t, copied, example(t), rotate, now, all)
+				w, err := run(t, copied, demo.Cluster(t), rotate, now, all)
 				if err != nil {
 					t.Fatalf("%s: %v", what, err)
 				}
@@ -162,12 +164,12 @@ func TestReplace(t *testing.T) {
 				} else {
 					trust(t, what+": whole", half, rest)
 				}
-				if w, err := run(t, copied, example(t), secrets.Rotation{}, now, all); err != nil || len(w.Files) > 0 {
+				if w, err := run(t, copied, demo.Cluster(t), secrets.Rotation{}, now, all); err != nil || len(w.Files) > 0 {
 					t.Errorf("%s: not whole after it was run again: %v", what, err)
 				}
 			}
 		}
-		w, err := run(t, dir, example(t), step.rotate, now, all)
+		w, err := run(t, dir, demo.Cluster(t), step.rotate, now, all)
 		if err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
@@ -179,8 +181,8 @@ func TestReplace(t *testing.T) {
 			t.Errorf("%s: stage %d, want %d; says what is in ca.crt: %v", step.name, w.Stage, step.stage, w.CA == got["ca.crt"])
 		}
 		trust(t, step.name, was, got)
-		byOpenSSL(t, step.name, was, got)
-		if w, err := run(t, dir, example(t), secrets.Rotation{}, now.Add(day), all); err != nil || len(w.Files) > 0 || w.Stage != step.stage {
+		t.Run(step.name+" to openssl", func(t *testing.T) { byOpenSSL(t, step.name, was, got) })
+		if w, err := run(t, dir, demo.Cluster(t), secrets.Rotation{}, now.Add(day), all); err != nil || len(w.Files) > 0 || w.Stage != step.stage {
 			t.Errorf("%s, the day after: %v, %+v, want nothing to do", step.name, err, w)
 		}
 	}
@@ -219,13 +221,7 @@ func closed(t *testing.T, dir string) {
 // byOpenSSL is trust as the machines ask for it (secrets.sh).
 func byOpenSSL(t *testing.T, what string, contents ...map[string]string) {
 	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no openssl")
-		}
-		t.Log("no openssl: bundles are not judged by it")
-		return
-	}
+	testkit.Need(t, "openssl")
 	dir := t.TempDir()
 	certificates, bundles := nodes(t, contents...)
 	args := []string{}
@@ -247,7 +243,6 @@ func byOpenSSL(t *testing.T, what string, contents ...map[string]string) {
 // Machines that have not booted with the new authority yet trust only the old
 // one: until the switch it signs whatever has to be signed; then the new one.
 func TestSignsWhileReplaced(t *testing.T) {
-	more := []string{pg3, pg3 + "\n      " + pg4}
 	for _, test := range []struct {
 		name, reason string
 		steps        []secrets.Rotation
@@ -256,16 +251,16 @@ func TestSignsWhileReplaced(t *testing.T) {
 		entry        string
 		old          bool // the old one signed
 	}{
-		{"a new node, introduced", "the others may not know the new authority", []secrets.Rotation{introduce}, more, 0, "demo-pg-4.node.crt", true},
+		{"a new node, introduced", "the others may not know the new authority", []secrets.Rotation{introduce}, []string{more}, 0, "demo-pg-4.node.crt", true},
 		{"renewed, introduced", "the others may not know the new authority", []secrets.Rotation{introduce}, nil, (2*365 - 29) * day, "demo-pg-1.node.crt", true},
-		{"a new node, switched", "all know the new one, and the old one is to go", []secrets.Rotation{introduce, switchAll}, more, 0, "demo-pg-4.node.crt", false},
+		{"a new node, switched", "all know the new one, and the old one is to go", []secrets.Rotation{introduce, switchAll}, []string{more}, 0, "demo-pg-4.node.crt", false},
 		{"renewed, switched", "all know the new one, and the old one is to go", []secrets.Rotation{introduce, switchAll}, nil, (2*365 - 29) * day, "demo-pg-1.node.crt", false},
-		{"a new node, finished", "there is one", []secrets.Rotation{introduce, switchAll, finish}, more, 0, "demo-pg-4.node.crt", false},
+		{"a new node, finished", "there is one", []secrets.Rotation{introduce, switchAll, finish}, []string{more}, 0, "demo-pg-4.node.crt", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := at(t, test.steps...)
 			was := files(t, dir)
-			w, err := run(t, dir, edited(t, test.edits...), secrets.Rotation{}, now.Add(test.later), all)
+			w, err := run(t, dir, demo.Cluster(t, test.edits...), secrets.Rotation{}, now.Add(test.later), all)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -294,17 +289,17 @@ func TestSignsWhileReplaced(t *testing.T) {
 func TestReplaceWithKeysAway(t *testing.T) {
 	dir := made(t)
 	remove("ca.key")(t, dir)
-	if _, err := run(t, dir, example(t), introduce, now, all); err != nil {
+	if _, err := run(t, dir, demo.Cluster(t), introduce, now, all); err != nil {
 		t.Fatalf("introduce: %v: nothing is signed with the old key", err)
 	}
-	if _, err := run(t, dir, example(t), switchAll, now, all); err != nil {
+	if _, err := run(t, dir, demo.Cluster(t), switchAll, now, all); err != nil {
 		t.Fatalf("switch: %v: nothing is signed with the old key", err)
 	}
 	remove("ca.key")(t, dir)
-	if w, err := run(t, dir, example(t), secrets.Rotation{}, now, all); err != nil || w.Stage != secrets.Switched {
+	if w, err := run(t, dir, demo.Cluster(t), secrets.Rotation{}, now, all); err != nil || w.Stage != secrets.Switched {
 		t.Errorf("without keys: %v, want that the certificates tell", err)
 	}
-	if _, err := run(t, dir, example(t), finish, now, all); err != nil {
+	if _, err := run(t, dir, demo.Cluster(t), finish, now, all); err != nil {
 		t.Fatalf("finish: %v: nothing is signed", err)
 	}
 	if got := files(t, dir); strings.Count(got["ca.crt"], "BEGIN") != 1 || len(got) != 3 {

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/internal/demo"
 )
 
 func TestParseRotation(t *testing.T) {
@@ -46,7 +47,7 @@ func TestParseRotation(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	again := []string{"pgha-gen", "secrets", "generate", "-o", "my secrets"}
-	bare, same, all := example(t), example(t), example(t)
+	bare, same, all := demo.Cluster(t), demo.Cluster(t), demo.Cluster(t)
 	bare.Secrets.CA = ""
 	all.Groups = all.WithSecrets()
 	const (

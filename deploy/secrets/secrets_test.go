@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,25 +15,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/deploy/secrets"
-	"pgha-gen/generator"
-	"pgha-gen/generator/role"
-	"pgha-gen/roles"
+	"pgha-gen/internal/demo"
 )
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-
-func example(t *testing.T) *role.Cluster {
-	t.Helper()
-	src, err := os.ReadFile("../../generator/example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := generator.Read("example.yaml", src, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 func payloads(t *testing.T) (*secrets.CA, map[string]secrets.Payload) {
 	t.Helper()
@@ -42,7 +26,7 @@ func payloads(t *testing.T) (*secrets.CA, map[string]secrets.Payload) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := authority.Payloads(example(t), now)
+	all, err := authority.Payloads(demo.Cluster(t), now)
 	if err != nil {
 		t.Fatal(err)
 	}

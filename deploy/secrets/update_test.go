@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -13,39 +12,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/deploy/secrets"
-	"pgha-gen/generator"
-	"pgha-gen/generator/role"
-	"pgha-gen/roles"
+	"pgha-gen/internal/demo"
 )
 
 const day = 24 * time.Hour
 
-// edited is the example with every pair of old and new text replaced.
-func edited(t *testing.T, pairs ...string) *role.Cluster {
-	t.Helper()
-	src, err := os.ReadFile("../../generator/example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := string(src)
-	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(text, pairs[i]) {
-			t.Fatalf("the example has no %q", pairs[i])
-		}
-		text = strings.Replace(text, pairs[i], pairs[i+1], 1)
-	}
-	c, err := generator.Read("example.yaml", []byte(text), roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
+// Edits of the reference.
 const (
-	pg3    = "- {name: demo-pg-3, zone: ru-central1-a, address: 10.128.0.23}"
-	pg4    = "- {name: demo-pg-4, zone: ru-central1-a, address: 10.128.0.24}"
-	reader = "- name: app_reader "
-	writer = "- name: app_writer "
+	pg3      = "- {name: demo-pg-3, zone: ru-central1-a, address: 10.128.0.23}"
+	pg4      = "- {name: demo-pg-4, zone: ru-central1-a, address: 10.128.0.24}"
+	more     = pg3 + "=>" + pg3 + "\n      " + pg4
+	less     = pg3 + "=>"
+	replaced = pg3 + "=>" + pg4
+	writer   = "- name: app_reader =>- name: app_writer "
 )
 
 func TestUpdate(t *testing.T) {
@@ -63,18 +42,18 @@ func TestUpdate(t *testing.T) {
 			"etcd: renewed demo-etcd-1.server.crt (it ends on 2032-01-02)", "etcd: renewed demo-etcd-2.server.crt (it ends on 2032-01-02)", "etcd: renewed demo-etcd-3.server.crt (it ends on 2032-01-02)",
 			"etcd: renewed demo-etcd-1.peer.crt (it ends on 2032-01-02)", "etcd: renewed demo-etcd-2.peer.crt (it ends on 2032-01-02)", "etcd: renewed demo-etcd-3.peer.crt (it ends on 2032-01-02)",
 			"patroni: renewed demo-pg-1.node.crt (it ends on 2032-01-02)", "patroni: renewed demo-pg-2.node.crt (it ends on 2032-01-02)", "patroni: renewed demo-pg-3.node.crt (it ends on 2032-01-02)"}},
-		{"a node more", "only what is missing is made", []string{pg3, pg3 + "\n      " + pg4}, secrets.Rotation{}, 0, []string{
+		{"a node more", "only what is missing is made", []string{more}, secrets.Rotation{}, 0, []string{
 			"patroni: made demo-pg-4.node.crt"}},
-		{"a node less", "its key is handed out no more", []string{pg3, ""}, secrets.Rotation{}, 0, []string{
+		{"a node less", "its key is handed out no more", []string{less}, secrets.Rotation{}, 0, []string{
 			"patroni: dropped demo-pg-3.node.crt (no machine of the spec reads it)",
 			"patroni: dropped demo-pg-3.node.key (no machine of the spec reads it)"}},
-		{"another address", "peers verify it", []string{"10.128.0.23", "10.128.0.99"}, secrets.Rotation{}, 0, []string{
+		{"another address", "peers verify it", []string{"10.128.0.23=>10.128.0.99"}, secrets.Rotation{}, 0, []string{
 			"patroni: renewed demo-pg-3.node.crt (its names and addresses are not those of the spec)"}},
-		{"without address", "what it had is another's some day", []string{", address: 10.128.0.23", "", ", address: 10.128.0.22", "", "        address: 10.128.0.21\n", ""}, secrets.Rotation{}, 0, []string{
+		{"without address", "what it had is another's some day", []string{", address: 10.128.0.23=>", ", address: 10.128.0.22=>", "        address: 10.128.0.21\n=>"}, secrets.Rotation{}, 0, []string{
 			"patroni: renewed demo-pg-1.node.crt (its names and addresses are not those of the spec)",
 			"patroni: renewed demo-pg-2.node.crt (its names and addresses are not those of the spec)",
 			"patroni: renewed demo-pg-3.node.crt (its names and addresses are not those of the spec)"}},
-		{"another user", "one made, one dropped", []string{reader, writer}, secrets.Rotation{}, 0, []string{
+		{"another user", "one made, one dropped", []string{writer}, secrets.Rotation{}, 0, []string{
 			"patroni: made password.app_writer",
 			"patroni: dropped password.app_reader (no machine of the spec reads it)"}},
 		{"certificates", "all of them, and no password", nil, secrets.Rotation{Certificates: true}, 0, []string{
@@ -89,7 +68,7 @@ func TestUpdate(t *testing.T) {
 			"patroni: renewed password.app (to be rotated)", "patroni: renewed password.app_reader (to be rotated)"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			fresh, changes, err := authority.Update(edited(t, test.edits...), old, test.rotate, now.Add(test.later))
+			fresh, changes, err := authority.Update(demo.Cluster(t, test.edits...), old, test.rotate, now.Add(test.later))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +93,7 @@ func TestUpdate(t *testing.T) {
 				}
 			}
 			// The result is good: nothing is left to do.
-			if _, again, err := authority.Update(edited(t, test.edits...), fresh, secrets.Rotation{}, now.Add(test.later)); err != nil || len(again) > 0 {
+			if _, again, err := authority.Update(demo.Cluster(t, test.edits...), fresh, secrets.Rotation{}, now.Add(test.later)); err != nil || len(again) > 0 {
 				t.Errorf("again: %v, %v: %s", again, err, test.reason)
 			}
 		})
@@ -126,7 +105,7 @@ func TestVariables(t *testing.T) {
 	authority, old := payloads(t)
 	lines := strings.SplitAfter(old["patroni"]["patroni.env"], "\n")
 	old["patroni"]["patroni.env"] = lines[0] + "OLD_PASSWORD=x\n" + strings.Join(lines[2:], "")
-	fresh, changes, err := authority.Update(example(t), old, secrets.Rotation{}, now)
+	fresh, changes, err := authority.Update(demo.Cluster(t), old, secrets.Rotation{}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +126,7 @@ func TestDamagedEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := other.Payloads(example(t), now)
+	foreign, err := other.Payloads(demo.Cluster(t), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,13 +150,13 @@ func TestDamagedEntries(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			authority, old := payloads(t)
 			test.damage(old["patroni"])
-			_, _, err := authority.Update(example(t), old, secrets.Rotation{}, now)
+			_, _, err := authority.Update(demo.Cluster(t), old, secrets.Rotation{}, now)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
 			} else if strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("a secret is in %q", err)
 			}
-			if _, _, err := authority.Update(example(t), old, secrets.Rotation{Certificates: true}, now); (err == nil) != test.rotates {
+			if _, _, err := authority.Update(demo.Cluster(t), old, secrets.Rotation{Certificates: true}, now); (err == nil) != test.rotates {
 				t.Errorf("rotated: %v, want success %v: %s", err, test.rotates, test.reason)
 			}
 		})
@@ -191,7 +170,7 @@ func TestManyNodes(t *testing.T) {
 		fmt.Fprintf(&nodes, "- {name: demo-pg-%d, zone: ru-central1-a, address: 10.128.1.%d}\n      ", i+4, i+3)
 	}
 	authority, _ := payloads(t)
-	_, err := authority.Payloads(edited(t, pg3, nodes.String()+pg3), now)
+	_, err := authority.Payloads(demo.Cluster(t, pg3+"=>"+nodes.String()+pg3), now)
 	if err == nil || !strings.Contains(err.Error(), "patroni: ") || !strings.Contains(err.Error(), "fewer nodes") {
 		t.Errorf("93 nodes: %v, want a sentence about the limit", err)
 	}
@@ -201,11 +180,11 @@ func TestManyNodes(t *testing.T) {
 func TestAuthorityEnds(t *testing.T) {
 	authority, _ := payloads(t)
 	late := now.Add((10*365 - 20) * day)
-	all, err := authority.Payloads(example(t), late)
+	all, err := authority.Payloads(demo.Cluster(t), late)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, changes, err := authority.Update(example(t), all, secrets.Rotation{}, late.Add(day)); err != nil || len(changes) > 0 {
+	if _, changes, err := authority.Update(demo.Cluster(t), all, secrets.Rotation{}, late.Add(day)); err != nil || len(changes) > 0 {
 		t.Errorf("the day after: %v, %v, want nothing: a new certificate would end no later", changes, err)
 	}
 }

@@ -3,18 +3,15 @@ package cloudinit
 import (
 	"bytes"
 	"encoding/base64"
-	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
-)
 
-var update = flag.Bool("update", false, "write the golden files")
+	"pgha-gen/internal/testkit"
+)
 
 // sample has every form that a file can take.
 func sample() *Config {
@@ -43,19 +40,8 @@ func TestUserData(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata", test.name+".yaml")
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
-			}
+			t.Log(test.reason)
+			testkit.Golden(t, test.name+".yaml", got)
 		})
 	}
 }

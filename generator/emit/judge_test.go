@@ -3,20 +3,12 @@ package emit
 import (
 	"bytes"
 	"math/rand"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
-)
 
-// absent is for a judge that is not on this machine.
-func absent(t *testing.T, sentence string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(sentence)
-	}
-	t.Skip(sentence)
-}
+	"pgha-gen/internal/testkit"
+)
 
 // python returns an interpreter that has the module. Debian's own comes
 // first: its modules are packages, and another python3 in PATH lacks them.
@@ -27,7 +19,7 @@ func python(t *testing.T, module string) string {
 			return p
 		}
 	}
-	absent(t, "no python3 with the module "+module+" on this machine")
+	testkit.Missing(t, "no python3 has the module %s", module)
 	return ""
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/internal/testkit"
 )
 
 func TestEnv(t *testing.T) {
@@ -109,7 +111,7 @@ func TestSystemdReadsEnv(t *testing.T) {
 		libraries = append(libraries, found...)
 	}
 	if len(libraries) == 0 {
-		absent(t, "no libsystemd-shared on this machine")
+		testkit.Missing(t, "no libsystemd-shared is on this machine")
 	}
 	file, want := nastyEnv(t)
 	got := records(output(t, nil, python(t, "ctypes"), "testdata/read_env.py", libraries[0], file))

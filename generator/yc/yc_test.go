@@ -3,7 +3,6 @@ package yc_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,55 +13,30 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/yc"
-	"pgha-gen/roles"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/etcd"
 	"pgha-gen/roles/haproxy"
 )
 
-var update = flag.Bool("update", false, "write what is made to testdata")
-
-func read(t *testing.T, file string) *role.Cluster {
-	t.Helper()
-	src, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := generator.Read(file, src, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-const example = "../example.yaml"
-
 func TestCreate(t *testing.T) {
-	tests := []struct{ name, reason, spec string }{
-		{"example", "the reference of the spec, with addresses", example},
-		{"sparse", "no addresses, several zones, security groups, a preemptible role", "testdata/sparse.yaml"},
+	tests := []struct {
+		name, reason string
+		cluster      *role.Cluster
+	}{
+		{"example", "the reference of the spec, with addresses", demo.Cluster(t)},
+		{"sparse", "no addresses, several zones, security groups, a preemptible role", demo.Read(t, testkit.Text(t, "testdata/sparse.yaml"))},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := yc.Create(read(t, test.spec))
+			t.Log(test.reason)
+			got, err := yc.Create(test.cluster)
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden := "testdata/" + test.name + ".sh"
-			if *update {
-				if err := os.WriteFile(golden, got, 0o755); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(got)); diff != "" {
-				t.Errorf("%s (-want +got); go test -update writes it:\n%s", test.reason, diff)
-			}
+			testkit.Golden(t, test.name+".sh", got)
 			judge(t, got, "shellcheck", "--shell=sh", "-")
 			judge(t, got, "dash", "-n")
 		})
@@ -72,12 +46,7 @@ func TestCreate(t *testing.T) {
 // judge asks a program about a script, which is on its standard input.
 func judge(t *testing.T, script []byte, program string, args ...string) {
 	t.Run(program, func(t *testing.T) {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is not installed, and CI must not skip it", program)
-			}
-			t.Skipf("%s is not installed", program)
-		}
+		testkit.Need(t, program)
 		cmd := exec.Command(program, args...)
 		cmd.Stdin = bytes.NewReader(script)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -97,7 +66,7 @@ func TestCreateRefuses(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := read(t, example)
+			c := demo.Cluster(t)
 			test.change(c)
 			if got, err := yc.Create(c); err == nil || got != nil {
 				t.Errorf("got %d bytes and error %v, want an error alone: %s", len(got), err, test.reason)
@@ -114,12 +83,8 @@ type cloud struct {
 
 func newCloud(t *testing.T, c *role.Cluster) *cloud {
 	t.Helper()
-	files, err := generator.Generate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
 	folder := filepath.Join(t.TempDir(), "out", "a b")
-	if err := files.Write(t.Context(), folder); err != nil {
+	if err := demo.Files(t, c).Write(t.Context(), folder); err != nil {
 		t.Fatal(err)
 	}
 	state := t.TempDir()
@@ -234,7 +199,7 @@ func same(t *testing.T, reason string, want, got []string) {
 }
 
 func TestFirstRun(t *testing.T) {
-	spec := read(t, example)
+	spec := demo.Cluster(t)
 	c := newCloud(t, spec)
 	stdout, calls := c.succeed()
 	same(t, "each disk before its machine; etcd and PostgreSQL are bootstrapped", everything(), changes(calls))
@@ -277,7 +242,7 @@ func TestFirstRun(t *testing.T) {
 }
 
 func TestBootstrapMembersAreNamedWhole(t *testing.T) {
-	spec := read(t, example)
+	spec := demo.Cluster(t)
 	spec.Groups[2].Settings.(*haproxy.Settings).Members[0].Name = "etcd-1" // the end of a bootstrap member's name
 	_, calls := newCloud(t, spec).succeed()
 	want := append(everything()[:12], "create instance etcd-1")
@@ -313,7 +278,7 @@ func TestLaterRuns(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := newCloud(t, read(t, example))
+			c := newCloud(t, demo.Cluster(t))
 			c.succeed()
 			test.before(c)
 			_, calls := c.succeed()
@@ -330,7 +295,7 @@ func TestLaterRuns(t *testing.T) {
 
 func TestPartialRun(t *testing.T) {
 	for created := range len(everything()) {
-		c := newCloud(t, read(t, example))
+		c := newCloud(t, demo.Cluster(t))
 		c.write(strconv.Itoa(created), "fail")
 		status, _, stderr, calls := c.run()
 		if status != 1 || !strings.Contains(stderr, "quota exceeded") {
@@ -351,7 +316,7 @@ func TestPartialRun(t *testing.T) {
 }
 
 func TestFormed(t *testing.T) {
-	c := newCloud(t, read(t, example))
+	c := newCloud(t, demo.Cluster(t))
 	c.succeed()
 	c.remove("instance", "demo-etcd-2")
 	stdout, calls := c.succeed("finish")
@@ -399,7 +364,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := newCloud(t, read(t, example))
+			c := newCloud(t, demo.Cluster(t))
 			test.before(c)
 			status, stdout, stderr, calls := c.run(test.args...)
 			if status != test.status || stdout != "" || !strings.Contains(stderr, test.want) {
@@ -413,7 +378,7 @@ func TestRefused(t *testing.T) {
 // TestFormedTooSoon: with no machine there, it must not seem that the
 // permission was taken back.
 func TestFormedTooSoon(t *testing.T) {
-	c := newCloud(t, read(t, example))
+	c := newCloud(t, demo.Cluster(t))
 	status, _, stderr, calls := c.run("finish")
 	if want := "has none of these machines (create them first, without an argument)\n"; status != 1 || !strings.HasSuffix(stderr, want) {
 		t.Errorf("status %d, stderr %q; want 1, %q", status, stderr, want)
@@ -422,7 +387,7 @@ func TestFormedTooSoon(t *testing.T) {
 }
 
 func TestWithoutYc(t *testing.T) {
-	c := newCloud(t, read(t, example))
+	c := newCloud(t, demo.Cluster(t))
 	bin := t.TempDir()
 	for _, name := range []string{"dirname", "cat"} {
 		real, err := exec.LookPath(name)
@@ -449,7 +414,7 @@ func TestWithoutYc(t *testing.T) {
 // it is still one word of a command.
 func TestOddCharacters(t *testing.T) {
 	odd := `a'b"c$(touch hurt)` + "`touch hurt`" + `;touch hurt #\ *~é`
-	spec := read(t, example)
+	spec := demo.Cluster(t)
 	spec.Cloud.FolderID = odd
 	spec.Cloud.ServiceAccounts = map[string]string{"etcd": odd, "patroni": odd}
 	c := newCloud(t, spec)

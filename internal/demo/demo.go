@@ -1,37 +1,37 @@
-// Package demo reads the reference of the spec for tests, as it is or edited.
+// Package demo reads specs for tests: the reference and a small one, as they are
+// or edited. An edit is "old=>new" for a text that is there once, or else what
+// Edit takes.
 package demo
 
 import (
-	"os"
-	"path/filepath"
+	_ "embed"
+	"strings"
 	"testing"
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
-	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
-
-// Path is where the reference is, seen from the test's folder.
-func Path(t testing.TB) string {
-	t.Helper()
-	for _, up := range []string{".", "..", "../..", "../../..", "../../../.."} {
-		path := filepath.Join(up, "generator", "example.yaml")
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-	}
-	t.Fatal("no generator/example.yaml in a folder above")
-	return ""
-}
 
 // Spec is the reference with these edits, one after the other.
 func Spec(t testing.TB, edits ...string) string {
 	t.Helper()
-	text := testkit.Text(t, Path(t))
+	return edited(t, generator.Reference(roles.All()), edits)
+}
+
+func edited(t testing.TB, text string, edits []string) string {
+	t.Helper()
 	for _, e := range edits {
-		text = Edit(t, text, e)
+		old, fresh, found := strings.Cut(e, "=>")
+		switch {
+		case !found:
+			text = Edit(t, text, e)
+		case strings.Count(text, old) != 1:
+			t.Fatalf("edit %q: its text is in the spec %d times, want once", e, strings.Count(text, old))
+		default:
+			text = strings.Replace(text, old, fresh, 1)
+		}
 	}
 	return text
 }
@@ -40,6 +40,16 @@ func Spec(t testing.TB, edits ...string) string {
 func Cluster(t testing.TB, edits ...string) *role.Cluster {
 	t.Helper()
 	return Read(t, Spec(t, edits...))
+}
+
+//go:embed small.yaml
+var small string
+
+// Small is a cluster of three etcd, three Patroni and two HAProxy nodes whose
+// spec has what is required, and nothing that a test would want to change.
+func Small(t testing.TB, edits ...string) *role.Cluster {
+	t.Helper()
+	return Read(t, edited(t, small, edits))
 }
 
 // Read is the cluster of a good spec.
@@ -58,6 +68,19 @@ func Files(t testing.TB, c *role.Cluster) tree.Tree {
 	files, err := generator.Generate(c)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return files
+}
+
+// UserFiles are those that the user-data of a role's machines writes, by path.
+func UserFiles(t testing.TB, c *role.Cluster, name string) map[string]string {
+	t.Helper()
+	if err := c.Plan(); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, f := range c.Group(name).Plan.Files {
+		files[f.Path] = string(f.Data)
 	}
 	return files
 }

@@ -14,6 +14,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
+// Update says whether golden files are written anew.
+func Update() bool { return *update }
+
 // Text is what a file holds.
 func Text(t testing.TB, path string) string {
 	t.Helper()
@@ -46,6 +49,14 @@ func Missing(t testing.TB, format string, args ...any) {
 		t.Fatalf(format+": CI must not skip this test", args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// Root is for tests that only root can do.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		Missing(t, "only root can do this")
+	}
 }
 
 // Need is for tests that need programs.

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pgha-gen/internal/testkit"
 )
 
 // Machine is the part of a node that the boot scripts see, in a directory of
@@ -32,25 +34,11 @@ type Machine struct {
 	bin, cwd, console string
 }
 
-// Need skips the test, or in CI ends it, when a program is missing here.
-func Need(t *testing.T, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err == nil {
-			continue
-		}
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed, and CI must not skip this test", p)
-		}
-		t.Skipf("%s is not installed", p)
-	}
-}
-
 // New gives a machine with the scripts of these directories, whose sleep takes
 // no time and ends the script at the fifth call, and whose /run is a tmpfs.
 func New(t *testing.T, scripts ...string) *Machine {
 	t.Helper()
-	Need(t, "sh", "curl", "jq", "openssl")
+	testkit.Need(t, "sh", "curl", "jq", "openssl")
 	dir := t.TempDir()
 	m := &Machine{
 		Etc: filepath.Join(dir, "etc"), Run: filepath.Join(dir, "run"), Lib: filepath.Join(dir, "lib"),
@@ -217,7 +205,7 @@ func LookUp(t testing.TB, name string) User {
 	t.Helper()
 	u, err := osuser.Lookup(name)
 	if err != nil {
-		t.Skip(err)
+		testkit.Missing(t, "%v", err)
 	}
 	var found User
 	if _, err := fmt.Sscan(u.Uid+" "+u.Gid, &found.UID, &found.GID); err != nil {

@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pgha-gen/internal/testkit"
 )
 
 // Python runs the unit tests of a folder, test_*.py, against the programs of
 // others, and leaves no compiled file beside either.
 func Python(t *testing.T, tests string, programs ...string) {
 	t.Helper()
-	Need(t, "python3", "openssl")
+	testkit.Need(t, "python3", "openssl")
 	found, err := filepath.Glob(filepath.Join(tests, "test_*.py"))
 	if err != nil || len(found) == 0 {
 		t.Fatalf("no tests in %s (%v)", tests, err)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pgha-gen/internal/testkit"
 )
 
 // Wire joins a machine, at 10.77.0.1, to the world outside of it, at the other
@@ -23,10 +25,8 @@ type Wire struct {
 // NewWire lays a wire, or skips the test where nobody may.
 func NewWire(t *testing.T) *Wire {
 	t.Helper()
-	Need(t, "ip")
-	if os.Getuid() != 0 {
-		t.Skip("only root can make network namespaces")
-	}
+	testkit.Need(t, "ip")
+	testkit.Root(t)
 	w := &Wire{t: t, machine: namespace(t), outside: namespace(t)}
 	ip := func(args ...string) {
 		t.Helper()
@@ -131,7 +131,7 @@ func namespace(t testing.TB) int {
 		}
 	})
 	if err != nil {
-		t.Skipf("no network namespace can be had: %v", err)
+		testkit.Missing(t, "no network namespace can be had: %v", err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd

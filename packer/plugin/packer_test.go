@@ -21,6 +21,8 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"pgha-gen/internal/testkit"
 )
 
 // host is a folder with a template and the plugin, where Packer runs.
@@ -33,12 +35,7 @@ type host struct {
 // newHost has a program there under a name by which Packer finds plugins.
 func newHost(t *testing.T, program, name string) *host {
 	t.Helper()
-	if _, err := exec.LookPath("packer"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("packer is not installed, and CI must not skip this test")
-		}
-		t.Skip("packer is not installed")
-	}
+	testkit.Need(t, "packer")
 	h := &host{t, t.TempDir(), program}
 	if err := os.Symlink(program, filepath.Join(h.dir, name)); err != nil {
 		t.Fatal(err)

@@ -13,13 +13,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/packer/packertest"
+	"pgha-gen/internal/testkit"
 )
 
 // TestFetch runs the download of bake.sh alone, against a server that is bad at
 // its work.
 func TestFetch(t *testing.T) {
-	packertest.Need(t, "sh", "curl", "sha256sum")
+	testkit.Need(t, "sh", "curl", "sha256sum")
 	script, err := os.ReadFile("bake.sh")
 	if err != nil {
 		t.Fatal(err)

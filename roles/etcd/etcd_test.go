@@ -7,8 +7,9 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/etcd"
-	"pgha-gen/roles/roletest"
 )
 
 func TestEnvironment(t *testing.T) {
@@ -33,11 +34,11 @@ func TestEnvironment(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Log(test.reason)
-			files := roletest.Files(t, roletest.Cluster(t, test.edits...), etcd.Name)
+			files := demo.UserFiles(t, demo.Small(t, test.edits...), etcd.Name)
 			if len(files) != 1 {
 				t.Errorf("got %d files, want /etc/etcd/etcd.env alone", len(files))
 			}
-			roletest.Golden(t, test.name+".golden.env", files["/etc/etcd/etcd.env"])
+			testkit.Golden(t, test.name+".golden.env", files["/etc/etcd/etcd.env"])
 		})
 	}
 }
@@ -72,7 +73,7 @@ func TestBake(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := roletest.Cluster(t, test.edits...)
+			c := demo.Small(t, test.edits...)
 			if diff := cmp.Diff(test.want, c.Group(etcd.Name).Plan.Bake); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
@@ -81,7 +82,7 @@ func TestBake(t *testing.T) {
 }
 
 func TestExpect(t *testing.T) {
-	c := roletest.Cluster(t)
+	c := demo.Small(t)
 	expect := []role.Expectation{
 		{What: "etcd members that may be lost", Then: "1 of 3"},
 		// etcd waits for one to two election timeouts, and the vote.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -506,9 +507,7 @@ func TestJoinStrangeAnswers(t *testing.T) {
 
 // The data directory is the service's: root must not be led elsewhere by it.
 func TestJoinSetsAsideAsTheService(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can become another user")
-	}
+	testkit.Root(t)
 	nobody := packertest.LookUp(t, "nobody")
 	tests := []struct {
 		name, reason string

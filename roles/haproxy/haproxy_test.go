@@ -7,8 +7,9 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/haproxy"
-	"pgha-gen/roles/roletest"
 )
 
 func TestConfig(t *testing.T) {
@@ -33,18 +34,18 @@ func TestConfig(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Log(test.reason)
-			files := roletest.Files(t, roletest.Cluster(t, test.edits...), haproxy.Name)
+			files := demo.UserFiles(t, demo.Small(t, test.edits...), haproxy.Name)
 			if len(files) != 3 || files["/etc/haproxy/ca.crt"] == "" {
 				t.Errorf("got %d files, want haproxy.cfg, servers.state and ca.crt in /etc/haproxy", len(files))
 			}
-			roletest.Golden(t, test.name+".golden.state", files["/etc/haproxy/servers.state"])
-			roletest.Golden(t, test.name+".golden.cfg", files["/etc/haproxy/haproxy.cfg"])
+			testkit.Golden(t, test.name+".golden.state", files["/etc/haproxy/servers.state"])
+			testkit.Golden(t, test.name+".golden.cfg", files["/etc/haproxy/haproxy.cfg"])
 		})
 	}
 }
 
 func TestBake(t *testing.T) {
-	c := roletest.Cluster(t, "  haproxy:\n=>  haproxy:\n    version: 2.8.16-0ubuntu0.24.04.3\n")
+	c := demo.Small(t, "  haproxy:\n=>  haproxy:\n    version: 2.8.16-0ubuntu0.24.04.3\n")
 	want := emit.Map{{Key: "HAPROXY_VERSION", Value: "2.8.16-0ubuntu0.24.04.3"}}
 	if diff := cmp.Diff(want, c.Group(haproxy.Name).Plan.Bake); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
@@ -71,7 +72,7 @@ func TestExpect(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := roletest.Cluster(t, test.edits...)
+			c := demo.Small(t, test.edits...)
 			plan := c.Group(haproxy.Name).Plan
 			want := []role.Expectation{
 				{What: "HAProxy follows a new leader", Then: "within " + test.follows + " of Patroni's answer that it leads"},

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"pgha-gen/packer/packertest"
+	"pgha-gen/internal/testkit"
 )
 
 // function is one of bake.sh.
@@ -42,7 +42,7 @@ func armored(packets []byte) string {
 }
 
 func TestUsePGDG(t *testing.T) {
-	packertest.Need(t, "sh", "awk", "base64", "sha1sum", "od")
+	testkit.Need(t, "sh", "awk", "base64", "sha1sum", "od")
 	// A public key packet of 271 bytes, and the packets that follow it in a file.
 	packet := append([]byte{0x99, 0x01, 0x0f, 4}, make([]byte, 270)...)
 	for i := range packet[4:] {

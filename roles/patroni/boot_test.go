@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -236,9 +237,7 @@ func TestNode(t *testing.T) {
 // What root reads and writes at every start belongs to root; the service's user
 // gets one directory, and nothing below it is touched.
 func TestNodeIsRoots(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can give files away")
-	}
+	testkit.Root(t)
 	nobody := packertest.LookUp(t, "nobody")
 	m, data := node(t, "PGHA_SERVICE_USER=nobody")
 	m.Serve(map[string]string{})
@@ -262,9 +261,7 @@ func TestNodeIsRoots(t *testing.T) {
 
 // A disk that an attacker had once must not make root give away a directory.
 func TestNodeFollowsNoLink(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can give files away")
-	}
+	testkit.Root(t)
 	packertest.LookUp(t, "nobody")
 	m, data := node(t, "PGHA_SERVICE_USER=nobody")
 	m.Serve(map[string]string{})

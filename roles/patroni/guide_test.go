@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 	"pgha-gen/roles/patroni"
-	"pgha-gen/roles/roletest"
 )
 
 func facts(c *role.Cluster) map[string]string {
@@ -71,7 +71,7 @@ func TestExpect(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := facts(roletest.Cluster(t, test.edits...))
+			got := facts(demo.Small(t, test.edits...))
 			for name := range got {
 				if _, asked := test.want[name]; !asked && test.name != "default" {
 					delete(got, name)
@@ -89,7 +89,7 @@ func TestExpect(t *testing.T) {
 func TestPresetsAreTold(t *testing.T) {
 	var lost, paused []string
 	for _, preset := range []string{"fast", "balanced", "safe"} {
-		s := roletest.Cluster(t, "failover: "+preset).Group(patroni.Name).Settings.(*patroni.Settings)
+		s := demo.Small(t, "failover: "+preset).Group(patroni.Name).Settings.(*patroni.Settings)
 		lost = append(lost, fmt.Sprint(s.TTL+2))
 		paused = append(paused, fmt.Sprint(s.TTL-s.LoopWait))
 	}
@@ -152,14 +152,14 @@ func TestFixed(t *testing.T) {
 		}
 	}
 	bootstrapping := func(c *role.Cluster) [2]string {
-		files := roletest.Files(t, c, patroni.Name)
+		files := demo.UserFiles(t, c, patroni.Name)
 		return [2]string{files[bootstrap], files[databases]}
 	}
-	c := roletest.Cluster(t)
+	c := demo.Small(t)
 	before := bootstrapping(c)
 	var want, told []string
 	for key, edit := range tests {
-		if bootstrapping(roletest.Cluster(t, edit)) != before {
+		if bootstrapping(demo.Small(t, edit)) != before {
 			want = append(want, key)
 		}
 	}

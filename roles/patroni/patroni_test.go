@@ -6,8 +6,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator/emit"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/patroni"
-	"pgha-gen/roles/roletest"
 )
 
 const (
@@ -58,11 +59,11 @@ func TestFiles(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Log(test.reason)
-			files := roletest.Files(t, roletest.Cluster(t, test.edits...), patroni.Name)
-			roletest.Golden(t, test.name+".golden.yml", files[config])
-			roletest.Golden(t, test.name+"-bootstrap.golden.yml", files[bootstrap])
+			files := demo.UserFiles(t, demo.Small(t, test.edits...), patroni.Name)
+			testkit.Golden(t, test.name+".golden.yml", files[config])
+			testkit.Golden(t, test.name+"-bootstrap.golden.yml", files[bootstrap])
 			for path, golden := range test.others {
-				roletest.Golden(t, golden, files[path])
+				testkit.Golden(t, golden, files[path])
 			}
 			want := 3 // these always
 			for path := range test.others {
@@ -78,7 +79,7 @@ func TestFiles(t *testing.T) {
 }
 
 func TestBake(t *testing.T) {
-	c := roletest.Cluster(t, "  patroni:\n=>  patroni:\n    postgresql: 17\n    packages: {postgresql: 17.6-1, patroni: 4.1.5-1}\n    apt: {mirror: \"https://mirror.example/pgdg\"}\n")
+	c := demo.Small(t, "  patroni:\n=>  patroni:\n    postgresql: 17\n    packages: {postgresql: 17.6-1, patroni: 4.1.5-1}\n    apt: {mirror: \"https://mirror.example/pgdg\"}\n")
 	want := emit.Map{
 		{Key: "POSTGRESQL_MAJOR", Value: "17"},
 		{Key: "POSTGRESQL_VERSION", Value: "17.6-1"},
