@@ -83,15 +83,15 @@ func (l *loop) grow(size int64) {
 	l.run("losetup", "-c", l.device)
 }
 
-// boot mounts the disk at a directory, which is unmounted when the test ends.
-func (l *loop) boot(target, user string) packertest.Result {
+// boot mounts the disk at a directory, with these lines in cluster.env.
+func (l *loop) boot(target string, lines ...string) packertest.Result {
 	l.t.Helper()
 	m := packertest.New(l.t, scripts)
 	m.Identity()
-	m.Cluster("PGHA_DATA_DEVICE="+l.device, "PGHA_DATA_MOUNT="+target, "PGHA_SERVICE_USER="+user)
+	m.Cluster(append([]string{"PGHA_DATA_DEVICE=" + l.device, "PGHA_DATA_MOUNT=" + target}, lines...)...)
 	got := m.Boot("disk.sh")
-	if got.Status != 0 {
-		l.t.Fatal(got.Output)
+	if (got.Status == 0) == strings.Contains(got.Console, " disk fail ") {
+		l.t.Fatalf("status %d: %s", got.Status, got.Output)
 	}
 	return got
 }
@@ -146,7 +146,7 @@ func TestDiskGrows(t *testing.T) {
 				l.run("mkfs.xfs", "-q", l.device)
 			}
 			ok := "demo-etcd-1 disk ok " + l.device + " on " + target + "\n"
-			if got := l.boot(target, "root"); got.Console != ok {
+			if got := l.boot(target, "PGHA_SERVICE_USER=root"); got.Console != ok {
 				t.Fatal(got.Output)
 			}
 			before := size(t, target)
@@ -157,14 +157,14 @@ func TestDiskGrows(t *testing.T) {
 			if test.kind == "ext4" && !mayResize(t) {
 				// Of this, the machine still boots, and says what is wrong.
 				want := "demo-etcd-1 disk wait " + l.device + " is larger than its file system, which does not grow: "
-				if got := l.boot(target, "root"); !strings.HasPrefix(got.Console, want) || !strings.Contains(got.Console, "ermi") || !strings.HasSuffix(got.Console, ok) {
+				if got := l.boot(target, "PGHA_SERVICE_USER=root"); !strings.HasPrefix(got.Console, want) || !strings.Contains(got.Console, "ermi") || !strings.HasSuffix(got.Console, ok) {
 					t.Errorf("console %q, want %q, that it is not permitted, and ok", got.Console, want)
 				}
 				t.Skip("only root with CAP_SYS_RESOURCE can grow an ext4 that is mounted")
 			}
 			// Once while it is mounted, as after a restart of the unit, and once
 			// as after a boot.
-			if got := l.boot(target, "root"); got.Console != ok {
+			if got := l.boot(target, "PGHA_SERVICE_USER=root"); got.Console != ok {
 				t.Fatal(got.Output)
 			}
 			grown := size(t, target)
@@ -173,7 +173,7 @@ func TestDiskGrows(t *testing.T) {
 			}
 			l.run("umount", target)
 			l.grow(2 * test.more)
-			if got := l.boot(target, "root"); got.Console != ok {
+			if got := l.boot(target, "PGHA_SERVICE_USER=root"); got.Console != ok {
 				t.Fatal(got.Output)
 			}
 			if again := size(t, target); again < grown*3/2 {
@@ -194,7 +194,7 @@ func TestDiskOwner(t *testing.T) {
 	target, outside := filepath.Join(t.TempDir(), "mnt"), filepath.Join(t.TempDir(), "outside")
 	l.unmountAtTheEnd(target)
 	ok := "demo-etcd-1 disk ok " + l.device + " on " + target + "\n"
-	if got := l.boot(target, "nobody"); got.Console != ok {
+	if got := l.boot(target, "PGHA_SERVICE_USER=nobody"); got.Console != ok {
 		t.Fatalf("an empty disk: %s", got.Output)
 	}
 
@@ -230,7 +230,7 @@ func TestDiskOwner(t *testing.T) {
 	}
 	service := fmt.Sprintf("%d:%d", nobody.UID, nobody.GID)
 	l.run("umount", target)
-	got := l.boot(target, "nobody")
+	got := l.boot(target, "PGHA_SERVICE_USER=nobody")
 	said := fmt.Sprintf("demo-etcd-1 disk wait %s/data belongs to %d:%d: giving it to nobody (%s)\n", target, another, another, service)
 	if !strings.HasPrefix(got.Console, said) || !strings.HasSuffix(got.Console, ok) {
 		t.Errorf("console %q, want %q first", got.Console, said)
@@ -252,7 +252,7 @@ func TestDiskOwner(t *testing.T) {
 	if err := os.Chown(deep, another, another); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.boot(target, "nobody"); got.Console != ok {
+	if got := l.boot(target, "PGHA_SERVICE_USER=nobody"); got.Console != ok {
 		t.Errorf("nothing to take over: %q", got.Console)
 	}
 	if got := owner(deep); got != fmt.Sprintf("%d:%d", another, another) {

@@ -90,54 +90,32 @@ func TestFirewall(t *testing.T) {
 		console      string
 		admits       string
 	}{
-		{
-			name: "first boot", reason: "user-data is not there yet: nobody", mode: "close",
-		},
-		{
-			name: "later boot", reason: "before the network, those whom the last user-data had by address; a name nobody could look up yet",
+		{name: "first boot", reason: "user-data is not there yet: nobody", mode: "close"},
+		{name: "later boot", reason: "before the network, those whom the last user-data had by address; a name nobody could look up yet",
 			mode: "close", access: "admit 5432 10.77.0.2/32\nadmit 5432 three.internal\n", hosts: map[string]string{"three.internal": "10.77.0.3 STREAM\n"},
-			admits: "5432<-2",
-		},
-		{
-			name: "broken file at a later boot", reason: "half a file opens nothing", mode: "close", access: "admit 5432 10.77.0.2/32\nadmit 5432\n",
-		},
-		{
-			name: "broken rules at a later boot", reason: "what nft refuses must not leave the machine without any", mode: "close",
-			access: "admit 5432 10.77.0.2/32\nadmit 99999 10.77.0.3\n",
-		},
-		{
-			name: "no user-data", reason: "the step that opens needs somebody to open to", mode: "open",
-			console: "- firewall fail there is no ETC/access: user-data did not reach this machine\n",
-		},
-		{
-			name: "each port its own", reason: "who is named for one port gets no other", mode: "open",
+			admits: "5432<-2"},
+		{name: "broken file at a later boot", reason: "half a file opens nothing", mode: "close", access: "admit 5432 10.77.0.2/32\nadmit 5432\n"},
+		{name: "broken rules at a later boot", reason: "what nft refuses must not leave the machine without any", mode: "close",
+			access: "admit 5432 10.77.0.2/32\nadmit 99999 10.77.0.3\n"},
+		{name: "no user-data", reason: "the step that opens needs somebody to open to", mode: "open",
+			console: "- firewall fail there is no ETC/access: user-data did not reach this machine\n"},
+		{name: "each port its own", reason: "who is named for one port gets no other", mode: "open",
 			access:  "admit 5432 10.77.0.2/32\nadmit 5432 10.77.0.3\nadmit 8008 10.77.0.4/32\n",
-			console: ok + "3 admitted, all others refused\n", admits: "5432<-2 5432<-3 8008<-4",
-		},
-		{
-			name: "network", reason: "a prefix ends where it says: .2 and .3", mode: "open", access: "admit 5432 10.77.0.2/31\n",
-			console: ok + "1 admitted, all others refused\n", admits: "5432<-2 5432<-3",
-		},
-		{
-			name: "one within another", reason: "HAProxy is often in the clients' network, and nft refuses what overlaps, in both orders", mode: "open",
+			console: ok + "3 admitted, all others refused\n", admits: "5432<-2 5432<-3 8008<-4"},
+		{name: "network", reason: "a prefix ends where it says: .2 and .3", mode: "open", access: "admit 5432 10.77.0.2/31\n",
+			console: ok + "1 admitted, all others refused\n", admits: "5432<-2 5432<-3"},
+		{name: "one within another", reason: "HAProxy is often in the clients' network, and nft refuses what overlaps, in both orders", mode: "open",
 			access:  "admit 5432 10.77.0.2/32\nadmit 5432 10.77.0.2\nadmit 5432 10.77.0.0/24\nadmit 5432 10.77.0.3/32\nadmit 8008 10.77.0.3/32\nadmit 8008 10.77.0.2/31\n",
-			console: ok + "6 admitted, all others refused\n", admits: "5432<-2 5432<-3 5432<-4 8008<-2 8008<-3",
-		},
-		{
-			name: "everybody", reason: "all of the internet contains the others", mode: "open", access: "admit 5432 0.0.0.0/0\nadmit 5432 255.255.255.255/32\n",
-			console: ok + "2 admitted, all others refused\n", admits: "5432<-2 5432<-3 5432<-4",
-		},
-		{
-			name: "names", reason: "each address of a name is let in; a name that nobody knows yet holds up nobody", mode: "open",
+			console: ok + "6 admitted, all others refused\n", admits: "5432<-2 5432<-3 5432<-4 8008<-2 8008<-3"},
+		{name: "everybody", reason: "all of the internet contains the others", mode: "open", access: "admit 5432 0.0.0.0/0\nadmit 5432 255.255.255.255/32\n",
+			console: ok + "2 admitted, all others refused\n", admits: "5432<-2 5432<-3 5432<-4"},
+		{name: "names", reason: "each address of a name is let in; a name that nobody knows yet holds up nobody", mode: "open",
 			access:  "admit 5432 p.internal\nadmit 8008 unknown.internal\nadmit 8008 10.77.0.4/32\n",
 			hosts:   map[string]string{"p.internal": "10.77.0.2 STREAM p.internal\n10.77.0.2 DGRAM\n10.77.0.3 STREAM\n"},
-			console: ok + "3 admitted, all others refused\n", admits: "5432<-2 5432<-3 8008<-4",
-		},
-		{
-			name: "strange answer of a resolver", reason: "what is no address is not handed to nft", mode: "open", access: "admit 5432 p.internal\n",
+			console: ok + "3 admitted, all others refused\n", admits: "5432<-2 5432<-3 8008<-4"},
+		{name: "strange answer of a resolver", reason: "what is no address is not handed to nft", mode: "open", access: "admit 5432 p.internal\n",
 			hosts:   map[string]string{"p.internal": "0.0.0.0/0;flush STREAM\n10.77.0.2 STREAM\n"},
-			console: ok + "1 admitted, all others refused\n", admits: "5432<-2",
-		},
+			console: ok + "1 admitted, all others refused\n", admits: "5432<-2"},
 	}
 	bad := func(name, reason, line string) {
 		tests = append(tests, struct {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -15,25 +14,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"mvdan.cc/sh/v3/syntax"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
+	"pgha-gen/internal/demo"
 	"pgha-gen/packer"
-	"pgha-gen/roles"
 )
 
 // cluster is the reference's cluster, for a builder.
 func cluster(t *testing.T, b role.Builder) *role.Cluster {
 	t.Helper()
-	src, err := os.ReadFile("../example.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := generator.Read("example.yaml", src, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := demo.Cluster(t)
 	c.Images.Builder = b
 	c.Images.Base.URL = "https://example.com/base.qcow2"
 	c.Images.Base.Checksum = "sha256:" + strings.Repeat("0", 64)

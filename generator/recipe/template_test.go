@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/packer/packertest"
+	"pgha-gen/internal/testkit"
 )
 
 func TestTemplate(t *testing.T) {
@@ -131,7 +131,7 @@ func TestExamplePinned(t *testing.T) {
 // TestPacker asks Packer itself. Debian's 1.6 has the qemu builder within and
 // knows no required_plugins; later ones need the plugin to do more than parse.
 func TestPacker(t *testing.T) {
-	packertest.Need(t, "packer")
+	testkit.Need(t, "packer")
 	version, err := exec.Command("packer", "version").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -140,8 +140,7 @@ func TestJoin(t *testing.T) {
 		calls        []string
 		check        func(*testing.T, *packertest.Machine, string)
 	}{
-		{
-			name: "wal", reason: "a member with a log needs nobody's permission, and asks nobody",
+		{name: "wal", reason: "a member with a log needs nobody's permission, and asks nobody",
 			prepare: func(t *testing.T, m *packertest.Machine, data string) {
 				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
 			},
@@ -151,133 +150,91 @@ func TestJoin(t *testing.T) {
 				if _, err := os.Stat(m.State + "/served"); err != nil {
 					t.Error("nothing remembers that this machine has served")
 				}
-			},
-		},
-		{
-			name: "mount missing", reason: "etcd on the boot disk would be a member that forgets its votes",
+			}},
+		{name: "mount missing", reason: "etcd on the boot disk would be a member that forgets its votes",
 			clusterEnv: []string{"PGHA_DATA_DEVICE=/dev/disk/by-id/virtio-data", "PGHA_DATA_MOUNT=/nonexistent/data"},
 			metadata:   map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
-			console:    fail + "the data disk is not mounted on /nonexistent/data: see what pgha-disk said\n",
-		},
-		{
-			name: "not in the initial cluster", reason: "user-data and host name disagree",
+			console:    fail + "the data disk is not mounted on /nonexistent/data: see what pgha-disk said\n"},
+		{name: "not in the initial cluster", reason: "user-data and host name disagree",
 			env:     "ETCD_INITIAL_CLUSTER=demo-etcd-9=https://127.0.0.1:9\n",
-			console: fail + "demo-etcd-1 is not in ETCD_INITIAL_CLUSTER (demo-etcd-9=https://127.0.0.1:9): add it to the spec and render user-data again\n",
-		},
-		{
-			name: "bootstrap", reason: "the first machine of a new cluster",
+			console: fail + "demo-etcd-1 is not in ETCD_INITIAL_CLUSTER (demo-etcd-9=https://127.0.0.1:9): add it to the spec and render user-data again\n"},
+		{name: "bootstrap", reason: "the first machine of a new cluster",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			state:    "new", initial: initial,
-			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
-		},
-		{
-			name: "bootstrap of another cluster", reason: "the attribute was copied from another cluster's machine",
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n"},
+		{name: "bootstrap of another cluster", reason: "the attribute was copied from another cluster's machine",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
-			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d: start the other members\n",
-		},
-		{
-			name: "no bootstrap", reason: "an empty disk while all others are down must not begin a second cluster",
+			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d: start the other members\n"},
+		{name: "no bootstrap", reason: "an empty disk while all others are down must not begin a second cluster",
 			metadata: map[string]string{},
-			console:  wait + alone + "metadata has no pgha-bootstrap that would permit a new cluster: start the other members\n",
-		},
-		{
-			name: "metadata down", reason: "no answer is no permission",
-			console: wait + alone + "metadata at " + packertest.Nowhere + " does not answer: start the other members\n",
-		},
-		{
-			name: "metadata refuses", reason: "neither is an error",
+			console:  wait + alone + "metadata has no pgha-bootstrap that would permit a new cluster: start the other members\n"},
+		{name: "metadata down", reason: "no answer is no permission",
+			console: wait + alone + "metadata at " + packertest.Nowhere + " does not answer: start the other members\n"},
+		{name: "metadata refuses", reason: "neither is an error",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "HTTP 503"},
-			console:  wait + alone + "metadata at META does not answer: start the other members\n",
-		},
-		{
-			name: "single member", reason: "a cluster of one has no peers to ask",
+			console:  wait + alone + "metadata at META does not answer: start the other members\n"},
+		{name: "single member", reason: "a cluster of one has no peers to ask",
 			env:      "ETCD_INITIAL_CLUSTER=demo-etcd-1=" + own + "\n",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			state:    "new", initial: "demo-etcd-1=" + own,
-			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n",
-		},
-		{
-			name: "served before", reason: "a machine that was a member never bootstraps, whatever metadata still says",
+			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n"},
+		{name: "served before", reason: "a machine that was a member never bootstraps, whatever metadata still says",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			prepare:  func(_ *testing.T, m *packertest.Machine, _ string) { m.Write(m.State+"/served", "") },
-			console:  wait + alone + "this machine has served in the cluster before, so it never bootstraps one: start the other members\n",
-		},
-		{
-			name: "command in etcd.env", reason: "nothing that is read is run",
+			console:  wait + alone + "this machine has served in the cluster before, so it never bootstraps one: start the other members\n"},
+		{name: "command in etcd.env", reason: "nothing that is read is run",
 			env:     "ETCD_DATA_DIR=$(touch hurt)\n",
-			console: fail + "ETCD/etcd.env has the line \"ETCD_DATA_DIR=$(touch hurt)\", which is no plain NAME=value: render user-data again\n",
-		},
-		{
-			name: "node.env of an earlier start", reason: "it is written anew and never read",
+			console: fail + "ETCD/etcd.env has the line \"ETCD_DATA_DIR=$(touch hurt)\", which is no plain NAME=value: render user-data again\n"},
+		{name: "node.env of an earlier start", reason: "it is written anew and never read",
 			prepare: func(_ *testing.T, m *packertest.Machine, data string) {
 				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
 				m.Write(m.Run+"/etcd/node.env", "PGHA_LIB=$(touch hurt)\nETCD_INITIAL_CLUSTER=`touch hurt`\n")
 			},
 			state:   "own log",
-			console: ok + "own log: this member has started before\n",
-		},
-		{
-			name: "never started", reason: "the others formed a quorum first",
+			console: ok + "own log: this member has started before\n"},
+		{name: "never started", reason: "the others formed a quorum first",
 			cluster: &cluster{members: []member{{ID: oldID, Name: "demo-etcd-1", PeerURLs: []string{own}}, two, three}},
 			state:   "new", initial: initial,
-			console: ok + "new: the others know this member, and it never started\n",
-		},
-		{
-			name: "disk lost", reason: "remove, add, existing: and the id is not what a float makes of it",
+			console: ok + "new: the others know this member, and it never started\n"},
+		{name: "disk lost", reason: "remove, add, existing: and the id is not what a float makes of it",
 			cluster: &cluster{members: []member{started(oldID, "demo-etcd-1", own), two, three}},
 			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
 			calls: []string{"member remove 8211f1d0f64f3269", "member add demo-etcd-1 --peer-urls " + own},
 			console: wait + "the disk of this member is lost: removed the old member 8211f1d0f64f3269\n" +
 				wait + "this machine was not a member: added it\n" +
-				ok + "existing: added to the running cluster\n",
-		},
-		{
-			name: "disk lost and moved", reason: "the same name at a new address is the same member",
+				ok + "existing: added to the running cluster\n"},
+		{name: "disk lost and moved", reason: "the same name at a new address is the same member",
 			cluster: &cluster{members: []member{started(oldID, "demo-etcd-1", "https://127.0.0.1:9"), two, three}},
 			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
 			calls: []string{"member remove 8211f1d0f64f3269", "member add demo-etcd-1 --peer-urls " + own},
 			console: wait + "the disk of this member is lost: removed the old member 8211f1d0f64f3269\n" +
 				wait + "this machine was not a member: added it\n" +
-				ok + "existing: added to the running cluster\n",
-		},
-		{
-			name: "added before", reason: "an earlier machine was added and died before it started",
+				ok + "existing: added to the running cluster\n"},
+		{name: "added before", reason: "an earlier machine was added and died before it started",
 			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, two, three}},
 			state:   "existing", initial: "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3",
-			console: ok + "existing: added to the running cluster\n",
-		},
-		{
-			name: "unknown", reason: "a new node of a cluster that runs",
+			console: ok + "existing: added to the running cluster\n"},
+		{name: "unknown", reason: "a new node of a cluster that runs",
 			cluster: &cluster{members: []member{two, three}},
 			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-3=P3,demo-etcd-1=" + own,
 			calls:   []string{"member add demo-etcd-1 --peer-urls " + own},
-			console: wait + "this machine was not a member: added it\n" + ok + "existing: added to the running cluster\n",
-		},
-		{
-			name: "command in the list", reason: "who has a client certificate writes the list: it is neither run nor taken over",
+			console: wait + "this machine was not a member: added it\n" + ok + "existing: added to the running cluster\n"},
+		{name: "command in the list", reason: "who has a client certificate writes the list: it is neither run nor taken over",
 			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, two, {ID: 9, PeerURLs: []string{"https://10.128.0.99:2380?$(touch hurt)"}}}},
-			console: wait + strange + "9 ( at https://10.128.0.99:2380?$(touch hurt)); remove it with etcdctl member remove\n",
-		},
-		{
-			name: "command in a name", reason: "a name ends up in the same line",
+			console: wait + strange + "9 ( at https://10.128.0.99:2380?$(touch hurt)); remove it with etcdctl member remove\n"},
+		{name: "command in a name", reason: "a name ends up in the same line",
 			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, started(9, "x`touch hurt`", "https://10.128.0.99:2380")}},
-			console: wait + strange + "9 (x`touch hurt` at https://10.128.0.99:2380); remove it with etcdctl member remove\n",
-		},
-		{
-			name: "second line in a name", reason: "systemd would read another variable in node.env",
+			console: wait + strange + "9 (x`touch hurt` at https://10.128.0.99:2380); remove it with etcdctl member remove\n"},
+		{name: "second line in a name", reason: "systemd would read another variable in node.env",
 			cluster: &cluster{members: []member{{ID: oldID, PeerURLs: []string{own}}, started(9, "x\nETCD_FORCE_NEW_CLUSTER=true", "https://10.128.0.99:2380")}},
-			console: wait + strange + "9 (x at ); remove it with etcdctl member remove\n",
-		},
-		{
-			name: "another joins too", reason: "etcd wants a name for every URL, and the list has none for it yet",
+			console: wait + strange + "9 (x at ); remove it with etcdctl member remove\n"},
+		{name: "another joins too", reason: "etcd wants a name for every URL, and the list has none for it yet",
 			cluster: &cluster{members: []member{
 				{ID: oldID, PeerURLs: []string{own}}, two, {ID: 8, PeerURLs: []string{"P3"}}, {ID: 9, PeerURLs: []string{other}},
 			}},
 			state: "existing", initial: "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3,joining=" + other,
-			console: ok + "existing: added to the running cluster\n",
-		},
-		{
-			name: "peers disagree", reason: "one peer missed that this member started: the quorum decides",
+			console: ok + "existing: added to the running cluster\n"},
+		{name: "peers disagree", reason: "one peer missed that this member started: the quorum decides",
 			cluster: &cluster{
 				members: []member{started(oldID, "demo-etcd-1", own), two, three},
 				stale:   []member{{ID: oldID, Name: "demo-etcd-1", PeerURLs: []string{own}}, two, three},
@@ -286,46 +243,32 @@ func TestJoin(t *testing.T) {
 			calls: []string{"member remove 8211f1d0f64f3269", "member add demo-etcd-1 --peer-urls " + own},
 			console: wait + "the disk of this member is lost: removed the old member 8211f1d0f64f3269\n" +
 				wait + "this machine was not a member: added it\n" +
-				ok + "existing: added to the running cluster\n",
-		},
-		{
-			name: "quorum knows it as new", reason: "one peer does not know this member yet: the quorum decides",
+				ok + "existing: added to the running cluster\n"},
+		{name: "quorum knows it as new", reason: "one peer does not know this member yet: the quorum decides",
 			cluster: &cluster{
 				members: []member{{ID: oldID, Name: "demo-etcd-1", PeerURLs: []string{own}}, two, three},
 				stale:   []member{two, three},
 			},
 			state: "new", initial: initial,
-			console: ok + "new: listed and never started\n",
-		},
-		{
-			name: "no quorum", reason: "nothing may be decided by a minority",
+			console: ok + "new: listed and never started\n"},
+		{name: "no quorum", reason: "nothing may be decided by a minority",
 			cluster: &cluster{members: []member{two, three}, refuse: []string{"list"}},
-			console: wait + "cannot list the members: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n",
-		},
-		{
-			name: "remove refused", reason: "the dead member counts until the quorum agrees",
+			console: wait + "cannot list the members: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n"},
+		{name: "remove refused", reason: "the dead member counts until the quorum agrees",
 			cluster: &cluster{members: []member{started(oldID, "demo-etcd-1", own), two, three}, refuse: []string{"remove"}},
-			console: wait + "cannot remove the old member 8211f1d0f64f3269, whose disk is lost: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n",
-		},
-		{
-			name: "add refused", reason: "etcd refuses a new voter while another is down",
+			console: wait + "cannot remove the old member 8211f1d0f64f3269, whose disk is lost: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n"},
+		{name: "add refused", reason: "etcd refuses a new voter while another is down",
 			cluster: &cluster{members: []member{two, three}, refuse: []string{"add"}},
-			console: wait + "cannot add this machine as a member: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n",
-		},
-		{
-			name: "peers of another CA", reason: "somebody is there: permission to begin must not help",
+			console: wait + "cannot add this machine as a member: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n"},
+		{name: "peers of another CA", reason: "somebody is there: permission to begin must not help",
 			cluster: &cluster{members: []member{two, three}}, strangers: true,
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
-			console:  wait + "a member is there and cannot be asked: P2: curl: (60) …\n",
-		},
-		{
-			name: "own address taken", reason: "two machines of one name must not share a membership",
+			console:  wait + "a member is there and cannot be asked: P2: curl: (60) …\n"},
+		{name: "own address taken", reason: "two machines of one name must not share a membership",
 			cluster: &cluster{members: []member{two, three}},
 			env:     "ETCD_INITIAL_CLUSTER=demo-etcd-1=P2,demo-etcd-3=P3\n",
-			console: wait + "another machine answers at P2: stop it\n",
-		},
-		{
-			name: "left over without a log", reason: "etcd died at its very first start: its directory is moved, not trusted and not lost",
+			console: wait + "another machine answers at P2: stop it\n"},
+		{name: "left over without a log", reason: "etcd died at its very first start: its directory is moved, not trusted and not lost",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			prepare: func(t *testing.T, m *packertest.Machine, data string) {
 				m.Write(data+"/member/snap/db", "first")
@@ -337,10 +280,8 @@ func TestJoin(t *testing.T) {
 				if got := m.Read(data+"/member.aside/snap/db") + m.Read(data+"/member/snap/db"); got != "first" {
 					t.Errorf("the left over db is %q, want it in member.aside alone", got)
 				}
-			},
-		},
-		{
-			name: "left over again", reason: "what is moved aside first may be somebody's; the next are etcd's own tries and would fill the disk",
+			}},
+		{name: "left over again", reason: "what is moved aside first may be somebody's; the next are etcd's own tries and would fill the disk",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			prepare: func(t *testing.T, m *packertest.Machine, data string) {
 				m.Write(data+"/member.aside/snap/db", "first")
@@ -352,8 +293,7 @@ func TestJoin(t *testing.T) {
 				if got := m.Read(data+"/member.aside/snap/db") + m.Read(data+"/member/snap/db"); got != "first" {
 					t.Errorf("the left over db is %q, want the first one alone", got)
 				}
-			},
-		},
+			}},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -466,16 +406,12 @@ func TestJoinStrangeAnswers(t *testing.T) {
 		handler      http.HandlerFunc
 		console      string
 	}{
-		{
-			name: "error", reason: "an error is not a member list",
+		{name: "error", reason: "an error is not a member list",
 			handler: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
-			console: "a member is there and cannot be asked: PEER answers 500",
-		},
-		{
-			name: "not etcd", reason: "a page is not a member list",
+			console: "a member is there and cannot be asked: PEER answers 500"},
+		{name: "not etcd", reason: "a page is not a member list",
 			handler: func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") },
-			console: "a member is there and cannot be asked: PEER does not answer as etcd does",
-		},
+			console: "a member is there and cannot be asked: PEER does not answer as etcd does"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -580,51 +516,33 @@ func TestReadyCheck(t *testing.T) {
 		name, reason, node, env, etcdctl, want string
 		status                                 int
 	}{
-		{
-			name: "not started", reason: "etcd-join still waits",
-			want: "etcd has not been started: see what etcd-join says\n", status: 1,
-		},
-		{
-			name: "healthy", reason: "a linearizable read went through, and all members are the spec's",
+		{name: "not started", reason: "etcd-join still waits",
+			want: "etcd has not been started: see what etcd-join says\n", status: 1},
+		{name: "healthy", reason: "a linearizable read went through, and all members are the spec's",
 			node: node, etcdctl: list(one, two),
-			want: "etcd answers at " + client + "\n",
-		},
-		{
-			name: "member too many", reason: "a member that was taken out of the spec still votes",
+			want: "etcd answers at " + client + "\n"},
+		{name: "member too many", reason: "a member that was taken out of the spec still votes",
 			node: node, etcdctl: list(one, two,
 				"aa, started, demo-etcd-9, https://10.128.0.99:2380, https://10.128.0.99:2379, false",
 				"bb, unstarted, , https://10.128.0.98:2380, , false"),
-			want: "etcd answers at " + client + "; not in the spec, and still a voter: demo-etcd-9, bb\n",
-		},
-		{
-			name: "name of the spec, another address", reason: "a member is its address: this one is not the spec's",
+			want: "etcd answers at " + client + "; not in the spec, and still a voter: demo-etcd-9, bb\n"},
+		{name: "name of the spec, another address", reason: "a member is its address: this one is not the spec's",
 			node: node, etcdctl: list(one, "aa, started, demo-etcd-2, https://10.128.0.99:2380, https://10.128.0.99:2379, false"),
-			want: "etcd answers at " + client + "; not in the spec, and still a voter: demo-etcd-2\n",
-		},
-		{
-			name: "no list", reason: "that it answers is true all the same",
+			want: "etcd answers at " + client + "; not in the spec, and still a voter: demo-etcd-2\n"},
+		{name: "no list", reason: "that it answers is true all the same",
 			node: node, etcdctl: "case \"$*\" in *'member list'*) echo 'Error: context deadline exceeded' >&2; exit 1 ;; esac",
-			want: "etcd answers at " + client + "\n",
-		},
-		{
-			name: "no quorum", reason: "etcdctl's own words say why", node: node,
+			want: "etcd answers at " + client + "\n"},
+		{name: "no quorum", reason: "etcdctl's own words say why", node: node,
 			etcdctl: `echo "` + client + ` is unhealthy: failed to commit proposal: context deadline exceeded" >&2
 echo "Error: unhealthy cluster" >&2
 exit 1`,
-			want: client + " is unhealthy: failed to commit proposal: context deadline exceeded\n", status: 1,
-		},
-		{
-			name: "silence", reason: "a reason is given even when etcdctl gives none", node: node,
-			etcdctl: "exit 1", want: client + " does not answer\n", status: 1,
-		},
-		{
-			name: "code in node.env", reason: "nothing is run, whoever wrote it", node: "ETCD_ADVERTISE_CLIENT_URLS=https://$(touch hurt):2379\n",
-			want: "etcd's settings hold the line \"ETCD_ADVERTISE_CLIENT_URLS=https://$(touch hurt):2379\", which etcd-join did not write\n", status: 1,
-		},
-		{
-			name: "code in etcd.env", reason: "nor what user-data wrote", node: node, env: "ETCD_INITIAL_CLUSTER=`touch hurt`\n",
-			want: "etcd's settings hold the line \"ETCD_INITIAL_CLUSTER=`touch hurt`\", which etcd-join did not write\n", status: 1,
-		},
+			want: client + " is unhealthy: failed to commit proposal: context deadline exceeded\n", status: 1},
+		{name: "silence", reason: "a reason is given even when etcdctl gives none", node: node,
+			etcdctl: "exit 1", want: client + " does not answer\n", status: 1},
+		{name: "code in node.env", reason: "nothing is run, whoever wrote it", node: "ETCD_ADVERTISE_CLIENT_URLS=https://$(touch hurt):2379\n",
+			want: "etcd's settings hold the line \"ETCD_ADVERTISE_CLIENT_URLS=https://$(touch hurt):2379\", which etcd-join did not write\n", status: 1},
+		{name: "code in etcd.env", reason: "nor what user-data wrote", node: node, env: "ETCD_INITIAL_CLUSTER=`touch hurt`\n",
+			want: "etcd's settings hold the line \"ETCD_INITIAL_CLUSTER=`touch hurt`\", which etcd-join did not write\n", status: 1},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

@@ -71,133 +71,99 @@ func TestNode(t *testing.T) {
 		pool         string
 		served       bool
 	}{
-		{
-			name: "bootstraps", reason: "told so, on an empty disk, never served", metadata: told,
+		{name: "bootstraps", reason: "told so, on an empty disk, never served", metadata: told,
 			links: cluster + " 30-bootstrap.yml=bootstrap.yml", env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may bootstrap the cluster\n",
-		},
-		{
-			name: "not told", reason: "without a bootstrap section Patroni waits for a leader, and never runs initdb", metadata: map[string]string{},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may bootstrap the cluster\n"},
+		{name: "not told", reason: "without a bootstrap section Patroni waits for a leader, and never runs initdb", metadata: map[string]string{},
 			links: cluster, env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n",
-		},
-		{
-			name: "another cluster's", reason: "the attribute of another machine permits nothing", metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n"},
+		{name: "another cluster's", reason: "the attribute of another machine permits nothing", metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
 			links: cluster, env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d\n",
-		},
-		{
-			name: "served before", reason: "its disk is empty now, the cluster is not", metadata: told,
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d\n"},
+		{name: "served before", reason: "its disk is empty now, the cluster is not", metadata: told,
 			prepare: func(m *packertest.Machine, _ string) { m.Write(m.State+"/served", "") },
 			links:   cluster, env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: this machine has served in the cluster before, so it never bootstraps one\n",
-		},
-		{
-			name: "data", reason: "a cluster is on its disk, and it remembers that", metadata: told,
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: this machine has served in the cluster before, so it never bootstraps one\n"},
+		{name: "data", reason: "a cluster is on its disk, and it remembers that", metadata: told,
 			prepare: func(m *packertest.Machine, data string) { m.Write(data+"/18/main/PG_VERSION", "18") },
 			links:   cluster, env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n",
-		},
-		{
-			name: "permission of an earlier start", reason: "what is linked is what holds now",
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n"},
+		{name: "permission of an earlier start", reason: "what is linked is what holds now",
 			metadata: map[string]string{},
 			prepare: func(m *packertest.Machine, _ string) {
 				m.Write(m.Run+"/patroni/config/30-bootstrap.yml", "old")
 				m.Write(m.Run+"/patroni/config.new/99-half.yml", "half")
 			},
 			links: cluster, env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n",
-		},
-		{
-			name: "tags", reason: "this node's file lies over the cluster's", metadata: told,
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, bootstraps no cluster: metadata has no pgha-bootstrap that would permit a new cluster\n"},
+		{name: "tags", reason: "this node's file lies over the cluster's", metadata: told,
 			prepare: func(m *packertest.Machine, _ string) {
 				m.Write(m.Etc+"/patroni/nodes/demo-etcd-1.yml", "")
 				m.Write(m.Etc+"/patroni/nodes/demo-etcd-2.yml", "")
 			},
 			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 30-bootstrap.yml=bootstrap.yml", env: "127.0.0.1", pool: "100",
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may bootstrap the cluster\n",
-		},
-		{
-			name: "full disk", reason: "such a node does not take over, whatever tags it has; they are merged", metadata: map[string]string{},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, may bootstrap the cluster\n"},
+		{name: "full disk", reason: "such a node does not take over, whatever tags it has; they are merged", metadata: map[string]string{},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Write(data+"/18/main/PG_VERSION", "18")
 				m.Write(m.Etc+"/patroni/nodes/demo-etcd-1.yml", "")
 				m.Write(m.Run+"/disk-full", "")
 			},
 			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 40-disk-full.yml=LIB/disk-full.yml", env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, does not take over: its disk is full\n",
-		},
-		{
-			name: "by name", reason: "the others connect to what the certificates say", metadata: told, lines: []string{"PGHA_REACHED_BY=name"},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, does not take over: its disk is full\n"},
+		{name: "by name", reason: "the others connect to what the certificates say", metadata: told, lines: []string{"PGHA_REACHED_BY=name"},
 			links: cluster + " 30-bootstrap.yml=bootstrap.yml", env: "demo-etcd-1.ru-central1.internal", pool: "100",
-			console: ok + "demo-etcd-1 at demo-etcd-1.ru-central1.internal:5432, may bootstrap the cluster\n",
-		},
-		{
-			name: "no data disk", reason: "a database on the boot disk would be lost with it", metadata: told,
+			console: ok + "demo-etcd-1 at demo-etcd-1.ru-central1.internal:5432, may bootstrap the cluster\n"},
+		{name: "no data disk", reason: "a database on the boot disk would be lost with it", metadata: told,
 			lines:   []string{"PGHA_DATA_DEVICE=/dev/disk/by-id/virtio-data", "PGHA_DATA_MOUNT=/nonexistent/data"},
-			console: fail + "the data disk is not mounted on /nonexistent/data: see what pgha-disk said\n", pool: "0",
-		},
-		{
-			name: "watchdog required", reason: "who asks for it would not do without", metadata: told, lines: []string{"PGHA_WATCHDOG=required"},
+			console: fail + "the data disk is not mounted on /nonexistent/data: see what pgha-disk said\n", pool: "0"},
+		{name: "watchdog required", reason: "who asks for it would not do without", metadata: told, lines: []string{"PGHA_WATCHDOG=required"},
 			prepare: func(m *packertest.Machine, _ string) {
 				m.Env = append(m.Env, "PGHA_WATCHDOG_DEVICE=/nonexistent/watchdog")
 			},
-			console: fail + "there is no /nonexistent/watchdog, and watchdog is required: bake an image whose kernel has softdog, or choose watchdog automatic\n", pool: "0",
-		},
-		{
-			name: "no watchdog", reason: "automatic goes on, and says so", metadata: map[string]string{},
+			console: fail + "there is no /nonexistent/watchdog, and watchdog is required: bake an image whose kernel has softdog, or choose watchdog automatic\n", pool: "0"},
+		{name: "no watchdog", reason: "automatic goes on, and says so", metadata: map[string]string{},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Env = append(m.Env, "PGHA_WATCHDOG_DEVICE=/nonexistent/watchdog")
 				m.Write(data+"/18/main/PG_VERSION", "18")
 			},
 			links: cluster, env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, no watchdog\n",
-		},
-		{
-			name: "watchdog off", reason: "nobody misses it", metadata: map[string]string{}, lines: []string{"PGHA_WATCHDOG=off"},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, no watchdog\n"},
+		{name: "watchdog off", reason: "nobody misses it", metadata: map[string]string{}, lines: []string{"PGHA_WATCHDOG=off"},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Env = append(m.Env, "PGHA_WATCHDOG_DEVICE=/nonexistent/watchdog")
 				m.Write(data+"/18/main/PG_VERSION", "18")
 			},
 			links: cluster, env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n",
-		},
-		{
-			name: "too few huge pages", reason: "the kernel gives fewer than are asked for: PostgreSQL can use none of them", metadata: map[string]string{},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n"},
+		{name: "too few huge pages", reason: "the kernel gives fewer than are asked for: PostgreSQL can use none of them", metadata: map[string]string{},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Write(data+"/18/main/PG_VERSION", "18")
 				m.Fake("cat", `case $1 in */pool) echo 99 ;; *) exec /bin/cat "$@" ;; esac`)
 			},
 			links: cluster, env: "127.0.0.1", pool: "0", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, no huge pages: there are not 100 free ones\n",
-		},
-		{
-			name: "no huge pages", reason: "a kernel without them", metadata: map[string]string{},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, no huge pages: there are not 100 free ones\n"},
+		{name: "no huge pages", reason: "a kernel without them", metadata: map[string]string{},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Write(data+"/18/main/PG_VERSION", "18")
 				m.Env = append(m.Env, "PGHA_HUGE_PAGES_POOL=/nonexistent/pool")
 			},
 			links: cluster, env: "127.0.0.1", pool: "0", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432, no huge pages on this machine\n",
-		},
-		{
-			name: "none wanted", reason: "the spec turned them off: what an earlier boot reserved is given back", metadata: map[string]string{}, lines: []string{"PGHA_HUGE_PAGES=0"},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432, no huge pages on this machine\n"},
+		{name: "none wanted", reason: "the spec turned them off: what an earlier boot reserved is given back", metadata: map[string]string{}, lines: []string{"PGHA_HUGE_PAGES=0"},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Write(data+"/18/main/PG_VERSION", "18")
 				m.Write(m.Etc+"/pool", "100")
 			},
 			links: cluster, env: "127.0.0.1", pool: "0", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n",
-		},
-		{
-			name: "hostile node.env", reason: "what an earlier start, or somebody, wrote there is not read", metadata: map[string]string{},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n"},
+		{name: "hostile node.env", reason: "what an earlier start, or somebody, wrote there is not read", metadata: map[string]string{},
 			prepare: func(m *packertest.Machine, data string) {
 				m.Write(data+"/18/main/PG_VERSION", "18")
 				m.Write(m.Run+"/patroni/node.env", "PGHA_LIB=$(touch hurt)\nNODE_NAME=`touch hurt`\n")
 			},
 			links: cluster, env: "127.0.0.1", pool: "100", served: true,
-			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n",
-		},
+			console: ok + "demo-etcd-1 at 127.0.0.1:5432\n"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
