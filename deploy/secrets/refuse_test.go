@@ -110,7 +110,7 @@ func TestRefused(t *testing.T) {
 			_, err := secrets.Generate(dir, demo.Cluster(t), test.rotate, on(now.Add(test.later)))
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
-			} else if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "4242") {
+			} else if said := strings.ReplaceAll(err.Error(), dir, ""); strings.Contains(said, "hunter2") || strings.Contains(said, "4242") {
 				t.Errorf("a secret is in %q", err)
 			}
 			if diff := cmp.Diff(was, snapshot(t, dir)); diff != "" {

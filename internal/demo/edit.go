@@ -24,6 +24,9 @@ func Edit(t testing.TB, base, edit string) string {
 func lines(text string) []string { return strings.Split(strings.TrimSuffix(text, "\n"), "\n") }
 
 func merge(base, edit []string) ([]string, error) {
+	if indent(base[0]) != indent(edit[0]) {
+		return nil, fmt.Errorf("cannot put %q among keys of another indent", edit[0])
+	}
 	have := entries(base)
 	next := 0
 	for _, e := range entries(edit) {
@@ -64,10 +67,10 @@ type entry struct {
 
 // entries are those of one mapping: the first line has its indent.
 func entries(text []string) []entry {
-	indent := len(text[0]) - len(strings.TrimLeft(text[0], " "))
+	depth := indent(text[0])
 	var all []entry
 	for _, line := range text {
-		if len(all) > 0 && (len(line) <= indent || line[indent] == ' ') {
+		if len(all) > 0 && (len(line) <= depth || line[depth] == ' ') {
 			last := &all[len(all)-1]
 			last.text = append(last.text, line)
 			continue
@@ -77,6 +80,8 @@ func entries(text []string) []entry {
 	}
 	return all
 }
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 // isMapping says whether there are keys below this one.
 func (e entry) isMapping() bool {

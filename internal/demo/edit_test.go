@@ -17,6 +17,7 @@ func TestMerge(t *testing.T) {
 		{"nothing for a mapping", "this is how a value is forgotten", "b:\n", "a: 1 # one\nb:\ne: |\n  4\n", ""},
 		{"new", "first, or behind its neighbour", "x: 8\nb:\n  c: 2\n  y: 9\n", "x: 8\na: 1 # one\nb:\n  c: 2\n  y: 9\n  d:\n    - 3\ne: |\n  4\n", ""},
 		{"renamed", "the new one is where the old one was", "-b:\nf: 5\n", "a: 1 # one\nf: 5\ne: |\n  4\n", ""},
+		{"deeper", "it stands below nothing", "  c: 9\n", "", `cannot put "  c: 9" among keys of another indent`},
 		{"taken away below", "what is not there cannot be meant", "b:\n  -x:\n", "", "cannot take away x: it is not there"},
 	}
 	for _, test := range tests {

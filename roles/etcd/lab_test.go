@@ -3,12 +3,12 @@ package etcd_test
 import (
 	"testing"
 
+	"pgha-gen/internal/demo"
 	"pgha-gen/roles/etcd"
-	"pgha-gen/roles/roletest"
 )
 
 func TestUseArchive(t *testing.T) {
-	c := roletest.Cluster(t)
+	c := demo.Small(t)
 	s := c.Group(etcd.Name).Settings.(*etcd.Settings)
 	const refusal = "the archive has etcd 3.5.14, the spec wants 3.5.15"
 	if err := s.UseArchive("3.5.14", "http://a/e.tar.gz", "00"); err == nil || err.Error() != refusal {
