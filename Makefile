@@ -3,7 +3,7 @@
 SHELL = /bin/bash
 .SHELLFLAGS = -eu -o pipefail -c
 
-spec = generator/example.yaml
+spec = docs/reference.yaml
 cluster = demo
 options =
 go_files = $(shell git ls-files '*.go')
@@ -11,8 +11,11 @@ shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out'
 
 .PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drills catalogue images
 
-# Everything that a cluster needs, for the example: out/demo. Needs Go alone.
+# The reference of the spec, and everything that its cluster needs: out/demo.
+# Needs Go alone.
 render:
+	go run ./cmd/pgha-gen reference >docs/reference.yaml.new
+	mv docs/reference.yaml.new docs/reference.yaml
 	go run ./cmd/pgha-gen render -f $(spec) -o out
 
 # As root: installs the Debian packages that it needs, and runs machines.

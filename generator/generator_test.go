@@ -16,6 +16,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -336,6 +337,13 @@ func TestTooLargeUserData(t *testing.T) {
 	}
 }
 
+// TestReference compares the file that people read with what the roles say.
+func TestReference(t *testing.T) {
+	if diff := cmp.Diff(testkit.Text(t, "../docs/reference.yaml"), demo.Spec(t)); diff != "" {
+		t.Errorf("docs/reference.yaml is not what the roles say; run: make render (-want +got):\n%s", diff)
+	}
+}
+
 // TestOut compares the folder that people read with what the example gives.
 func TestOut(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "demo")
@@ -344,7 +352,7 @@ func TestOut(t *testing.T) {
 	}
 	want, got := listing(t, fresh), listing(t, "../out/demo")
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("out/ is not what the example gives; run: go run ./cmd/pgha-gen render -f generator/example.yaml -o out (-want +got):\n%s", diff)
+		t.Errorf("out/ is not what the example gives; run: make render (-want +got):\n%s", diff)
 	}
 }
 

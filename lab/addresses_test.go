@@ -23,7 +23,7 @@ import (
 // readNamed is the example without any node's address.
 func readNamed(t *testing.T) *role.Cluster {
 	t.Helper()
-	src, err := os.ReadFile("../generator/example.yaml")
+	src, err := os.ReadFile("../docs/reference.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ var timers = regexp.MustCompile(`(?m)^ +(ttl|loop_wait|retry_timeout|primary_sta
 // one with PGHA_TEST_FAILOVER.
 func withFailover(t *testing.T) *role.Cluster {
 	t.Helper()
-	src, err := os.ReadFile("../generator/example.yaml")
+	src, err := os.ReadFile("../docs/reference.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

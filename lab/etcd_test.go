@@ -27,7 +27,7 @@ import (
 
 func readExample(t testing.TB) *role.Cluster {
 	t.Helper()
-	src, err := os.ReadFile("../generator/example.yaml")
+	src, err := os.ReadFile("../docs/reference.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

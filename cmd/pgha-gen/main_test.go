@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScript(t *testing.T) {
-	example, err := filepath.Abs("../../generator/example.yaml")
+	example, err := filepath.Abs("../../docs/reference.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

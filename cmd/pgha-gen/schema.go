@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
@@ -18,6 +20,18 @@ func (a *app) schemaCommand() *cobra.Command {
 				return err
 			}
 			_, err = a.Out.Write(data)
+			return err
+		},
+	}
+}
+
+func (a *app) referenceCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reference",
+		Short: "Write the reference of pgha.yaml: every key, its default, a sentence",
+		Args:  cli.NoArguments,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := io.WriteString(a.Out, generator.Reference(a.roles))
 			return err
 		},
 	}

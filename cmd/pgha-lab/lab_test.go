@@ -53,7 +53,7 @@ func (u user) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 func (u user) up(ctx context.Context) *exec.Cmd {
-	return u.command(ctx, "up", "-f", "../../generator/example.yaml", "--etcd", "../../lab/etcd")
+	return u.command(ctx, "up", "-f", "../../docs/reference.yaml", "--etcd", "../../lab/etcd")
 }
 
 // does runs a command that must end with this status, and gives what it says.

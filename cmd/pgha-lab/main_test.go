@@ -29,7 +29,7 @@ func build(t *testing.T) string {
 // Refusals are one sentence, on standard error, and change nothing.
 func TestRefusals(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "lab")
-	example := "../../generator/example.yaml"
+	example := "../../docs/reference.yaml"
 	tests := []struct {
 		name, reason string
 		args         []string
@@ -77,7 +77,7 @@ func TestForeignFolder(t *testing.T) {
 	}
 	want := fmt.Sprintf("pgha-lab: %q belongs to user 1234, who may have put anything there (remove it, or name another folder)\n", dir)
 	for _, args := range [][]string{
-		{"up", "-f", "../../generator/example.yaml", "--etcd", "../../lab/etcd"}, {"image", "-f", "../../generator/example.yaml", "--etcd", "../../lab/etcd"},
+		{"up", "-f", "../../docs/reference.yaml", "--etcd", "../../lab/etcd"}, {"image", "-f", "../../docs/reference.yaml", "--etcd", "../../lab/etcd"},
 		{"status"}, {"psql"}, {"down"}, {"down", "--purge"},
 	} {
 		var out, err bytes.Buffer
@@ -102,7 +102,7 @@ func TestSpec(t *testing.T) {
 
 func TestNotRoot(t *testing.T) {
 	bin := build(t)
-	example, err := filepath.Abs("../../generator/example.yaml")
+	example, err := filepath.Abs("../../docs/reference.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

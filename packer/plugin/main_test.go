@@ -209,7 +209,7 @@ echo 'bake: install etcd'
 echo 'apt: 3 packages'
 echo 'W: slow mirror' >&2`
 
-const exampleSpec = "../../generator/example.yaml"
+const exampleSpec = "../../docs/reference.yaml"
 
 func encodings(t *testing.T, binary string) {
 	for _, test := range []struct {

@@ -94,7 +94,7 @@ func TestPresetsAreTold(t *testing.T) {
 		paused = append(paused, fmt.Sprint(s.TTL-s.LoopWait))
 	}
 	for file, want := range map[string]string{
-		"../../generator/example.yaml": "after the leader's machine is lost nobody leads for up to " + lost[0] + ", " + lost[1] + " or " + lost[2] +
+		"../../docs/reference.yaml": "after the leader's machine is lost nobody leads for up to " + lost[0] + ", " + lost[1] + " or " + lost[2] +
 			" s; a leader paused or cut off for more than " + paused[0] + ", " + paused[1] + " or " + paused[2] + " s is replaced",
 		"../../docs/architecture.md": "| leader's machine lost: nobody leads for up to | " + strings.Join(lost, " s | ") + " s |\n" +
 			"| replaced though it lives, if away for longer than | " + strings.Join(paused, " s | ") + " s |\n",

@@ -21,7 +21,7 @@ import (
 	"pgha-gen/generator/recipe"
 )
 
-const example = "../../../../generator/example.yaml"
+const example = "../../../../docs/reference.yaml"
 
 // TestConfigSpec: a template may have what Config has, and nothing else.
 func TestConfigSpec(t *testing.T) {
