@@ -384,35 +384,3 @@ func listing(t *testing.T, dir string) map[string]string {
 	}
 	return files
 }
-
-// TestNoRoleByName keeps the generator from knowing any role: who adds one must
-// not have to look here.
-func TestNoRoleByName(t *testing.T) {
-	var names []string
-	for _, r := range roles.All() {
-		names = append(names, r.Name)
-	}
-	named := regexp.MustCompile(`(?i)` + strings.Join(names, "|"))
-	files := 0
-	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && d.Name() == "testdata":
-			return fs.SkipDir
-		case d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
-			return nil
-		}
-		files++
-		data, err := os.ReadFile(path)
-		for i, line := range strings.Split(string(data), "\n") {
-			if named.MatchString(line) {
-				t.Errorf("generator/%s:%d: %s", path, i+1, line)
-			}
-		}
-		return err
-	})
-	if err != nil || files < 20 {
-		t.Errorf("looked through %d files: %v", files, err)
-	}
-}

@@ -2,14 +2,17 @@ package roles_test
 
 import (
 	"io/fs"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pault.ag/go/debian/version"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -73,5 +76,44 @@ func TestAccounts(t *testing.T) {
 		if n, _ := strconv.Atoi(string(found[0][2])); n < 500 || n > 599 {
 			t.Errorf("the user of %s has number %d, want one from 500 to 599", r.Name, n)
 		}
+	}
+}
+
+// Everything but the roles themselves works for any role: nothing else names one.
+func TestNoRoleIsNamed(t *testing.T) {
+	var names []string
+	for _, r := range roles.All() {
+		names = append(names, r.Name)
+	}
+	named := regexp.MustCompile(`(?i)` + strings.Join(names, "|"))
+	elsewhere := []string{
+		"../packer/plugin/docs", "../packer/plugin/example", // examples for people
+		"../lab/etcd", // the module of a program that the lab builds
+	}
+	files := 0
+	for _, room := range []string{"../generator", "../packer", "../deploy", "../lab"} {
+		err := filepath.WalkDir(room, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case d.IsDir() && (d.Name() == "testdata" || strings.HasSuffix(d.Name(), "test") || slices.Contains(elsewhere, path)):
+				return fs.SkipDir // of tests
+			case d.IsDir() || strings.HasSuffix(path, "_test.go") || filepath.Ext(path) == ".sum":
+				return nil
+			}
+			files++
+			for i, line := range strings.Split(testkit.Text(t, path), "\n") {
+				if named.MatchString(line) {
+					t.Errorf("%s:%d: %s", path, i+1, line)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 150 {
+		t.Errorf("looked through %d files, want more", files)
 	}
 }

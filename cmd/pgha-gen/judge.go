@@ -18,12 +18,6 @@ import (
 // patience is how long a program may take to check its configuration.
 const patience = 10 * time.Second
 
-// How HAProxy says what is wrong with a line, and what is wrong at all.
-var (
-	complaint = regexp.MustCompile(`(?m)^\[ALERT\].*: parsing \[[^\]]*:(\d+)\] ?: (.*)$`)
-	alert     = regexp.MustCompile(`(?m)^\[ALERT\][^:]*: (.*)$`)
-)
-
 // judge lets programs that this host has check what the spec adds to their
 // configuration. What they find are warnings: the machines may have another
 // version than this host. A program that is not here says nothing.
@@ -44,8 +38,8 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 		doc := spec.Parse(file, src)
 		at := doc.Root().Key("roles").Key(p.Name)
 		lines := strings.Split(string(j.Files[j.Main]), "\n")
-		complaints := complaint.FindAllStringSubmatch(said, -1)
-		if whole := alert.FindStringSubmatch(said); whole != nil && len(complaints) == 0 {
+		complaints := regexp.MustCompile(j.OfLine).FindAllStringSubmatch(said, -1)
+		if whole := regexp.MustCompile(j.OfFile).FindStringSubmatch(said); whole != nil && len(complaints) == 0 {
 			at.Warn("the %s of this host refuses what the spec makes of it: %s", j.Program[0], whole[1])
 		}
 		for _, found := range complaints {

@@ -94,6 +94,10 @@ type Judge struct {
 	Files   map[string][]byte   // by name
 	Main    string              // the file that it names lines of
 	Written map[string][]string // a line of it that the spec brings: the keys to it, below the role's part
+	// How the program says what is wrong with a line, and what is wrong at all, as
+	// regular expressions. Groups of the first: the line's number, and what; of the
+	// second: what.
+	OfLine, OfFile string
 }
 
 // DCSOffer is a distributed configuration store.

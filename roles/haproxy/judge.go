@@ -16,6 +16,8 @@ func (s *Settings) judge(files []cloudinit.File) *role.Judge {
 		Files:   map[string][]byte{},
 		Main:    here(configFile),
 		Written: s.written(),
+		OfLine:  `(?m)^\[ALERT\].*: parsing \[[^\]]*:(\d+)\] ?: (.*)$`,
+		OfFile:  `(?m)^\[ALERT\][^:]*: (.*)$`,
 	}
 	for _, f := range files {
 		j.Files[here(f.Path)] = []byte(here(string(f.Data)))
