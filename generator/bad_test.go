@@ -26,7 +26,7 @@ import (
 func TestBad(t *testing.T) {
 	demo.Read(t, []byte(testkit.Text(t, "testdata/bad/base.yaml")))
 	eachSpec(t, "bad", func(t *testing.T, src []byte) {
-		_, err := generator.Read("pgha.yaml", src, roles.All())
+		_, err := generator.Read("pgha.yaml", src, demo.Roles())
 		var found spec.Problems
 		if !errors.As(err, &found) {
 			t.Fatalf("got %v, want problems", err)

@@ -15,7 +15,7 @@ import (
 // TestFixed: the reference marks the keys that a cluster takes only once, and
 // the cluster's README lists them.
 func TestFixed(t *testing.T) {
-	c := demo.Cluster(t)
+	c := demo.Read(t, reference())
 	files := demo.Files(t, c)
 	var fixed, marked []string
 	for _, f := range generator.Fixed(c) {
@@ -38,7 +38,7 @@ func TestFixed(t *testing.T) {
 		}
 	}
 	var document yaml.Node
-	if err := yaml.Unmarshal([]byte(demo.Spec(t)), &document); err != nil {
+	if err := yaml.Unmarshal(reference(), &document); err != nil {
 		t.Fatal(err)
 	}
 	walk("", document.Content[0])

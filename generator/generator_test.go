@@ -40,7 +40,7 @@ var changes = []struct{ path, reason string }{
 // TestExampleIsTheDefaults takes each key out of the example, one at a time:
 // the cluster stays the same, or the key is marked as required and is.
 func TestExampleIsTheDefaults(t *testing.T) {
-	src := []byte(demo.Spec(t))
+	src := reference()
 	whole := understood(t, src)
 	used := map[string]bool{}
 	taken := 0
@@ -162,7 +162,7 @@ func understood(t *testing.T, src []byte) string {
 // Decode reads.
 func TestExampleHasEveryKey(t *testing.T) {
 	given := map[string]bool{}
-	for _, e := range entries(t, []byte(demo.Spec(t))) {
+	for _, e := range entries(t, reference()) {
 		given[e.path] = true
 	}
 	var schema map[string]any
@@ -238,8 +238,7 @@ func TestExampleSaysAll(t *testing.T) {
 		t.Errorf("with and without the # (-without +with):\n%s", diff)
 	}
 	keys := regexp.MustCompile(`(?m)^ *(- )?[a-z_]+:`)
-	reference := keys.FindAllString(demo.Spec(t), -1)
-	if diff := cmp.Diff(reference, keys.FindAllString(string(shown), -1)); diff != "" {
+	if diff := cmp.Diff(keys.FindAllString(string(reference()), -1), keys.FindAllString(string(shown), -1)); diff != "" {
 		t.Errorf("keys (-reference +init):\n%s", diff)
 	}
 }
@@ -272,7 +271,7 @@ func TestSameBytes(t *testing.T) {
 		os.Stdout.Write(demo.Files(t, demo.Read(t, []byte(os.Getenv(printSums)))).Sums())
 		return
 	}
-	src := []byte(demo.Spec(t))
+	src := reference()
 	want := demo.Files(t, demo.Read(t, src)).Sums()
 	if len(want) == 0 {
 		t.Fatal("nothing is generated")
@@ -314,7 +313,7 @@ func TestGenerateFromWhatWasUnderstood(t *testing.T) {
 // TestUserDataOfTheExample holds it to what every cloud takes (16 KB), and to
 // what the cloud's command leaves alone.
 func TestUserDataOfTheExample(t *testing.T) {
-	files := demo.Files(t, demo.Cluster(t))
+	files := demo.Files(t, demo.Read(t, reference()))
 	for _, r := range roles.All() {
 		data := files["user-data/"+r.Name+".yaml"].Data
 		if !bytes.HasPrefix(data, []byte("#cloud-config\n")) {
@@ -347,7 +346,7 @@ func TestReference(t *testing.T) {
 // TestOut compares the folder that people read with what the example gives.
 func TestOut(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "demo")
-	if err := demo.Files(t, demo.Cluster(t)).Write(t.Context(), fresh); err != nil {
+	if err := demo.Files(t, demo.Read(t, reference())).Write(t.Context(), fresh); err != nil {
 		t.Fatal(err)
 	}
 	want, got := listing(t, fresh), listing(t, "../out/demo")

@@ -169,7 +169,7 @@ func scannedTrees(t *testing.T) map[role.Builder]tree.Tree {
 	t.Helper()
 	trees := map[role.Builder]tree.Tree{}
 	for _, b := range []role.Builder{role.Yandex, role.QEMU, role.SSH} {
-		c := demo.Cluster(t)
+		c := demo.Read(t, reference())
 		c.Images.Builder = b
 		trees[b] = demo.Files(t, c)
 	}

@@ -22,7 +22,7 @@ func TestPyYAML(t *testing.T) {
 	if err := exec.Command(python, "-c", "import yaml").Run(); err != nil {
 		testkit.Missing(t, "%s has no PyYAML", python)
 	}
-	files := demo.Files(t, demo.Cluster(t))
+	files := demo.Files(t, demo.Read(t, reference()))
 	documents := map[string]string{}
 	for name, file := range files {
 		if !strings.HasSuffix(name, ".yaml") {

@@ -11,7 +11,6 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/spec"
-	"pgha-gen/internal/demo"
 	"pgha-gen/roles"
 )
 
@@ -70,8 +69,8 @@ func TestSchema(t *testing.T) {
 	for _, folder := range []string{"good", "warn", "bad"} {
 		eachSpec(t, folder, agree)
 	}
-	agree(t, []byte(demo.Spec(t)))
-	agree(t, []byte(understood(t, []byte(demo.Spec(t)))))
+	agree(t, reference())
+	agree(t, []byte(understood(t, reference())))
 	for _, known := range notInSchema {
 		if !used[known.reason] {
 			t.Errorf("no spec shows that %s", known.reason)

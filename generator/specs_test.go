@@ -10,8 +10,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
+	"pgha-gen/roles"
 )
 
 // specs are those of a folder of testdata, as area/name. A file of an area has
@@ -63,3 +65,6 @@ func eachSpec(t *testing.T, folder string, test func(t *testing.T, src []byte)) 
 		t.Run(name, func(t *testing.T) { test(t, all[name]) })
 	}
 }
+
+// reference is the reference of all roles that there are.
+func reference() []byte { return []byte(generator.Reference(roles.All())) }

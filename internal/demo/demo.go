@@ -1,5 +1,5 @@
-// Package demo reads specs for tests: the reference and a small one, as they are
-// or edited. An edit is "old=>new" for a text that is there once, or else what
+// Package demo reads specs for tests: one with every key and a small one, as they
+// are or edited. An edit is "old=>new" for a text that is there once, or else what
 // Edit takes.
 package demo
 
@@ -12,12 +12,18 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
 	"pgha-gen/roles"
+	"pgha-gen/roles/etcd"
+	"pgha-gen/roles/haproxy"
+	"pgha-gen/roles/patroni"
 )
 
-// Spec is the reference with these edits, one after the other.
+// Roles are those of the specs here, whatever others there are.
+func Roles() []*role.Role { return []*role.Role{etcd.Role(), patroni.Role(), haproxy.Role()} }
+
+// Spec is the reference for Roles with these edits, one after the other.
 func Spec(t testing.TB, edits ...string) string {
 	t.Helper()
-	return edited(t, generator.Reference(roles.All()), edits)
+	return edited(t, generator.Reference(Roles()), edits)
 }
 
 func edited(t testing.TB, text string, edits []string) string {
