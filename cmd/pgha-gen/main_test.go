@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"pgha-gen/internal/testkit"
+	"pgha-gen/roles"
 )
 
 func TestMain(m *testing.M) {
@@ -29,6 +30,10 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var names []string
+	for _, r := range roles.All() {
+		names = append(names, r.Name)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       testkit.Update(),
@@ -37,6 +42,8 @@ func TestScript(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EXAMPLE", example)
 			env.Setenv("README", readme)
+			env.Setenv("ROLES", strings.Join(names, ", "))
+			env.Setenv("ROLE_LINES", strings.Join(names, "\n"))
 			return nil
 		},
 		Condition: func(condition string) (bool, error) {
