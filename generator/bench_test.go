@@ -7,6 +7,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -35,9 +36,7 @@ func BenchmarkReadGenerate(b *testing.B) {
 		b.Run("generate/"+s.name, func(b *testing.B) {
 			c := demo.Read(b, s.src)
 			c.Secrets.CA = demo.Cluster(b).Secrets.CA // without it, HAProxy has no user-data
-			if err := c.Plan(); err != nil {
-				b.Fatal(err)
-			}
+			testkit.OK(b, c.Plan())
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := generator.Generate(c); err != nil {

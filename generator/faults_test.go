@@ -157,9 +157,7 @@ func (f fault) reported(found spec.Problems) bool {
 func eachFault(t *testing.T, src []byte, misspelt bool, do func(fault fault, found spec.Problems)) {
 	t.Helper()
 	var root yaml.Node
-	if err := yaml.Unmarshal(src, &root); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, yaml.Unmarshal(src, &root))
 	with := func(n *yaml.Node, other yaml.Node, f fault) {
 		was := *n
 		*n = other

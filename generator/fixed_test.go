@@ -10,6 +10,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 // TestFixed: the reference marks the keys that a cluster takes only once, and
@@ -38,9 +39,7 @@ func TestFixed(t *testing.T) {
 		}
 	}
 	var document yaml.Node
-	if err := yaml.Unmarshal(reference(), &document); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, yaml.Unmarshal(reference(), &document))
 	walk("", document.Content[0])
 	slices.Sort(fixed)
 	slices.Sort(marked)

@@ -14,6 +14,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -50,9 +51,7 @@ func FuzzRead(f *testing.F) {
 		}
 		if c.Secrets.CA == "" { // a warning only: it is made after the spec
 			c.Secrets.CA = authority
-			if err := c.Plan(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, c.Plan())
 		}
 		tree, err := generator.Generate(c)
 		if err != nil {

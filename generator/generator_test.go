@@ -112,9 +112,7 @@ func TestReference(t *testing.T) {
 // TestOut compares the folder that people read with what the example gives.
 func TestOut(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "demo")
-	if err := demo.Files(t, demo.Read(t, reference())).Write(t.Context(), fresh); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, demo.Files(t, demo.Read(t, reference())).Write(t.Context(), fresh))
 	want, got := listing(t, fresh), listing(t, "../out/demo")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("out/ is not what the example gives; run: make render (-want +got):\n%s", diff)

@@ -24,6 +24,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 // A harmless finding: what looks like a secret and is none.
@@ -219,9 +220,7 @@ func TestLeaks(t *testing.T) {
 	if _, err := w.Write([]byte("key: " + iam)); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.Close())
 	// A file with a '$' is written as base64.
 	c := cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/x", Mode: 0o600, Data: []byte("$\n" + key)}}}
 	userData, err := c.UserData()

@@ -32,9 +32,7 @@ func TestPyYAML(t *testing.T) {
 		var userData struct {
 			Files []struct{ Path, Content string } `yaml:"write_files"`
 		}
-		if err := yaml.Unmarshal(file.Data, &userData); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, yaml.Unmarshal(file.Data, &userData))
 		for _, f := range userData.Files {
 			if strings.HasSuffix(f.Path, ".yml") {
 				documents[name+":"+f.Path] = f.Content
@@ -56,22 +54,16 @@ func TestPyYAML(t *testing.T) {
 		t.Fatal(err)
 	}
 	var theirs map[string]any
-	if err := json.Unmarshal(out, &theirs); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal(out, &theirs))
 	for name, text := range documents {
 		var value, ours any
-		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, yaml.Unmarshal([]byte(text), &value))
 		// Through JSON, so that numbers have one type.
 		data, err := json.Marshal(value)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal(data, &ours); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, json.Unmarshal(data, &ours))
 		if diff := cmp.Diff(ours, theirs[name]); diff != "" {
 			t.Errorf("%s (-Go +PyYAML):\n%s", name, diff)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -88,9 +89,7 @@ type entry struct {
 func entries(t *testing.T, src []byte) []entry {
 	t.Helper()
 	var doc yaml.Node
-	if err := yaml.Unmarshal(src, &doc); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, yaml.Unmarshal(src, &doc))
 	comments := map[*yaml.Node]string{}
 	uncomment(&doc, comments) // or the encoder would put some of them where they comment out a value
 	var all []entry
@@ -152,9 +151,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 		given[e.path] = true
 	}
 	var schema map[string]any
-	if err := json.Unmarshal(schemaText(t), &schema); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal(schemaText(t), &schema))
 	count := 0
 	var walk func(path string, s map[string]any)
 	walk = func(path string, s map[string]any) {

@@ -11,6 +11,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -86,9 +87,7 @@ func compiled(t *testing.T) *jsonschema.Schema {
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.AssertFormat()
-	if err := compiler.AddResource("pgha.json", parsed); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, compiler.AddResource("pgha.json", parsed))
 	schema, err := compiler.Compile("pgha.json")
 	if err != nil {
 		t.Fatal(err)

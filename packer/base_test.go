@@ -28,9 +28,7 @@ func TestResolve(t *testing.T) {
 	testkit.Need(t, "sh", "awk")
 	const offered = `printf '%s\n' ' patroni | 4.1.5-2 | http://mirror forky/main' ' patroni |  4.1.4+dfsg-1 | http://mirror old/main'`
 	bin := t.TempDir()
-	if err := os.WriteFile(bin+"/apt-cache", []byte("#!/bin/sh\n"+offered+"\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(bin+"/apt-cache", []byte("#!/bin/sh\n"+offered+"\n"), 0o755))
 	tests := []struct {
 		name, reason, version, want string
 		status                      int
@@ -56,9 +54,7 @@ func TestRefuseMisfits(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
 	debian := write("debian", "ID=debian\nVERSION_ID=12\n")

@@ -16,25 +16,19 @@ import (
 func TestBillWithoutTime(t *testing.T) {
 	testkit.Need(t, "sh", "jq", "sha256sum")
 	here := t.TempDir()
-	if err := os.Mkdir(filepath.Join(here, "rootfs"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(filepath.Join(here, "rootfs"), 0o755))
 	// The machine: its clock, its packages, and no right to write to /usr.
 	for name, script := range map[string]string{
 		"date":       `echo "$DAY"`,
 		"dpkg-query": `case "$*" in *Status*) printf 'ii \tcurl\t8.14.1-2\tamd64\n' ;; -S*) echo cloud-init: ;; *) echo 25.1 ;; esac`,
 		"install":    `shift 6 && cp "$@"`,
 	} {
-		if err := os.WriteFile(filepath.Join(here, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(filepath.Join(here, name), []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 	}
 	program := filepath.Join(here, "program")
 	bake := func(day, content string) (manifest, sbom string) {
 		t.Helper()
-		if err := os.WriteFile(program, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(program, []byte(content), 0o644))
 		work := t.TempDir()
 		status, said := shell(t, `
 			here=`+here+` work=`+work+` manifest=$work/manifest.json sbom=$work/sbom.json ID=debian base_version=13

@@ -52,12 +52,8 @@ func newLoop(t *testing.T, size int64) *loop {
 	testkit.Need(t, "mkfs.ext4", "blkid", "losetup", "findmnt", "resize2fs")
 	testkit.Root(t)
 	l := &loop{t: t, image: filepath.Join(t.TempDir(), "image")}
-	if err := os.WriteFile(l.image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(l.image, size<<20); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(l.image, nil, 0o600))
+	testkit.OK(t, os.Truncate(l.image, size<<20))
 	out, err := exec.Command("losetup", "--find", "--show", l.image).CombinedOutput()
 	if err != nil {
 		t.Skipf("no loop device can be had: %s", out)
@@ -77,9 +73,7 @@ func (l *loop) run(name string, args ...string) {
 // grow makes the disk larger, as the cloud does.
 func (l *loop) grow(size int64) {
 	l.t.Helper()
-	if err := os.Truncate(l.image, size<<20); err != nil {
-		l.t.Fatal(err)
-	}
+	testkit.OK(l.t, os.Truncate(l.image, size<<20))
 	l.run("losetup", "-c", l.device)
 }
 
@@ -126,9 +120,7 @@ func mayResize(t *testing.T) bool {
 func size(t *testing.T, target string) uint64 {
 	t.Helper()
 	var s syscall.Statfs_t
-	if err := syscall.Statfs(target, &s); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, syscall.Statfs(target, &s))
 	return s.Blocks * uint64(s.Bsize) >> 20
 }
 
@@ -150,9 +142,7 @@ func TestDiskGrows(t *testing.T) {
 				t.Fatal(got.Output)
 			}
 			before := size(t, target)
-			if err := os.WriteFile(target+"/kept", []byte("data"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(target+"/kept", []byte("data"), 0o600))
 			l.grow(test.more)
 			if test.kind == "ext4" && !mayResize(t) {
 				// Of this, the machine still boots, and says what is wrong.
@@ -201,19 +191,13 @@ func TestDiskOwner(t *testing.T) {
 	const another = 4711
 	write := func(path string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte("data"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		testkit.OK(t, os.WriteFile(path, []byte("data"), 0o600))
 	}
 	write(outside + "/shadow")
 	write(target + "/data/member/wal/0.wal")
 	for _, link := range []string{"/data/link", "/link"} {
-		if err := os.Symlink(outside, target+link); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(outside, target+link))
 	}
 	m := packertest.New(t, scripts)
 	for _, path := range []string{"/data", "/link"} {
@@ -249,9 +233,7 @@ func TestDiskOwner(t *testing.T) {
 
 	// All is right: nothing is touched, however deep another owner is.
 	deep := target + "/data/member/wal/0.wal"
-	if err := os.Chown(deep, another, another); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chown(deep, another, another))
 	if got := l.boot(target, "PGHA_SERVICE_USER=nobody"); got.Console != ok {
 		t.Errorf("nothing to take over: %q", got.Console)
 	}

@@ -77,12 +77,8 @@ func TestImages(t *testing.T) {
 			file := func(name, text string) {
 				t.Helper()
 				path := filepath.Join(dir, name)
-				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				testkit.OK(t, os.WriteFile(path, []byte(text), 0o755))
 			}
 			file("bin/packer", fakePacker)
 			file("tmp/.keep", "")

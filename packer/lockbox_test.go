@@ -65,9 +65,7 @@ func lockbox(t *testing.T, status int, entries map[string]string) *httptest.Serv
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	file := filepath.Join(t.TempDir(), "lockbox-ca.crt")
-	if err := os.WriteFile(file, []byte(ca.PEM), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, []byte(ca.PEM), 0o600))
 	s.Config.Addr = file
 	return s
 }

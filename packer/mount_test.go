@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer/packertest"
 )
 
@@ -152,9 +153,7 @@ func TestDiskForReal(t *testing.T) {
 	if got := boot("demo-1a2b3c4d"); got.Console != ok {
 		t.Fatalf("an empty disk: %s", got.Output)
 	}
-	if err := os.WriteFile(target+"/kept", []byte("data"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(target+"/kept", []byte("data"), 0o600))
 	if got := boot("demo-1a2b3c4d"); got.Console != ok {
 		t.Fatalf("mounted already: %s", got.Output)
 	}

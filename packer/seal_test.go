@@ -39,16 +39,10 @@ empty @/id
 			dir := t.TempDir()
 			for _, name := range []string{"keys/1_key", "keys/1_key.pub", "state/x", "data/person", "id", "off/a.service"} {
 				path := filepath.Join(dir, name)
-				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, []byte("x\n"), 0o644); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				testkit.OK(t, os.WriteFile(path, []byte("x\n"), 0o644))
 			}
-			if err := os.WriteFile(filepath.Join(dir, "sealed"), []byte(strings.ReplaceAll(list, "@", dir)), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(filepath.Join(dir, "sealed"), []byte(strings.ReplaceAll(list, "@", dir)), 0o644))
 			status, said := shell(t, `
 				dir=`+dir+` work=$dir system=$dir
 				systemctl() {
@@ -100,9 +94,7 @@ func TestSealLists(t *testing.T) {
 		t.Errorf("found %d lines: this test sees nothing", n)
 	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "sealed"), []byte("remove /nowhere x\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(dir, "sealed"), []byte("remove /nowhere x\n"), 0o644))
 	status, said := shell(t, "work="+dir+"; seal_list")
 	if want := "bake: the lists of sealed/ have a line of an unknown kind, remove\n"; status != 1 || said != want {
 		t.Errorf("an unknown kind: status %d, %q", status, said)

@@ -84,9 +84,7 @@ func TestSecretsLinks(t *testing.T) {
 				if to == "nowhere" {
 					target = elsewhere + "/nothing"
 				}
-				if err := os.Symlink(target, filepath.Join(m.Run, link)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.Symlink(target, filepath.Join(m.Run, link)))
 				if got := m.Boot("secrets.sh"); got.Status != 0 {
 					t.Fatal(got.Output)
 				}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"mvdan.cc/sh/v3/syntax"
+
+	"pgha-gen/internal/testkit"
 )
 
 // No shell file with somebody else's content is ever run: only step.sh and, at
@@ -73,9 +75,7 @@ func sourced(t *testing.T, name, script string) []string {
 			}
 			if len(words) > 0 && slices.Contains([]string{".", "source", "eval"}, words[0].Lit()) {
 				var b strings.Builder
-				if err := syntax.NewPrinter().Print(&b, n); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, syntax.NewPrinter().Print(&b, n))
 				all = append(all, b.String())
 			}
 			is := func(name string) bool {
@@ -94,9 +94,7 @@ func sourced(t *testing.T, name, script string) []string {
 		case *syntax.Redirect:
 			if n.Hdoc != nil {
 				var b strings.Builder
-				if err := syntax.NewPrinter().Print(&b, n.Hdoc); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, syntax.NewPrinter().Print(&b, n.Hdoc))
 				all = append(all, line.FindAllString(b.String(), -1)...)
 			}
 		}

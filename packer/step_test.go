@@ -66,9 +66,7 @@ func TestReadValues(t *testing.T) {
 		t.Run("python/"+tc.name, func(t *testing.T) {
 			testkit.Need(t, "python3")
 			file := filepath.Join(t.TempDir(), "values")
-			if err := os.WriteFile(file, []byte(tc.file), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(file, []byte(tc.file), 0o644))
 			cmd := exec.Command("python3", "-c", `import sys, step
 try:
     print(step.read_values(sys.argv[1], "PGHA_")["PGHA_A"], end="")

@@ -11,6 +11,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer"
 )
 
@@ -45,9 +46,7 @@ Version: 1
 `)
 	link(t, root, "/usr/lib/systemd/system/store.service", units+"pgha.target.wants/store.service")
 	base := tree.Tree{}
-	if err := base.AddFS("", packer.Common()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, base.AddFS("", packer.Common()))
 	lines, err := readLists(base)
 	if err != nil {
 		t.Fatal(err)
@@ -104,23 +103,17 @@ func put(t *testing.T, root, name, text string) {
 	if folder {
 		dir = path
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(dir, 0o755))
 	if folder {
 		return
 	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 func link(t *testing.T, root, to, name string) {
 	t.Helper()
 	put(t, root, filepath.Dir(name)+"/.", "")
-	if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(to, filepath.Join(root, name)))
 }
 
 // check opens an image's root and gives what is found of it.
@@ -143,9 +136,7 @@ func TestCheckRoot(t *testing.T) {
 	remove := func(names ...string) func(*testing.T, string) {
 		return func(t *testing.T, root string) {
 			for _, name := range names {
-				if err := os.Remove(filepath.Join(root, name)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.Remove(filepath.Join(root, name)))
 			}
 		}
 	}

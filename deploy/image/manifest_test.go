@@ -14,6 +14,7 @@ import (
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/testkit"
 )
 
 // store is a role of the tests: what a cluster asks of an image, and no more.
@@ -37,9 +38,7 @@ func cluster(t testing.TB, s store) (*role.Cluster, string) {
 		}},
 		Settings: s,
 	}}}
-	if err := c.Plan(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, c.Plan())
 	baked, err := recipe.New(c, c.Groups[0])
 	if err != nil {
 		t.Fatal(err)

@@ -18,9 +18,7 @@ const somebody = 65533 // who else has an account on this host
 func chown(t *testing.T, name string, user, group int) {
 	t.Helper()
 	testkit.Root(t)
-	if err := os.Lchown(name, user, group); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Lchown(name, user, group))
 }
 
 // What others put there, or could, is not worked with: whoever made an authority
@@ -28,15 +26,11 @@ func chown(t *testing.T, name string, user, group int) {
 func TestForeign(t *testing.T) {
 	link := func(t *testing.T, to, name string) {
 		t.Helper()
-		if err := os.Symlink(to, name); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(to, name))
 	}
 	chmod := func(t *testing.T, name string, mode os.FileMode) {
 		t.Helper()
-		if err := os.Chmod(name, mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Chmod(name, mode))
 	}
 	for _, test := range []struct {
 		name, reason string
@@ -57,9 +51,7 @@ func TestForeign(t *testing.T) {
 			chown(t, filepath.Join(top, "secrets"), somebody, somebody)
 		}, false, `secrets" of user 65533, who could put another folder in its place`},
 		{"a folder above, before the first run", "it waits for it", func(t *testing.T, top, _ string) {
-			if err := os.Mkdir(filepath.Join(top, "secrets"), 0o777); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(filepath.Join(top, "secrets"), 0o777))
 			chown(t, filepath.Join(top, "secrets"), somebody, somebody)
 		}, true, `secrets" of user 65533, who could put another folder in its place`},
 		{"a link of another above", "it can lead elsewhere tomorrow", func(t *testing.T, top, _ string) {
@@ -68,9 +60,7 @@ func TestForeign(t *testing.T) {
 		}, true, `secrets" of user 65533, who could put another folder in its place`},
 		{"a link above to a folder of another", "as that folder itself", func(t *testing.T, top, _ string) {
 			theirs := filepath.Join(top, "theirs")
-			if err := os.Mkdir(theirs, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(theirs, 0o755))
 			chown(t, theirs, somebody, somebody)
 			link(t, "theirs", filepath.Join(top, "secrets"))
 		}, true, `theirs" of user 65533, who could put another folder in its place`},
@@ -85,21 +75,15 @@ func TestForeign(t *testing.T) {
 			chmod(t, top, 0o775)
 		}, false, `mode 0775, where others could put another folder in its place`},
 		{"the folder is a link", "who made it chose what it leads to", func(t *testing.T, top, dir string) {
-			if err := os.Rename(dir, filepath.Join(top, "moved")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Rename(dir, filepath.Join(top, "moved")))
 			link(t, "../moved", dir)
 		}, false, `secrets/demo" is a link (-o names the folder itself)`},
 		{"the folder is a link to nothing", "it would be made there", func(t *testing.T, top, dir string) {
-			if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(filepath.Dir(dir), 0o700))
 			link(t, "../moved", dir)
 		}, true, `secrets/demo" is a link`},
 		{"a key is a link", "who made it chose what it leads to", func(t *testing.T, top, dir string) {
-			if err := os.Rename(filepath.Join(dir, "ca.key"), filepath.Join(top, "ca.key")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Rename(filepath.Join(dir, "ca.key"), filepath.Join(top, "ca.key")))
 			link(t, "../../ca.key", filepath.Join(dir, "ca.key"))
 		}, false, `secrets/demo/ca.key" is a link (move the file itself there)`},
 		{"links in a circle", "they lead nowhere", func(t *testing.T, top, _ string) {
@@ -109,9 +93,7 @@ func TestForeign(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			top := filepath.Join(t.TempDir(), "top")
 			dir := filepath.Join(top, "secrets", "demo")
-			if err := os.Mkdir(top, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(top, 0o755))
 			if !test.fresh {
 				if _, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {
 					t.Fatal(err)
@@ -137,29 +119,21 @@ func TestOwn(t *testing.T) {
 		make         func(t *testing.T, top string)
 	}{
 		{"a link of one's own above", "home folders are", func(t *testing.T, top string) {
-			if err := os.Symlink(t.TempDir(), filepath.Join(top, "secrets")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink(t.TempDir(), filepath.Join(top, "secrets")))
 		}},
 		{"sticky", "/tmp: only who made something may replace it", func(t *testing.T, top string) {
-			if err := os.Chmod(top, 0o777|os.ModeSticky); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chmod(top, 0o777|os.ModeSticky))
 		}},
 		{"a group of one's own", "umask 002, as distributions have it", func(t *testing.T, top string) {
 			if os.Getuid() != os.Getgid() {
 				t.Skip("this user's group has another number: nothing to test")
 			}
-			if err := os.Chmod(top, 0o775); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chmod(top, 0o775))
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			top := filepath.Join(t.TempDir(), "top")
-			if err := os.Mkdir(top, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(top, 0o755))
 			test.make(t, top)
 			for range 2 {
 				if _, err := secrets.Generate(filepath.Join(top, "secrets", "demo"), demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {
@@ -179,22 +153,16 @@ func TestIgnored(t *testing.T) {
 	}{
 		{"made", "nobody wants to commit it", func(*testing.T, string) {}, "*\n"},
 		{"there", "it may hold what is to be committed", func(t *testing.T, above string) {
-			if err := os.Mkdir(above, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(above, 0o700))
 		}, ""},
 		{"there with one", "it stays", func(t *testing.T, above string) {
-			if err := os.Mkdir(above, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(above, 0o700))
 			put(".gitignore", "demo/\n")(t, above)
 		}, "demo/\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			above := filepath.Join(t.TempDir(), "a", "secrets")
-			if err := os.Mkdir(filepath.Dir(above), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(filepath.Dir(above), 0o700))
 			test.make(t, above)
 			for range 2 {
 				if _, err := secrets.Generate(filepath.Join(above, "demo"), demo.Cluster(t), secrets.Rotation{}, on(now)); err != nil {

@@ -15,9 +15,7 @@ import (
 // render makes a folder as render writes one.
 func render(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(dir, 0o755))
 	put("SHA256SUMS", "")(t, dir)
 	put("cluster.yaml", "")(t, dir)
 }
@@ -26,9 +24,7 @@ func render(t *testing.T, dir string) {
 func repository(t *testing.T, root, folder, ignored string) {
 	t.Helper()
 	testkit.Need(t, "git")
-	if err := os.MkdirAll(filepath.Join(root, folder), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(filepath.Join(root, folder), 0o755))
 	if out, err := exec.Command("git", "init", "-q", root).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -48,9 +44,7 @@ func TestPlace(t *testing.T) {
 		{"in what is rendered", "it is replaced", func(t *testing.T, root string) { render(t, root+"/out/demo") }, "out/demo/deploy/demo", `is in what render wrote to "ROOT/out/demo"`, ""},
 		{"through a link", "it is there all the same", func(t *testing.T, root string) {
 			render(t, root+"/out/demo")
-			if err := os.Symlink("out/demo", root+"/link"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink("out/demo", root+"/link"))
 		}, "link/new/demo", `is in what render wrote to "ROOT/out/demo"`, ""},
 		{"beside what is rendered", "people commit it", func(t *testing.T, root string) { render(t, root+"/out/other") }, "out/demo", `"ROOT/out/demo" is beside what render wrote to "ROOT/out/other", which people commit (-o names another folder)`, ""},
 		{"another's SHA256SUMS", "not of render", func(t *testing.T, root string) { put("SHA256SUMS", "")(t, root) }, "secrets/demo", "", ""},
@@ -59,9 +53,7 @@ func TestPlace(t *testing.T) {
 		{"in git, not there", "it is made with a .gitignore", func(t *testing.T, root string) { repository(t, root, "x", "") }, "secrets/demo", "", ""},
 		{"in what is no repository", "git does not say", func(t *testing.T, root string) {
 			repository(t, root, "secrets", "")
-			if err := os.RemoveAll(root + "/.git/objects"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.RemoveAll(root+"/.git/objects"))
 		}, "secrets/demo", "", `"ROOT/secrets/demo" is in the git repository "ROOT", and git does not say whether it is ignored: do not commit it`},
 	}
 	for _, test := range tests {

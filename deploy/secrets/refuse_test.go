@@ -17,6 +17,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 func TestRefused(t *testing.T) {
@@ -82,9 +83,7 @@ func TestRefused(t *testing.T) {
 		{"damaged entry", "as Update has it", put("patroni.json", `[{"key": "ca.crt", "text_value": "hunter2"}]`), secrets.Rotation{}, 0, `patroni: entry ca.crt is not the authority`},
 		{"a link", "who made it chose what it leads to", func(t *testing.T, dir string) {
 			remove("etcd.json")(t, dir)
-			if err := os.Symlink("etcd.json", filepath.Join(dir, "etcd.json")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink("etcd.json", filepath.Join(dir, "etcd.json")))
 		}, secrets.Rotation{}, 0, `etcd.json" is a link (move the file itself there)`},
 		{"a damaged key and nothing else", "not of an interrupted run", func(t *testing.T, dir string) {
 			for name := range files(t, dir) {
@@ -94,9 +93,7 @@ func TestRefused(t *testing.T) {
 		}, secrets.Rotation{}, 0, `ca.key: not one unencrypted PKCS #8 key`},
 		{"a folder as a file", "not ours", func(t *testing.T, dir string) {
 			remove("etcd.json")(t, dir)
-			if err := os.Mkdir(filepath.Join(dir, "etcd.json"), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(filepath.Join(dir, "etcd.json"), 0o700))
 			put("etcd.json/x", "x")(t, dir)
 		}, secrets.Rotation{}, 0, `etcd.json" is not a file`},
 	}
@@ -172,9 +169,7 @@ func TestNothingToRotate(t *testing.T) {
 
 func TestNoFolder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, nil, 0o600))
 	for dir, want := range map[string]string{file: "is not a folder", filepath.Join(file, "demo"): "not a directory"} {
 		if _, err := secrets.Generate(dir, demo.Cluster(t), secrets.Rotation{}, on(now)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -140,9 +140,7 @@ func TestReplace(t *testing.T) {
 			for again, rotate := range map[string]secrets.Rotation{"the same": step.rotate, "without": {}} {
 				what := fmt.Sprintf("%s, cut %d, then %s", step.name, cut, again)
 				copied := filepath.Join(t.TempDir(), "demo")
-				if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.CopyFS(copied, os.DirFS(dir)))
 				closed(t, copied)
 				if _, err := run(t, copied, demo.Cluster(t), step.rotate, now, cut); err == nil {
 					continue // all was written

@@ -52,9 +52,7 @@ func filesIn(t *testing.T, userData []byte) []File {
 	var doc struct {
 		Files []struct{ Path, Owner, Permissions, Encoding, Content string } `yaml:"write_files"`
 	}
-	if err := yaml.Unmarshal(userData, &doc); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, yaml.Unmarshal(userData, &doc))
 	var files []File
 	for _, f := range doc.Files {
 		file := File{Path: f.Path, Owner: f.Owner, Data: []byte(f.Content)}

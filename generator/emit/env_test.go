@@ -82,9 +82,7 @@ func nastyEnv(t *testing.T) (file string, want []string) {
 		t.Fatal(err)
 	}
 	file = filepath.Join(t.TempDir(), "test.env")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, text, 0o600))
 	return file, want
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/internal/testkit"
 )
 
 func TestWordLine(t *testing.T) {
@@ -141,9 +143,7 @@ func TestShReadsShell(t *testing.T) {
 	// The first word is special: it could be an assignment, a keyword or an alias.
 	for _, name := range []string{"A=b", "if", "!", "{", "in", "a b", "~"} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho here\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho here\n"), 0o700))
 		line, err := Shell(name)
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
+
+	"pgha-gen/internal/testkit"
 )
 
 func TestYAML(t *testing.T) {
@@ -152,9 +154,7 @@ func TestPyYAMLReadsTheSame(t *testing.T) {
 			t.Fatal("fewer answers than documents")
 		}
 		var got any
-		if err := json.Unmarshal(lines.Bytes(), &got); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, json.Unmarshal(lines.Bytes(), &got))
 		if want, ok := r.want.(map[string]any); ok && want["float"] != nil {
 			if !sameFloat(want["float"], got) {
 				t.Errorf("%q: got %v, want the float %v", r.text, got, want["float"])

@@ -18,6 +18,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/packer"
 )
 
@@ -37,9 +38,7 @@ func cluster(t *testing.T, b role.Builder) *role.Cluster {
 func folder(t *testing.T, c *role.Cluster, part *role.Group) map[string]string {
 	t.Helper()
 	out := tree.Tree{}
-	if err := recipe.Add(out, c); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, recipe.Add(out, c))
 	files := map[string]string{}
 	for name, file := range out {
 		if below, ok := strings.CutPrefix(name, "packer/"+part.Name+"/"); ok {
@@ -75,9 +74,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	every(t, func(t *testing.T, _ role.Builder, part *role.Group, files map[string]string) {
 		var values struct{ Environment map[string]string }
-		if err := json.Unmarshal([]byte(files["image.auto.pkrvars.json"]), &values); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, json.Unmarshal([]byte(files["image.auto.pkrvars.json"]), &values))
 		wanted := demands(t, files["../common/base.sh"]+"\n"+files["bake.sh"])
 		for _, name := range wanted {
 			if _, ok := values.Environment[name]; !ok && elsewhere[name] == "" {
@@ -149,16 +146,12 @@ func TestRecipeHasOneDigest(t *testing.T) {
 	digest := func(change func(*role.Cluster)) string {
 		c := cluster(t, role.Yandex)
 		change(c)
-		if err := c.Plan(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, c.Plan())
 		var values struct {
 			Environment map[string]string
 			Labels      map[string]string `json:"image_labels"`
 		}
-		if err := json.Unmarshal([]byte(folder(t, c, c.Groups[0])["image.auto.pkrvars.json"]), &values); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, json.Unmarshal([]byte(folder(t, c, c.Groups[0])["image.auto.pkrvars.json"]), &values))
 		if values.Environment["PGHA_RECIPE"] != values.Labels["pgha-recipe"] || len(values.Labels["pgha-recipe"]) != 12 {
 			t.Errorf("the image says %q, its label %q", values.Environment["PGHA_RECIPE"], values.Labels["pgha-recipe"])
 		}
@@ -177,9 +170,7 @@ func TestRecipeHasOneDigest(t *testing.T) {
 func TestAddOnce(t *testing.T) {
 	c := cluster(t, role.Yandex)
 	out := tree.Tree{}
-	if err := recipe.Add(out, c); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, recipe.Add(out, c))
 	seen := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(out)) {
 		data := string(out[name].Data)

@@ -141,12 +141,8 @@ func TestPacker(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "role")
 		for name, text := range files {
 			file := filepath.Join(dir, filepath.FromSlash(name))
-			if err := os.MkdirAll(path.Dir(file), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.MkdirAll(path.Dir(file), 0o755))
+			testkit.OK(t, os.WriteFile(file, []byte(text), 0o644))
 		}
 		ask := func(args ...string) {
 			t.Helper()
@@ -161,9 +157,7 @@ func TestPacker(t *testing.T) {
 		}
 		ask("fmt", "-check", "-diff", ".")
 		if old {
-			if err := os.Remove(filepath.Join(dir, "plugins.pkr.hcl")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Remove(filepath.Join(dir, "plugins.pkr.hcl")))
 		}
 		if b == role.SSH || b == role.QEMU && old {
 			ask("validate", ".")

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"pgha-gen/internal/testkit"
 )
 
 func TestSweep(t *testing.T) {
@@ -26,15 +28,11 @@ func TestSweep(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			root := t.TempDir()
-			if err := os.Mkdir(filepath.Join(root, test.name), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Mkdir(filepath.Join(root, test.name), 0o700))
 			for _, f := range test.files {
 				write(t, filepath.Join(root, test.name, f), "x")
 			}
-			if err := sample(t).Write(t.Context(), filepath.Join(root, "out")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, sample(t).Write(t.Context(), filepath.Join(root, "out")))
 			want := []string{"out"}
 			if test.stays {
 				want = []string{test.name, "out"}

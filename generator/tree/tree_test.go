@@ -19,9 +19,7 @@ import (
 func TestAdd(t *testing.T) {
 	tr := Tree{}
 	for name, data := range map[string]string{"a/run": "#!/bin/sh\n", "a/text": "# !", "b": "", "a.b": "#", ".dot/ü n": "x"} {
-		if err := tr.Add(name, []byte(data)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, tr.Add(name, []byte(data)))
 	}
 	modes := map[string]fs.FileMode{}
 	for name, f := range tr {
@@ -57,9 +55,7 @@ func TestAddRefused(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			tr := Tree{}
-			if err := tr.Add("dir/file", []byte("first")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, tr.Add("dir/file", []byte("first")))
 			if err := tr.Add(test.path, []byte("second")); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got error %v, want %q: %s", err, test.want, test.reason)
 			}
@@ -74,9 +70,7 @@ func TestAddFS(t *testing.T) {
 	tr := Tree{}
 	fsys := fstest.MapFS{"x.sh": {Data: []byte("#!/bin/sh\n")}, "d/.e": {Data: []byte("e")}}
 	for _, prefix := range []string{"", "p/q"} {
-		if err := tr.AddFS(prefix, fsys); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, tr.AddFS(prefix, fsys))
 	}
 	want := []string{"d/.e", "p/q/d/.e", "p/q/x.sh", "x.sh"}
 	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(tr))); diff != "" {
@@ -87,9 +81,7 @@ func TestAddFS(t *testing.T) {
 	}
 
 	links := t.TempDir()
-	if err := os.Symlink("/etc/passwd", filepath.Join(links, "link")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink("/etc/passwd", filepath.Join(links, "link")))
 	for name, refused := range map[string]struct {
 		prefix string
 		fsys   fs.FS
@@ -134,9 +126,7 @@ func TestSums(t *testing.T) {
 func TestSha256sumAgrees(t *testing.T) {
 	testkit.Need(t, "sha256sum")
 	dir := filepath.Join(t.TempDir(), "out")
-	if err := sample(t).Write(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, sample(t).Write(t.Context(), dir))
 	cmd := exec.Command("sha256sum", "--check", "--strict", SumsName)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -149,9 +139,7 @@ func sample(t *testing.T) Tree {
 	t.Helper()
 	tr := Tree{}
 	for name, data := range map[string]string{"README.md": "hello\n", "bin/run.sh": "#!/bin/sh\n", "a/b/c/d": "", "a/with blank": "x"} {
-		if err := tr.Add(name, []byte(data)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, tr.Add(name, []byte(data)))
 	}
 	return tr
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/internal/testkit"
 )
 
 // dump shows a folder as a value: "mode content" by path, links as "link target".
@@ -50,12 +52,8 @@ func dump(t *testing.T, dir string) map[string]string {
 
 func write(t *testing.T, name, data string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(name, []byte(data), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(filepath.Dir(name), 0o755))
+	testkit.OK(t, os.WriteFile(name, []byte(data), 0o644))
 }
 
 func sampleDump(t *testing.T) map[string]string {
@@ -75,27 +73,17 @@ func TestWrite(t *testing.T) {
 	}{
 		{"new", "the parents are made too", func(*testing.T, string) {}},
 		{"empty folder", "nothing can be lost", func(t *testing.T, dir string) {
-			if err := os.MkdirAll(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.MkdirAll(dir, 0o700))
 		}},
 		{"the same again", "identical input, identical folder", func(t *testing.T, dir string) {
-			if err := sample(t).Write(t.Context(), dir); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, sample(t).Write(t.Context(), dir))
 		}},
 		{"another tree of ours", "files that are no longer made go away", func(t *testing.T, dir string) {
-			if err := (Tree{"old/file": {Mode: 0o600, Data: []byte("x")}, "README.md": {Mode: 0o600}}).Write(t.Context(), dir); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, (Tree{"old/file": {Mode: 0o600, Data: []byte("x")}, "README.md": {Mode: 0o600}}).Write(t.Context(), dir))
 		}},
 		{"a listed file is gone", "what is gone cannot be lost", func(t *testing.T, dir string) {
-			if err := sample(t).Write(t.Context(), dir); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.RemoveAll(filepath.Join(dir, "a")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, sample(t).Write(t.Context(), dir))
+			testkit.OK(t, os.RemoveAll(filepath.Join(dir, "a")))
 		}},
 	}
 	for _, test := range tests {
@@ -130,14 +118,10 @@ func names(t *testing.T, dir string) (list []string) {
 
 func TestWriteRefused(t *testing.T) {
 	ours := func(t *testing.T, dir string) {
-		if err := sample(t).Write(t.Context(), dir); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, sample(t).Write(t.Context(), dir))
 	}
 	link := func(t *testing.T, target, name string) {
-		if err := os.Symlink(target, name); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(target, name))
 	}
 	tests := []struct {
 		name, reason string
@@ -166,9 +150,7 @@ func TestWriteRefused(t *testing.T) {
 		}, `out/a/with blank": changed since it was written`},
 		{"a link to an equal file", "it is not what we wrote", nil, func(t *testing.T, dir string) {
 			ours(t, dir)
-			if err := os.Rename(dir+"/README.md", dir+"2"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Rename(dir+"/README.md", dir+"2"))
 			link(t, "../out2", dir+"/README.md")
 		}, `out/README.md": not made by us`},
 		{"the parent is a file", "no folder can be in it", nil, func(t *testing.T, dir string) { write(t, filepath.Dir(dir), "x") }, "not a directory"},
@@ -205,9 +187,7 @@ func TestWriteIntoUnwritableParent(t *testing.T) {
 		t.Skip("root can write everywhere; the parent that is a file stands for this one")
 	}
 	parent := t.TempDir()
-	if err := os.Chmod(parent, 0o500); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(parent, 0o500))
 	if err := sample(t).Write(t.Context(), filepath.Join(parent, "out")); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got error %v, want a missing permission", err)
 	}
@@ -251,9 +231,7 @@ func TestSwap(t *testing.T) {
 
 func TestWriteCannotPutBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
-	if err := sample(t).Write(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, sample(t).Write(t.Context(), dir))
 	var old string
 	calls := 0
 	err := Tree{"new": {Mode: 0o644}}.write(t.Context(), dir, func(from, to string) error {
@@ -274,9 +252,7 @@ func TestWriteCannotPutBack(t *testing.T) {
 func TestWriteInterrupted(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "out")
-	if err := sample(t).Write(t.Context(), dir); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, sample(t).Write(t.Context(), dir))
 	before := dump(t, root)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -14,6 +14,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 // cloud is a rendered cluster with a yc that only remembers.
@@ -25,14 +26,10 @@ type cloud struct {
 func newCloud(t *testing.T, c *role.Cluster) *cloud {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "out", "a b")
-	if err := demo.Files(t, c).Write(t.Context(), folder); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, demo.Files(t, c).Write(t.Context(), folder))
 	state := t.TempDir()
 	for _, kind := range []string{"disk", "instance", "deploy"} {
-		if err := os.Mkdir(filepath.Join(state, kind), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Mkdir(filepath.Join(state, kind), 0o755))
 	}
 	return &cloud{t, folder, state}
 }
@@ -43,25 +40,19 @@ func (c *cloud) path(words ...string) string {
 
 func (c *cloud) write(text string, words ...string) {
 	c.t.Helper()
-	if err := os.WriteFile(c.path(words...), []byte(text), 0o644); err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, os.WriteFile(c.path(words...), []byte(text), 0o644))
 }
 
 func (c *cloud) remove(words ...string) {
 	c.t.Helper()
-	if err := os.Remove(c.path(words...)); err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, os.Remove(c.path(words...)))
 }
 
 // run runs create.sh as a person does who stands in the cluster's folder, and
 // gives its status, what it said, and the calls of yc that it made.
 func (c *cloud) run(args ...string) (status int, stdout, stderr string, calls [][]string) {
 	c.t.Helper()
-	if err := os.RemoveAll(c.path("calls")); err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, os.RemoveAll(c.path("calls")))
 	fake, err := filepath.Abs("testdata/bin")
 	if err != nil {
 		c.t.Fatal(err)

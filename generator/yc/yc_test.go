@@ -270,9 +270,7 @@ func TestWithoutYc(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(real, filepath.Join(bin, name)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(real, filepath.Join(bin, name)))
 	}
 	sh, err := exec.LookPath("sh")
 	if err != nil {

@@ -17,13 +17,19 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // Update says whether golden files are written anew.
 func Update() bool { return *update }
 
+// OK ends the test where something that it needs did not work.
+func OK(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Text is what a file holds.
 func Text(t testing.TB, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	OK(t, err)
 	return string(data)
 }
 
@@ -32,9 +38,7 @@ func Golden[T string | []byte](t testing.TB, name string, got T) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		OK(t, os.WriteFile(path, []byte(got), 0o644))
 	}
 	if diff := cmp.Diff(Text(t, path), string(got)); diff != "" {
 		t.Errorf("%s (-want +got; go test -update writes it anew):\n%s", path, diff)

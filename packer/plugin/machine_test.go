@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"pgha-gen/internal/testkit"
 )
 
 // machine is a communicator to a machine that is a folder of this host. It has
@@ -30,17 +32,13 @@ type machine struct {
 func newMachine(t *testing.T) *machine {
 	t.Helper()
 	m := &machine{t: t, dir: t.TempDir()}
-	if err := os.Mkdir(filepath.Join(m.dir, "bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(filepath.Join(m.dir, "bin"), 0o755))
 	for _, program := range []string{"cat", "cp", "dirname", "env", "mkdir", "rm", "sh", "sleep"} {
 		found, err := exec.LookPath(program)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(found, m.path("bin", program)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(found, m.path("bin", program)))
 	}
 	m.fake("id", "echo 1000")
 	t.Cleanup(func() {
@@ -67,9 +65,7 @@ func (m *machine) fake(program, script string) {
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.WriteFile(file, []byte("#!/bin/sh\n"+script+"\n"), 0o755))
 }
 
 func (m *machine) command(line string, stdout, stderr io.Writer) *exec.Cmd {

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/plugin"
 
 	"pgha-gen/generator"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -49,9 +50,7 @@ func describe(t *testing.T, binary string) {
 		t.Fatal(err)
 	}
 	var got plugin.SetDescription
-	if err := json.Unmarshal(out, &got); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal(out, &got))
 	want := plugin.SetDescription{
 		Version: "0.1.0", SDKVersion: "0.6.10", APIVersion: "x5.0", ProtocolVersion: "v2",
 		Builders: []string{}, PostProcessors: []string{}, Datasources: []string{},
@@ -148,9 +147,7 @@ func asInTheTemplate(t *testing.T, m *machine) {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	var told struct{ Environment map[string]string }
-	if err := json.Unmarshal([]byte(values), &told); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal([]byte(values), &told))
 	environment := variables(t, m)
 	delete(environment, "PATH")
 	delete(environment, "PWD")
@@ -237,9 +234,7 @@ func bake(t *testing.T, binary string) {
 		{
 			name: "folder is there", reason: "it may be somebody's", role: "etcd",
 			machine: func(m *machine) {
-				if err := os.Mkdir(m.path("recipe"), 0o755); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.Mkdir(m.path("recipe"), 0o755))
 			},
 			want:   "cannot make the folder FOLDER on the machine (remove what is there, or name another by remote_folder)",
 			screen: "File exists\n",
@@ -264,9 +259,7 @@ func bake(t *testing.T, binary string) {
 			if test.command != "" {
 				attributes["execute_command"] = test.command
 			}
-			if err := prepare(t, p, attributes); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, prepare(t, p, attributes))
 			got := ""
 			if err := p.Provision(t.Context(), s.ui(), m, nil); err != nil {
 				got = strings.ReplaceAll(err.Error(), m.path("recipe"), "FOLDER")
@@ -290,9 +283,7 @@ func cancel(t *testing.T, binary string) {
 	m, s := newMachine(t), &screen{}
 	m.fake("sh", "echo 'bake: wait'; exec sleep 600")
 	p := start(t, binary, true)
-	if err := prepare(t, p, map[string]string{"spec": exampleSpec, "role": "etcd", "remote_folder": m.path("recipe")}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, prepare(t, p, map[string]string{"spec": exampleSpec, "role": "etcd", "remote_folder": m.path("recipe")}))
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)

@@ -37,17 +37,13 @@ func newHost(t *testing.T, program, name string) *host {
 	t.Helper()
 	testkit.Need(t, "packer")
 	h := &host{t, t.TempDir(), program}
-	if err := os.Symlink(program, filepath.Join(h.dir, name)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(program, filepath.Join(h.dir, name)))
 	return h
 }
 
 func (h *host) write(name, text string) {
 	h.t.Helper()
-	if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
+	testkit.OK(h.t, os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600))
 }
 
 // packer runs Packer and gives what it says, and its status.
@@ -181,9 +177,7 @@ func example(t *testing.T, program string) {
 	if v := h.version(); v >= 7 {
 		t.Skipf("this is Packer 1.%d, whose QEMU builder is a plugin that must be downloaded", v)
 	}
-	if err := os.Remove(filepath.Join(h.dir, "plugins.pkr.hcl")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Remove(filepath.Join(h.dir, "plugins.pkr.hcl")))
 	h.write("base.qcow2", "")
 	arguments := []string{"validate", "-var", "base_url=base.qcow2", "-var", "base_checksum=none", "-var", "ssh_private_key_file=", "."}
 	if out, status := h.packer(arguments...); status == 0 || !strings.Contains(out, "there is no file ") {
@@ -218,9 +212,7 @@ func oneThatLoads(t *testing.T, program string) *host {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "shim")
-	if err := os.WriteFile(file, shim, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, shim, 0o755))
 	h = newHost(t, file, "packer-provisioner-pgha")
 	h.program = program
 	return h

@@ -20,6 +20,8 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/plugin"
 	"github.com/hashicorp/packer-plugin-sdk/rpc"
 	"github.com/zclconf/go-cty/cty"
+
+	"pgha-gen/internal/testkit"
 )
 
 // start runs the plugin as Packer does and gives its provisioner.
@@ -37,9 +39,7 @@ func start(t *testing.T, binary string, protobuf bool) packersdk.Provisioner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	kill := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	t.Cleanup(func() {

@@ -99,12 +99,8 @@ func TestJoinSetsAsideAsTheService(t *testing.T) {
 			m.Write(elsewhere+"/thesis.tex", "x")
 			m.Write(data+"/member/snap/db", "first")
 			for link, to := range tc.links {
-				if err := os.RemoveAll(data + "/" + link); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.Symlink(strings.ReplaceAll(to, "ELSEWHERE", elsewhere), data+"/"+link); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.RemoveAll(data+"/"+link))
+				testkit.OK(t, os.Symlink(strings.ReplaceAll(to, "ELSEWHERE", elsewhere), data+"/"+link))
 			}
 			m.Give(data, nobody)
 			m.Open(data)

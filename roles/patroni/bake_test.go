@@ -79,9 +79,7 @@ func TestUsePGDG(t *testing.T) {
 			dir := t.TempDir()
 			keyFile, sources := filepath.Join(dir, "key.asc"), filepath.Join(dir, "pgdg.sources")
 			if test.key != "" {
-				if err := os.WriteFile(keyFile, []byte(test.key), 0o600); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.WriteFile(keyFile, []byte(test.key), 0o600))
 			}
 			cmd := exec.Command("sh", "-euc", ". ../../packer/base.sh\n"+function(t, "key_fingerprint")+function(t, "use_pgdg")+
 				`refresh() { echo "refresh $1"; }; VERSION_CODENAME=noble; work=$1 key=$2 sources=$3 fingerprint=$4

@@ -235,9 +235,7 @@ func TestNodeFollowsNoLink(t *testing.T) {
 	elsewhere := t.TempDir()
 	m.Write(elsewhere+"/main/PG_VERSION", "18")
 	m.Write(data+"/.pgha", "")
-	if err := os.Symlink(elsewhere, data+"/18"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(elsewhere, data+"/18"))
 	before := owners(t, elsewhere)
 	got := m.Boot("patroni-node.sh")
 	want := "demo-etcd-1 patroni-node fail " + data + "/18 is a link, not a directory of the data disk: nothing was changed; remove it, or attach an empty disk\n"

@@ -10,19 +10,16 @@ import (
 
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/testkit"
 )
 
 func TestSpecFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	large := strings.Repeat("x", spec.MaxSize+10)
 	for name, text := range map[string]string{"a.yaml": "name: a\n", "large.yaml": large} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(name, []byte(text), 0o600))
 	}
-	if err := os.Mkdir("dir", 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir("dir", 0o700))
 	tests := []struct {
 		name, reason string
 		file         cli.SpecFile

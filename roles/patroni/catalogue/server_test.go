@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/patroni/catalogue"
 	"pgha-gen/roles/patroni/catalogue/cataloguetest"
 )
@@ -42,9 +43,7 @@ func TestServer(t *testing.T) {
 				}
 			}
 			pairs := filepath.Join(t.TempDir(), "pairs")
-			if err := os.WriteFile(pairs, []byte(some.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(pairs, []byte(some.String()), 0o644))
 			if wrong := cataloguetest.Tried(c, run("sh", "cataloguetest/try.sh", postgres, pairs)); len(wrong) > 0 {
 				t.Errorf("the server judges values otherwise:\n%s", strings.Join(wrong, "\n"))
 			}

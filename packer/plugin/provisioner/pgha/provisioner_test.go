@@ -19,6 +19,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
+	"pgha-gen/internal/testkit"
 )
 
 const example = "../../../../docs/reference.yaml"
@@ -95,9 +96,7 @@ func TestPrepare(t *testing.T) {
 		t.Helper()
 		file := filepath.Join(dir, name)
 		src := strings.NewReplacer(edits...).Replace(text(t, example))
-		if err := os.WriteFile(file, []byte(src), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(file, []byte(src), 0o600))
 		return file
 	}
 	broken := write("broken.yaml", "version: 3.5.15", "versoin: 3.5.15", "region: ru-central1", "region: []")
@@ -200,12 +199,8 @@ func TestQuotes(t *testing.T) {
 		fmt.Fprintf(&printed, `printf '%%s\n' "$%s"; `, name)
 	}
 	dir := filepath.Join(t.TempDir(), "it's $a folder")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "bake.sh"), []byte(printed.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(dir, 0o755))
+	testkit.OK(t, os.WriteFile(filepath.Join(dir, "bake.sh"), []byte(printed.String()), 0o600))
 	c := Config{ExecuteCommand: "env {{ .Vars }} sh {{ .Path }}"}
 	line, err := c.command(&work{recipe: made, folder: dir})
 	if err != nil {
@@ -247,9 +242,7 @@ func TestProvision(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var p Provisioner
-			if err := p.Prepare(map[string]any{"spec": example, "role": "patroni"}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "patroni"}))
 			m := &mock{ends: test.ends, refuse: lost}
 			m.StartStderr = test.stderr
 			got := ""
@@ -282,9 +275,7 @@ func TestProvision(t *testing.T) {
 // TestCancelled: the machine may still be baking, out of the folder.
 func TestCancelled(t *testing.T) {
 	var p Provisioner
-	if err := p.Prepare(map[string]any{"spec": example, "role": "etcd"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "etcd"}))
 	ctx, cancel := context.WithCancel(t.Context())
 	m := &mock{ends: []int{0}, refuse: errors.New("no more"), onBake: cancel}
 	if err := p.Provision(ctx, packersdk.TestUi(t), m, nil); err == nil || len(m.commands) != 2 {
@@ -295,13 +286,9 @@ func TestCancelled(t *testing.T) {
 // TestWarnings: what validate would warn of is said before the bake.
 func TestWarnings(t *testing.T) {
 	var p Provisioner
-	if err := p.Prepare(map[string]any{"spec": example, "role": "etcd"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "etcd"}))
 	var said packersdk.MockUi
-	if err := p.Provision(t.Context(), &said, &mock{ends: []int{0, 0, 0}}, nil); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, p.Provision(t.Context(), &said, &mock{ends: []int{0, 0, 0}}, nil))
 	if !slices.ContainsFunc(said.SayMessages, func(m packersdk.SayMessage) bool {
 		return strings.HasPrefix(m.Message, example+":62:14: warning: roles.etcd.version: ")
 	}) {
