@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/roles/haproxy"
 	"pgha-gen/roles/patroni"
@@ -45,7 +46,7 @@ func TestNewAccess(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			c := readExample(t)
+			c := demo.Cluster(t)
 			test.change(c)
 			got := ""
 			if _, err := lab.NewAccess(c); err != nil {

@@ -5,7 +5,6 @@ package lab_test
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,27 +12,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
-	"pgha-gen/roles"
 	"pgha-gen/roles/etcd"
 )
 
 // readNamed is the example without any node's address.
 func readNamed(t *testing.T) *role.Cluster {
 	t.Helper()
-	src, err := os.ReadFile("../docs/reference.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := regexp.MustCompile(`(?m)^ *address: .*\n|, address: [0-9.]+`).ReplaceAll(src, nil)
+	text := regexp.MustCompile(`(?m)^ *address: .*\n|, address: [0-9.]+`).ReplaceAllString(demo.Spec(t), "")
 	// A name that needs quotes wherever it is written.
-	text = regexp.MustCompile(`(- name: |databases: \[)app\b`).ReplaceAll(text, []byte("${1}app-data"))
-	c, err := generator.Read("example.yaml", text, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
+	text = regexp.MustCompile(`(- name: |databases: \[)app\b`).ReplaceAllString(text, "${1}app-data")
+	c := demo.Read(t, text)
 	for _, p := range c.Groups {
 		for _, n := range p.Nodes() {
 			if n.Address.IsValid() {
@@ -45,7 +36,7 @@ func readNamed(t *testing.T) *role.Cluster {
 }
 
 func TestAddresses(t *testing.T) {
-	if got, err := lab.Addresses(readExample(t)); err != nil || got["demo-pg-2"] != netip.MustParseAddr("10.128.0.22") || len(got) != 7 {
+	if got, err := lab.Addresses(demo.Cluster(t)); err != nil || got["demo-pg-2"] != netip.MustParseAddr("10.128.0.22") || len(got) != 7 {
 		t.Errorf("the spec's addresses are %v, %v", got, err)
 	}
 

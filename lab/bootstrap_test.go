@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pgha-gen/generator"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/machine/machinetest"
 )
@@ -129,7 +130,7 @@ func TestEmptyNodeNeverFounds(t *testing.T) {
 		if err := c.Replace(name, false); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.SetAttribute(name, "pgha-bootstrap", readExample(t).Token()); err != nil {
+		if err := c.SetAttribute(name, "pgha-bootstrap", demo.Cluster(t).Token()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,7 +168,7 @@ func TestFailureIsSaid(t *testing.T) {
 	defer cancel()
 	c := newCluster(t, ctx)
 	const victim = "demo-haproxy-1"
-	spec := readExample(t)
+	spec := demo.Cluster(t)
 	data, err := generator.UserData(spec, spec.Groups[2])
 	if err != nil {
 		t.Fatal(err)

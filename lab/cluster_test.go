@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/cloud"
@@ -46,7 +47,7 @@ const (
 
 func newCluster(t *testing.T, ctx context.Context) *cluster {
 	t.Helper()
-	return newClusterOf(t, ctx, readExample(t))
+	return newClusterOf(t, ctx, demo.Cluster(t))
 }
 
 // newClusterOf is the lab of a spec with the example's roles.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
 )
@@ -18,7 +19,7 @@ func offLab(t *testing.T, change func(*lab.Config)) (*lab.Lab, error) {
 	t.Helper()
 	labtest.Need(t, "ip")
 	config := lab.Config{
-		Cluster: readExample(t), Images: map[string]string{"etcd": "/none", "patroni": "/none", "haproxy": "/none"},
+		Cluster: demo.Cluster(t), Images: map[string]string{"etcd": "/none", "patroni": "/none", "haproxy": "/none"},
 		State: labtest.State(t), Cache: t.TempDir(), Name: "pghao", Now: time.Now}
 	if change != nil {
 		change(&config)

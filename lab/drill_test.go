@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab/machine/machinetest"
-	"pgha-gen/roles"
 )
 
 // What breaks, under load: how long nobody can write, and whether anything that
@@ -124,20 +123,12 @@ var timers = regexp.MustCompile(`(?m)^ +(ttl|loop_wait|retry_timeout|primary_sta
 // one with PGHA_TEST_FAILOVER.
 func withFailover(t *testing.T) *role.Cluster {
 	t.Helper()
-	src, err := os.ReadFile("../docs/reference.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
 	preset := os.Getenv("PGHA_TEST_FAILOVER")
 	if preset == "" {
 		preset = "fast"
 	}
-	text := strings.Replace(timers.ReplaceAllString(string(src), ""), "\nfailover: fast", "\nfailover: "+preset, 1)
-	c, err := generator.Read("example.yaml", []byte(text), roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	text := strings.Replace(timers.ReplaceAllString(demo.Spec(t), ""), "\nfailover: fast", "\nfailover: "+preset, 1)
+	return demo.Read(t, text)
 }
 
 func atMost(t *testing.T, gap, most time.Duration) {

@@ -16,27 +16,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator"
-	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
 	"pgha-gen/lab/private"
-	"pgha-gen/roles"
 )
-
-func readExample(t testing.TB) *role.Cluster {
-	t.Helper()
-	src, err := os.ReadFile("../docs/reference.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := generator.Read("example.yaml", src, roles.All())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 // newEtcdLab bakes the etcd image and makes a lab with the example's three etcd
 // machines, powered off.
@@ -44,7 +30,7 @@ func newEtcdLab(t *testing.T, ctx context.Context, faults cloud.Faults) *lab.Lab
 	t.Helper()
 	b := bake(t, ctx, "etcd")
 	l, err := lab.New(ctx, lab.Config{
-		Cluster: readExample(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghat", Now: time.Now, Faults: faults})
+		Cluster: demo.Cluster(t), Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghat", Now: time.Now, Faults: faults})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +95,7 @@ func TestEtcd(t *testing.T) {
 	}
 
 	t.Run("user-data is what the cloud gets", func(t *testing.T) {
-		original := readExample(t)
+		original := demo.Cluster(t)
 		want, err := generator.UserData(original, original.Groups[0])
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/internal/demo"
 )
 
 // userDataFile is a file as cloud-init would write it from this user-data.
@@ -48,7 +49,7 @@ func judgeSecrets(t *testing.T) map[string][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	payloads, err := authority.Payloads(readExample(t), now)
+	payloads, err := authority.Payloads(demo.Cluster(t), now)
 	if err != nil {
 		t.Fatal(err)
 	}

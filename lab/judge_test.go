@@ -17,8 +17,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
-	"pgha-gen/generator"
 	"pgha-gen/generator/tree"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/roles/patroni/catalogue"
@@ -42,16 +42,13 @@ func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 		roles = []string{"etcd", "patroni", "haproxy"}
 	}
 	labtest.Need(t, "mmdebstrap", "systemd-nspawn", "ip", "losetup", "nsenter")
-	c := readExample(t)
+	c := demo.Cluster(t)
 	baker := lab.Baker{Cache: labtest.Cache, Program: "etcd", Now: time.Now, Log: bakeLog(t)}
 	archive, err := baker.Adapt(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := generator.Generate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := demo.Files(t, c)
 	images, err := baker.Images(ctx, files, archive, roles)
 	if err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ import (
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/netns"
 	"pgha-gen/roles/haproxy"
@@ -75,7 +76,7 @@ func haproxyCommand(t *testing.T, ctx context.Context) []string {
 // newFakes makes the network and the nodes; the first one leads.
 func newFakes(t *testing.T, ctx context.Context, command []string, edit func(*role.Cluster)) *fakes {
 	t.Helper()
-	c := readExample(t)
+	c := demo.Cluster(t)
 	c.Access.Monitoring = []netip.Prefix{netip.MustParsePrefix(aMonitor + "/32")}
 	if edit != nil {
 		edit(c)

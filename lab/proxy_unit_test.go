@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
@@ -23,7 +24,7 @@ func TestProxyUnit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
 	b := bake(t, ctx, "haproxy")
-	c := readExample(t)
+	c := demo.Cluster(t)
 	l, err := lab.New(ctx, lab.Config{Cluster: c, Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghau", Now: time.Now})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"pgha-gen/generator"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
@@ -86,10 +87,7 @@ func TestQEMU(t *testing.T) {
 	if err := c.Plan(); err != nil {
 		t.Fatal(err)
 	}
-	files, err := generator.Generate(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := demo.Files(t, c)
 	out := filepath.Join(dir, "out")
 	if err := files.Write(t.Context(), out); err != nil {
 		t.Fatal(err)

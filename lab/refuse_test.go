@@ -16,6 +16,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab/machine/machinetest"
 )
 
@@ -27,7 +28,7 @@ func TestBootRefuses(t *testing.T) {
 	defer cancel()
 	l := newEtcdLab(t, ctx, nil)
 	const victim = "demo-etcd-1"
-	example := readExample(t)
+	example := demo.Cluster(t)
 	userData := func(role int) string {
 		data, err := generator.UserData(example, example.Groups[role])
 		if err != nil {

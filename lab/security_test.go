@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"pgha-gen/lab/machine/machinetest"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"pgha-gen/internal/demo"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // hurt is the file that every attack here tries to have made by somebody else.
@@ -143,7 +145,7 @@ func postgresStaysPostgres(t *testing.T, ctx context.Context, c *cluster, leader
 
 // oneSecretEach asks Lockbox for every secret with each machine's own token.
 func oneSecretEach(t *testing.T, ctx context.Context, c *cluster) {
-	ids := readExample(t).Secrets.Lockbox
+	ids := demo.Cluster(t).Secrets.Lockbox
 	for _, m := range []struct{ node, role string }{{"demo-etcd-1", "etcd"}, {"demo-pg-1", "patroni"}, {"demo-haproxy-1", "haproxy"}} {
 		token := c.run(t, ctx, m.node, `curl -q -s -H 'Metadata-Flavor: Google' http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token | jq -r '.access_token // empty' || :`)
 		if (token == "") != (m.role == "haproxy") {
@@ -180,7 +182,7 @@ func (c *cluster) reaches(ctx context.Context, from, to string, port int) bool {
 
 func (c *cluster) addresses(t *testing.T) map[string]string {
 	all := map[string]string{}
-	for _, p := range readExample(t).Groups {
+	for _, p := range demo.Cluster(t).Groups {
 		for _, n := range p.Nodes() {
 			all[n.Name] = n.Address.String()
 		}

@@ -22,6 +22,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine"
@@ -30,7 +31,7 @@ import (
 
 // monitored is a spec whose metrics one network may read.
 func monitored(t *testing.T) *role.Cluster {
-	c := readExample(t)
+	c := demo.Cluster(t)
 	c.Access.Monitoring = []netip.Prefix{netip.MustParsePrefix("10.99.9.0/24")}
 	return c
 }

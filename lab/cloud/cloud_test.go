@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -129,15 +128,6 @@ func ask(t *testing.T, client *http.Client, method, url string, header ...string
 		t.Fatal(err)
 	}
 	return answer{resp.StatusCode, string(body)}, resp.Header
-}
-
-// missing ends a test whose judge is not there: quietly on a laptop, not in CI.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
 
 func TestPutRefuses(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/cloud"
 )
 
@@ -212,7 +213,7 @@ func TestSecretRotation(t *testing.T) {
 func TestCurlLockbox(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
-		missing(t, "curl is not installed")
+		testkit.Missing(t, "curl is not installed")
 	}
 	c := newCloud(t, newClock().Now, etcd1())
 	put(t, c)

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,29 +15,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/cloud"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
 const document = `{"instanceId":"fhm1","productCodes":null,"imageId":"fd8image","productIds":[],"createdAt":"2026-03-01T12:00:00Z","version":"2023-03-01"}`
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(file, got, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
-}
 
 func indent(t *testing.T, compact string) []byte {
 	t.Helper()
@@ -121,7 +100,7 @@ func TestGCEWholeTree(t *testing.T) {
 	url := serve(t, newCloud(t, newClock().Now, etcd1(), patroni1()).Metadata()) + "/computeMetadata/v1/?recursive=true"
 	for source, file := range map[string]string{"127.0.0.2": "etcd1.json", "127.0.0.3": "patroni1.json"} {
 		got, header := ask(t, clientAt(t, source), "GET", url, "Metadata-Flavor", "Google")
-		golden(t, file, indent(t, got.Body))
+		testkit.Golden(t, file, indent(t, got.Body))
 		if ct := header.Get("Content-Type"); ct != "application/json" {
 			t.Errorf("%s: Content-Type %q, want application/json", file, ct)
 		}
@@ -321,7 +300,7 @@ func TestWaitEndsWithTheRequest(t *testing.T) {
 func TestCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
-		missing(t, "curl is not installed")
+		testkit.Missing(t, "curl is not installed")
 	}
 	c := newCloud(t, newClock().Now, etcd1(), patroni1())
 	url := serve(t, c.Metadata())

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/private"
 )
 
@@ -33,14 +34,9 @@ func Need(t testing.TB, tools ...string) {
 			missing = append(missing, tool)
 		}
 	}
-	if len(missing) == 0 {
-		return
+	if len(missing) > 0 {
+		testkit.Missing(t, "this test runs machines on this host and needs %s", strings.Join(missing, ", "))
 	}
-	const say = "this test runs machines on this host and needs %s"
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(say, strings.Join(missing, ", "))
-	}
-	t.Skipf(say, strings.Join(missing, ", "))
 }
 
 // State gives a folder for this test, removed when it has ended.

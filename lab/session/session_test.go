@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -19,11 +18,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab"
 	"pgha-gen/lab/client"
 )
-
-var update = flag.Bool("update", false, "write the goldens")
 
 // The test program holds a lock when it is told to: a process does not see its
 // own locks.
@@ -224,19 +222,7 @@ func TestShow(t *testing.T) {
 		"status.txt": example().Status(members, 0),
 		"lines.txt":  strings.Join(example().Lines(Record{}), "\n") + "\n",
 	} {
-		file := filepath.Join("testdata", name)
-		if *update {
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+		testkit.Golden(t, name, got)
 	}
 }
 

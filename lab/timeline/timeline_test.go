@@ -3,20 +3,14 @@ package timeline_test
 import (
 	"encoding/xml"
 	"errors"
-	"flag"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/timeline"
 )
-
-var update = flag.Bool("update", false, "write the goldens")
 
 func at(ms int) time.Time { return time.UnixMilli(1795383740000 + int64(ms)) }
 
@@ -48,19 +42,7 @@ func TestGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, got := range map[string]string{"example.svg": string(picture), "example.txt": example().Text()} {
-		file := filepath.Join("testdata", name)
-		if *update {
-			if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
+		testkit.Golden(t, name, got)
 	}
 }
 
