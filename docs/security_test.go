@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"pgha-gen/internal/testkit"
 )
 
 var named = regexp.MustCompile("`(Test[A-Za-z0-9]+)(?:/([^`]+))?`")
@@ -17,13 +19,10 @@ var named = regexp.MustCompile("`(Test[A-Za-z0-9]+)(?:/([^`]+))?`")
 // Every row of a table in security.md names a test, and every test that it names
 // is there: the function, and what a subtest is called.
 func TestSecurityNamesTests(t *testing.T) {
-	text, err := os.ReadFile("security.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Text(t, "security.md")
 	functions, sources := tests(t)
 	found := 0
-	for i, line := range strings.Split(string(text), "\n") {
+	for i, line := range strings.Split(text, "\n") {
 		names := named.FindAllStringSubmatch(line, -1)
 		row := strings.HasPrefix(line, "| ") && !strings.Contains(line, " stolen |") && !strings.HasSuffix(line, "| test |")
 		// Rows of what a stolen machine costs say it where there is something to test.

@@ -247,11 +247,7 @@ func TestBakeRefuses(t *testing.T) {
 
 func read(t testing.TB, file string) string {
 	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
+	return testkit.Text(t, file)
 }
 
 var day = regexp.MustCompile(`"baked": "\d{4}-\d\d-\d\d"`)

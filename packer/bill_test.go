@@ -41,11 +41,7 @@ func TestBillWithoutTime(t *testing.T) {
 			t.Fatalf("status %d: %s", status, said)
 		}
 		read := func(name string) string {
-			data, err := os.ReadFile(filepath.Join(work, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(data)
+			return testkit.Text(t, filepath.Join(work, name))
 		}
 		return read("manifest.json"), read("sbom.json")
 	}

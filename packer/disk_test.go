@@ -102,11 +102,8 @@ func (l *loop) unmountAtTheEnd(target string) {
 // many a container.
 func mayResize(t *testing.T) bool {
 	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
+	status := testkit.Text(t, "/proc/self/status")
+	for line := range strings.Lines(status) {
 		var have uint64
 		if n, _ := fmt.Sscanf(line, "CapEff: %x", &have); n == 1 {
 			const sysResource = 24

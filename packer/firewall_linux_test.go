@@ -38,11 +38,8 @@ func newFirewall(t *testing.T) *firewall {
 	t.Helper()
 	testkit.Need(t, "nft")
 	f := &firewall{Machine: packertest.New(t, scripts), Wire: packertest.NewWire(t), t: t, hosts: t.TempDir()}
-	rules, err := os.ReadFile(scripts + "/firewall.nft")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Write(f.Lib+"/firewall.nft", string(rules))
+	rules := testkit.Text(t, scripts+"/firewall.nft")
+	f.Write(f.Lib+"/firewall.nft", rules)
 	f.Cluster()
 	f.Identity()
 	f.Fake("getent", fmt.Sprintf(`[ "$1" = ahostsv4 ] && exec cat %s/"$2"`, f.hosts))

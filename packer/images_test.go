@@ -110,16 +110,13 @@ func TestImages(t *testing.T) {
 				said = strings.ReplaceAll(said, filepath.Dir(path), "LOGS")
 				kept[i] = "LOGS/" + filepath.Base(path)
 			}
-			calls, err := os.ReadFile(dir + "/calls")
-			if err != nil {
-				t.Fatal(err)
-			}
+			calls := testkit.Text(t, dir+"/calls")
 			for _, list := range []struct {
 				what string
 				want []string
 				have []string
 			}{
-				{"calls of packer", test.calls, sorted(string(calls))},
+				{"calls of packer", test.calls, sorted(calls)},
 				{"what it says", test.said, slices.DeleteFunc(sorted(said), func(s string) bool { return s == "Installed plugin" })},
 				{"what it leaves", test.kept, kept},
 			} {

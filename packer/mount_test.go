@@ -173,14 +173,11 @@ func TestDiskForReal(t *testing.T) {
 	}
 	l.run("umount", target)
 	l.run("mkswap", "-f", device)
-	before, err := os.ReadFile(l.image)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := testkit.Text(t, l.image)
 	if got := boot("demo-1a2b3c4d"); !strings.Contains(got.Console, "holds something else") || got.Status != 1 {
 		t.Fatalf("swap: status %d, %s", got.Status, got.Output)
 	}
-	if after, err := os.ReadFile(l.image); err != nil || string(after) != string(before) {
+	if after, err := os.ReadFile(l.image); err != nil || string(after) != before {
 		t.Fatalf("a disk that was refused was changed (%v)", err)
 	}
 }

@@ -79,11 +79,8 @@ func TestSealLists(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for line := range strings.Lines(string(data)) {
+			data := testkit.Text(t, file)
+			for line := range strings.Lines(data) {
 				if n++; !sealLine.MatchString(strings.TrimSuffix(line, "\n")) {
 					t.Errorf("%s: %q", file, line)
 				}

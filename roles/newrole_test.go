@@ -16,6 +16,7 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
@@ -27,12 +28,9 @@ type pooler struct {
 }
 
 func poolerRole(t *testing.T) *role.Role {
-	reference, err := os.ReadFile("testdata/pooler/reference.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	reference := testkit.Text(t, "testdata/pooler/reference.yaml")
 	return &role.Role{
-		Name: "pooler", Doc: "A connection pooler.", Files: os.DirFS("testdata/pooler/image"), Reference: string(reference),
+		Name: "pooler", Doc: "A connection pooler.", Files: os.DirFS("testdata/pooler/image"), Reference: reference,
 		Offers: []role.Capability{role.Proxy}, Uses: []role.Capability{role.Database}, ReadsSecrets: true,
 		New: func(*role.Cluster) role.Settings {
 			s := &pooler{Port: 6432}

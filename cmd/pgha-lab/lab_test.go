@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine"
@@ -200,11 +201,8 @@ func (u user) secret(r session.Record, said string) {
 	if err != nil || info.Mode() != 0o600 {
 		u.t.Fatalf("the passwords: %v, %v, want mode 0600", info, err)
 	}
-	data, err := os.ReadFile(u.folder.Passfile())
-	if err != nil {
-		u.t.Fatal(err)
-	}
-	fields := strings.Split(strings.TrimSpace(string(data)), ":")
+	data := testkit.Text(u.t, u.folder.Passfile())
+	fields := strings.Split(strings.TrimSpace(data), ":")
 	password := fields[len(fields)-1]
 	if len(password) < 20 {
 		u.t.Fatalf("a password of %d characters: this sees nothing", len(password))

@@ -44,11 +44,7 @@ func files(t *testing.T, dir string) map[string]string {
 		t.Fatal(err)
 	}
 	for _, e := range there {
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[e.Name()] = string(data)
+		all[e.Name()] = testkit.Text(t, filepath.Join(dir, e.Name()))
 	}
 	return all
 }

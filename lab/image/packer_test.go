@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/labtest"
 )
 
@@ -54,11 +55,8 @@ func TestWriteKey(t *testing.T) {
 		if err := writeKey(dir, name); err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(filepath.Join(dir, name+".pub"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		public = append(public, string(text))
+		text := testkit.Text(t, filepath.Join(dir, name+".pub"))
+		public = append(public, text)
 		file := filepath.Join(dir, name)
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("key %s: %v %v, want it to be its owner's alone", name, info, err)
@@ -71,7 +69,7 @@ func TestWriteKey(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(string(text), string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); diff != "" {
+		if diff := cmp.Diff(text, string(ssh.MarshalAuthorizedKey(signer.PublicKey()))); diff != "" {
 			t.Errorf("the public key of %s, and that of its private one (-want +got):\n%s", name, diff)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/labtest"
 )
 
@@ -42,11 +43,8 @@ func hostNetwork(t *testing.T) []string {
 	for _, i := range all {
 		names = append(names, i.Name)
 	}
-	routes, err := os.ReadFile("/proc/net/route")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return append(names, strings.Split(string(routes), "\n")...)
+	routes := testkit.Text(t, "/proc/net/route")
+	return append(names, strings.Split(routes, "\n")...)
 }
 
 func newNetwork(t *testing.T) *Network {

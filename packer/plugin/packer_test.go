@@ -183,11 +183,8 @@ func example(t *testing.T, program string) {
 	if out, status := h.packer(arguments...); status == 0 || !strings.Contains(out, "there is no file ") {
 		t.Errorf("without a spec: status %d:\n%s", status, out)
 	}
-	text, err := os.ReadFile(exampleSpec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.write("pgha.yaml", string(text))
+	text := testkit.Text(t, exampleSpec)
+	h.write("pgha.yaml", text)
 	if out, status := h.packer(arguments...); status != 0 {
 		t.Errorf("status %d:\n%s", status, out)
 	}

@@ -136,12 +136,9 @@ func files(t *testing.T, dir string) map[string]string {
 
 func variables(t *testing.T, m *machine) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(m.path("environment"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Text(t, m.path("environment"))
 	all := map[string]string{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
 		all[name] = value
 	}

@@ -18,11 +18,8 @@ import (
 // function is one of bake.sh.
 func function(t *testing.T, name string) string {
 	t.Helper()
-	script, err := os.ReadFile("bake.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, body, ok := strings.Cut(string(script), "\n"+name+"() {\n")
+	script := testkit.Text(t, "bake.sh")
+	_, body, ok := strings.Cut(script, "\n"+name+"() {\n")
 	body, _, end := strings.Cut(body, "\n}\n")
 	if !ok || !end {
 		t.Fatalf("bake.sh has no function %s: this test needs it", name)

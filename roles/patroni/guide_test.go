@@ -2,7 +2,6 @@ package patroni_test
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/patroni"
 )
 
@@ -99,11 +99,8 @@ func TestPresetsAreTold(t *testing.T) {
 		"../../docs/architecture.md": "| leader's machine lost: nobody leads for up to | " + strings.Join(lost, " s | ") + " s |\n" +
 			"| replaced though it lives, if away for longer than | " + strings.Join(paused, " s | ") + " s |\n",
 	} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(string(text), want) {
+		text := testkit.Text(t, file)
+		if !strings.Contains(text, want) {
 			t.Errorf("%s does not say: %s", file, want)
 		}
 	}

@@ -83,11 +83,7 @@ func TestDocumented(t *testing.T) {
 
 func text(t *testing.T, file string) string {
 	t.Helper()
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
+	return testkit.Text(t, file)
 }
 
 func TestPrepare(t *testing.T) {
