@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
@@ -22,10 +23,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestScript(t *testing.T) {
-	example, err := filepath.Abs("../../docs/reference.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	example := filepath.Join(t.TempDir(), "reference.yaml")
+	testkit.OK(t, os.WriteFile(example, []byte(demo.Spec(t)), 0o644))
 	readme, err := filepath.Abs("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -285,8 +285,10 @@ func TestWarnings(t *testing.T) {
 	testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "etcd"}))
 	var said packersdk.MockUi
 	testkit.OK(t, p.Provision(t.Context(), &said, &mock{ends: []int{0, 0, 0}}, nil))
+	before, _, _ := strings.Cut(text(t, example), "    version: ")
+	want := fmt.Sprintf("%s:%d:14: warning: roles.etcd.version: ", example, strings.Count(before, "\n")+1)
 	if !slices.ContainsFunc(said.SayMessages, func(m packersdk.SayMessage) bool {
-		return strings.HasPrefix(m.Message, example+":62:14: warning: roles.etcd.version: ")
+		return strings.HasPrefix(m.Message, want)
 	}) {
 		t.Errorf("said %v", said.SayMessages)
 	}
