@@ -20,6 +20,7 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/internal/testkit"
+	"pgha-gen/roles"
 )
 
 const example = "../../../../docs/reference.yaml"
@@ -61,14 +62,14 @@ func TestGenerated(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if diff := cmp.Diff(text(t, filepath.Join(dir, "config.hcl2spec.go")), text(t, "config.hcl2spec.go")); diff != "" {
+	if diff := cmp.Diff(testkit.Text(t, filepath.Join(dir, "config.hcl2spec.go")), testkit.Text(t, "config.hcl2spec.go")); diff != "" {
 		t.Errorf("run go generate (-want +got):\n%s", diff)
 	}
 }
 
 // TestDocumented: the documentation has every attribute, each with its default.
 func TestDocumented(t *testing.T) {
-	page := text(t, "../../docs/provisioners/pgha.mdx")
+	page := testkit.Text(t, "../../docs/provisioners/pgha.mdx")
 	for name := range new(Provisioner).ConfigSpec() {
 		if !strings.HasPrefix(name, "packer_") && !strings.Contains(page, "- `"+name+"` (string) - ") {
 			t.Errorf("%s is not documented", name)
@@ -81,22 +82,22 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
-func text(t *testing.T, file string) string {
-	t.Helper()
-	return testkit.Text(t, file)
-}
-
 func TestPrepare(t *testing.T) {
+	var all []string
+	for _, r := range roles.All() {
+		all = append(all, r.Name)
+	}
+	names := strings.Join(all, ", ")
 	dir := t.TempDir()
 	write := func(name string, edits ...string) string {
 		t.Helper()
 		file := filepath.Join(dir, name)
-		src := strings.NewReplacer(edits...).Replace(text(t, example))
+		src := strings.NewReplacer(edits...).Replace(testkit.Text(t, example))
 		testkit.OK(t, os.WriteFile(file, []byte(src), 0o600))
 		return file
 	}
 	broken := write("broken.yaml", "version: 3.5.15", "versoin: 3.5.15", "region: ru-central1", "region: []")
-	src := text(t, example)
+	src := testkit.Text(t, example)
 	without := write("without.yaml", src[strings.Index(src, "\n  haproxy: #")+1:], "", "    haproxy: e6qexamplehaproxy\n", "")
 
 	tests := []struct {
@@ -106,7 +107,7 @@ func TestPrepare(t *testing.T) {
 	}{
 		{"good", "both that are required", map[string]string{"spec": example, "role": "etcd"}, nil},
 		{"nothing", "all that is missing, at once", nil, []string{
-			"role is missing: want one of etcd, patroni, haproxy",
+			"role is missing: want one of " + names,
 			`spec is missing: want the file that describes the cluster, such as "${path.root}/pgha.yaml"`,
 		}},
 		{"everything", "each has its sentence", map[string]string{"spec": broken, "role": "etdc", "remote_folder": "pgha/"}, []string{
@@ -116,7 +117,7 @@ func TestPrepare(t *testing.T) {
 			broken + ":62:5: roles.etcd.versoin: unknown key (did you mean version?)",
 		}},
 		{"no such role", "nothing is near", map[string]string{"spec": example, "role": "pgbouncer"}, []string{
-			`role is "pgbouncer", which is unknown (want one of etcd, patroni, haproxy)`,
+			`role is "pgbouncer", which is unknown (want one of ` + names + `)`,
 		}},
 		{"not in this cluster", "the role is known, and the spec is good", map[string]string{"spec": without, "role": "haproxy"}, []string{
 			`role is "haproxy", which ` + without + ` does not have (it has etcd, patroni)`,
@@ -285,7 +286,7 @@ func TestWarnings(t *testing.T) {
 	testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "etcd"}))
 	var said packersdk.MockUi
 	testkit.OK(t, p.Provision(t.Context(), &said, &mock{ends: []int{0, 0, 0}}, nil))
-	before, _, _ := strings.Cut(text(t, example), "    version: ")
+	before, _, _ := strings.Cut(testkit.Text(t, example), "    version: ")
 	want := fmt.Sprintf("%s:%d:14: warning: roles.etcd.version: ", example, strings.Count(before, "\n")+1)
 	if !slices.ContainsFunc(said.SayMessages, func(m packersdk.SayMessage) bool {
 		return strings.HasPrefix(m.Message, want)
