@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pgha-gen/internal/testkit"
 )
 
 // room is a line of the table of imports in architecture.md.
@@ -53,11 +55,7 @@ func TestImports(t *testing.T) {
 // drawn is the table of imports in architecture.md.
 func drawn(t *testing.T) []room {
 	t.Helper()
-	text, err := os.ReadFile("architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(text), "\n```imports\n")
+	_, table, _ := strings.Cut(testkit.Text(t, "architecture.md"), "\n```imports\n")
 	table, _, _ = strings.Cut(table, "```")
 	var rooms []room
 	for line := range strings.Lines(table) {
@@ -123,49 +121,4 @@ func matching(patterns []string, name string) string {
 		}
 	}
 	return ""
-}
-
-// What names files in the documents names files that are there.
-func TestPathsExist(t *testing.T) {
-	for _, file := range []string{"../README.md", "architecture.md", "security.md", "figures.md"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		link := regexp.MustCompile(`\]\(([^)#]+)\)|` + "`((?:cmd|deploy|docs|generator|internal|lab|packer|roles)/[a-z0-9_./-]+)`")
-		for _, m := range link.FindAllStringSubmatch(string(text), -1) {
-			target := filepath.Join(filepath.Dir(file), m[1])
-			if m[2] != "" {
-				target = filepath.Join("..", m[2])
-			}
-			if _, err := os.Stat(target); err != nil {
-				t.Errorf("%s: %v", file, err)
-			}
-		}
-	}
-}
-
-var command = regexp.MustCompile(`\bmake ([a-z-]+)`)
-
-// What the documents tell to make is a target of the Makefile.
-func TestTargetsExist(t *testing.T) {
-	makefile, err := os.ReadFile("../Makefile")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{"../README.md", "architecture.md", "figures.md"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found := command.FindAllStringSubmatch(string(text), -1)
-		if len(found) == 0 {
-			t.Errorf("%s names no target", file)
-		}
-		for _, m := range found {
-			if !strings.Contains(string(makefile), "\n"+m[1]+":") {
-				t.Errorf("%s: the Makefile has no target %s", file, m[1])
-			}
-		}
-	}
 }
