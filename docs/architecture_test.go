@@ -1,0 +1,124 @@
+package docs_test
+
+import (
+	"errors"
+	"go/build"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgha-gen/internal/testkit"
+)
+
+// room is a line of the table of imports in architecture.md.
+type room struct {
+	line           string
+	names, imports []string // patterns as of path.Match
+}
+
+// Every package has a line in the table of imports, imports what that line names
+// and no more, and each line names only what is below it or in itself.
+func TestImports(t *testing.T) {
+	rooms := drawn(t)
+	used := map[string]bool{}
+	for name, imports := range packages(t) {
+		i := find(rooms, name)
+		if i < 0 {
+			t.Errorf("%s: no line of the table of imports is about it", name)
+			continue
+		}
+		for _, imported := range imports {
+			pattern := matching(rooms[i].imports, imported)
+			switch {
+			case pattern == "":
+				t.Errorf("%s imports %s, against %q", name, imported, rooms[i].line)
+			case find(rooms, imported) < i:
+				t.Errorf("%s imports %s, which is above it in the table", name, imported)
+			}
+			used[rooms[i].line+pattern] = true
+		}
+	}
+	for _, r := range rooms {
+		for _, pattern := range r.imports {
+			if !used[r.line+pattern] {
+				t.Errorf("nothing imports %s by %q", pattern, r.line)
+			}
+		}
+	}
+}
+
+// drawn is the table of imports in architecture.md.
+func drawn(t *testing.T) []room {
+	t.Helper()
+	_, table, _ := strings.Cut(testkit.Text(t, "architecture.md"), "\n```imports\n")
+	table, _, _ = strings.Cut(table, "```")
+	var rooms []room
+	for line := range strings.Lines(table) {
+		names, imports, _ := strings.Cut(line, "->")
+		rooms = append(rooms, room{strings.TrimSpace(line), strings.Fields(names), strings.Fields(imports)})
+	}
+	if len(rooms) < 10 {
+		t.Fatalf("architecture.md draws %d lines of imports", len(rooms))
+	}
+	return rooms
+}
+
+// packages are those of this module that are not for tests, each with those that
+// it imports.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	system := build.Default
+	system.GOOS = "linux" // some of the lab is for it alone
+	forTests := regexp.MustCompile(`(^|/)internal/(demo|testkit)$|test$|^docs$`)
+	err := filepath.WalkDir("..", func(dir string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != ".." && err == nil || slices.Contains([]string{"out", ".git", "testdata"}, d.Name()) {
+			return filepath.SkipDir
+		}
+		name := filepath.ToSlash(strings.TrimPrefix(dir, ".."+string(filepath.Separator)))
+		p, err := system.ImportDir(dir, 0)
+		if none := (*build.NoGoError)(nil); errors.As(err, &none) || forTests.MatchString(name) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		all[name] = nil
+		for _, imported := range p.Imports {
+			if ours, ok := strings.CutPrefix(imported, "pgha-gen/"); ok {
+				all[name] = append(all[name], ours)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 20 {
+		t.Fatalf("%d packages were found", len(all))
+	}
+	return all
+}
+
+// find is the line that is about a package, or -1.
+func find(rooms []room, name string) int {
+	return slices.IndexFunc(rooms, func(r room) bool { return matching(r.names, name) != "" })
+}
+
+// matching is the first pattern that a name matches, or "".
+func matching(patterns []string, name string) string {
+	for _, p := range patterns {
+		if ok, _ := path.Match(p, name); ok {
+			return p
+		}
+	}
+	return ""
+}
