@@ -16,48 +16,42 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 	if err := recipe.Add(t, c); err != nil {
 		return nil, err
 	}
-	userData := map[string]int{}
-	for _, part := range c.Groups {
-		data, err := UserData(c, part)
+	sizes := map[string]int{} // of the user-data of each role
+	for _, group := range c.Groups {
+		data, err := UserData(c, group)
 		if err != nil {
 			return nil, err
 		}
-		userData[part.Name] = len(data)
-		if err := t.Add("user-data/"+part.Name+".yaml", data); err != nil {
+		sizes[group.Name] = len(data)
+		if err := t.Add("user-data/"+group.Name+".yaml", data); err != nil {
 			return nil, err
 		}
 	}
-	create, err := yc.Create(c)
-	if err != nil {
-		return nil, err
+	for _, file := range []struct {
+		name string
+		text func(*role.Cluster) ([]byte, error)
+	}{
+		{"deploy/create.sh", yc.Create},
+		{"cluster.yaml", Effective},
+		{"README.md", func(c *role.Cluster) ([]byte, error) { return readme(c, sizes) }},
+	} {
+		text, err := file.text(c)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.Add(file.name, text); err != nil {
+			return nil, err
+		}
 	}
-	if err := t.Add("deploy/create.sh", create); err != nil {
-		return nil, err
-	}
-	effective, err := Effective(c)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.Add("cluster.yaml", effective); err != nil {
-		return nil, err
-	}
-	bake, err := recipe.Step(c)
-	if err != nil {
-		return nil, err
-	}
-	text, err := readme(c, bake, userData)
-	if err != nil {
-		return nil, err
-	}
-	return t, t.Add("README.md", text)
+	return t, nil
 }
 
 // Effective is the spec with every default written out. Reading it gives the
 // same cluster again.
 func Effective(c *role.Cluster) ([]byte, error) {
-	parts := emit.Map{}
-	for _, p := range c.Groups {
-		parts = append(parts, emit.Pair{Key: p.Name, Value: spec.Encode(p.Settings)})
+	roles := emit.Map{}
+	for _, group := range c.Groups {
+		roles = append(roles, emit.Pair{Key: group.Name, Value: spec.Encode(group.Settings)})
 	}
-	return emit.YAML(append(spec.Encode(c).(emit.Map), emit.Pair{Key: "roles", Value: parts}))
+	return emit.YAML(spec.Encode(c).(emit.Map).Set("roles", roles))
 }

@@ -222,8 +222,8 @@ func TestLeaks(t *testing.T) {
 	}
 	testkit.OK(t, w.Close())
 	// A file with a '$' is written as base64.
-	c := cloudinit.Config{Files: []cloudinit.File{{Path: "/etc/x", Mode: 0o600, Data: []byte("$\n" + key)}}}
-	userData, err := c.UserData()
+	files := []cloudinit.File{{Path: "/etc/x", Data: []byte("$\n" + key)}}
+	userData, err := cloudinit.UserData(files)
 	if err != nil || bytes.Contains(userData, []byte("BEGIN")) {
 		t.Fatalf("not what this test is about: %s (%v)", userData, err)
 	}

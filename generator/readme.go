@@ -9,6 +9,7 @@ import (
 	"text/template"
 
 	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 )
 
@@ -16,9 +17,8 @@ import (
 var readmeText string
 
 // readme is the cluster's own README: what there is, what to run next, and what
-// to expect of an outage. bake is how the images are made, userData the size of
-// each role's.
-func readme(c *role.Cluster, bake string, userData map[string]int) ([]byte, error) {
+// to expect of an outage. sizes are those of each role's user-data.
+func readme(c *role.Cluster, sizes map[string]int) ([]byte, error) {
 	t, err := template.New("README.md").Option("missingkey=error").Funcs(template.FuncMap{
 		"cell":   func(s string) string { return strings.ReplaceAll(s, "|", `\|`) }, // of a Markdown table
 		"join":   strings.Join,
@@ -27,8 +27,12 @@ func readme(c *role.Cluster, bake string, userData map[string]int) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
+	bake, err := recipe.Step(c)
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
-	err = t.Execute(&b, page{c, bake, userData})
+	err = t.Execute(&b, page{c, bake, sizes})
 	return b.Bytes(), err
 }
 
@@ -40,8 +44,8 @@ func indent(s string) string {
 // page is what the template of README.md asks of a cluster.
 type page struct {
 	*role.Cluster
-	Bake     string
-	UserData map[string]int
+	Bake     string         // how the images are made
+	UserData map[string]int // the size of each role's
 }
 
 // Share is how much of the cloud's limit the user-data of a role is.
@@ -71,8 +75,7 @@ func (p page) Trials() []role.Trial {
 	return all
 }
 
-// Fixed are the keys of the spec that the cluster takes at its bootstrap and
-// never again.
+// Fixed are those of the cluster.
 func (p page) Fixed() []role.FixedKey { return Fixed(p.Cluster) }
 
 // Fixed are the keys of the spec that a cluster takes at its bootstrap and never

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,27 +14,30 @@ import (
 
 // UserData is what every machine of one role of the cluster is given: what the
 // shared boot steps need, and the role's own files.
-func UserData(c *role.Cluster, part *role.Group) ([]byte, error) {
-	if why := part.Plan.Lacks; why != "" {
-		return nil, fmt.Errorf("user-data of %s: %s", part.Name, why)
-	}
-	env, err := emit.Env(clusterEnv(c, part))
+func UserData(c *role.Cluster, group *role.Group) ([]byte, error) {
+	data, err := userData(c, group)
 	if err != nil {
-		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
-	}
-	firewall, err := emit.Words(access(part.Plan.Ports))
-	if err != nil {
-		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
-	}
-	whole := &cloudinit.Config{Files: append([]cloudinit.File{
-		{Path: "/etc/pgha/cluster.env", Mode: 0o644, Data: env},
-		{Path: "/etc/pgha/access", Mode: 0o644, Data: firewall},
-	}, part.Plan.Files...)}
-	data, err := whole.UserData()
-	if err != nil {
-		return nil, fmt.Errorf("user-data of %s: %w", part.Name, err)
+		return nil, fmt.Errorf("user-data of %s: %w", group.Name, err)
 	}
 	return data, nil
+}
+
+func userData(c *role.Cluster, group *role.Group) ([]byte, error) {
+	if why := group.Plan.Lacks; why != "" {
+		return nil, errors.New(why)
+	}
+	env, err := emit.Env(clusterEnv(c, group))
+	if err != nil {
+		return nil, err
+	}
+	firewall, err := emit.Words(access(group.Plan.Ports))
+	if err != nil {
+		return nil, err
+	}
+	return cloudinit.UserData(append([]cloudinit.File{
+		{Path: "/etc/pgha/cluster.env", Data: env},
+		{Path: "/etc/pgha/access", Data: firewall},
+	}, group.Plan.Files...))
 }
 
 // access is what firewall.sh of packer/rootfs reads: who is admitted to which
@@ -54,38 +58,36 @@ func access(ports []role.Port) [][]string {
 
 // clusterEnv is what the boot steps of packer/rootfs read, and the mark without
 // which they do nothing.
-func clusterEnv(c *role.Cluster, part *role.Group) emit.Map {
-	s := part.Plan
+func clusterEnv(c *role.Cluster, group *role.Group) emit.Map {
+	plan := group.Plan
 	var nodes, secrets []string
-	for _, n := range part.Nodes() {
+	for _, n := range group.Nodes() {
 		if n.Address.IsValid() {
 			nodes = append(nodes, n.Name+"="+n.Address.String())
 		} else {
 			nodes = append(nodes, n.Name)
 		}
 	}
-	for _, secret := range s.Secrets {
+	for _, secret := range plan.Secrets {
 		secrets = append(secrets, secret.File)
 	}
 	env := emit.Map{
 		{Key: "PGHA_CONTRACT", Value: role.Contract},
-		{Key: "PGHA_ROLE", Value: part.Name},
+		{Key: "PGHA_ROLE", Value: group.Name},
 		{Key: "PGHA_TOKEN", Value: c.Token()},
 		{Key: "PGHA_NODES", Value: strings.Join(nodes, " ")},
-		{Key: "PGHA_REQUIRES", Value: strings.Join(s.Requires, " ")},
-		{Key: "PGHA_SERVICE", Value: s.Unit},
-		{Key: "PGHA_SERVICE_USER", Value: s.User},
+		{Key: "PGHA_REQUIRES", Value: strings.Join(plan.Requires, " ")},
+		{Key: "PGHA_SERVICE", Value: plan.Unit},
+		{Key: "PGHA_SERVICE_USER", Value: plan.User},
 		{Key: "PGHA_METRICS_PORT", Value: role.MetricsPort},
 	}
 	if len(secrets) > 0 {
-		env = append(env,
-			emit.Pair{Key: "PGHA_SECRET_ID", Value: c.Secrets.Lockbox[part.Name]},
-			emit.Pair{Key: "PGHA_SECRET_FILES", Value: strings.Join(secrets, " ")})
+		env = env.Set("PGHA_SECRET_ID", c.Secrets.Lockbox[group.Name])
+		env = env.Set("PGHA_SECRET_FILES", strings.Join(secrets, " "))
 	}
-	if s.DataMount != "" {
-		env = append(env,
-			emit.Pair{Key: "PGHA_DATA_DEVICE", Value: "/dev/disk/by-id/virtio-" + yc.DataDevice},
-			emit.Pair{Key: "PGHA_DATA_MOUNT", Value: s.DataMount})
+	if plan.DataMount != "" {
+		env = env.Set("PGHA_DATA_DEVICE", "/dev/disk/by-id/virtio-"+yc.DataDevice)
+		env = env.Set("PGHA_DATA_MOUNT", plan.DataMount)
 	}
-	return append(env, s.Env...)
+	return append(env, plan.Env...)
 }

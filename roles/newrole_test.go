@@ -61,7 +61,7 @@ func (s *pooler) Plan(c *role.Cluster) (*role.Plan, error) {
 			{File: "node.crt", PerNode: true, Kind: role.Certificate}, {File: "node.key", PerNode: true, Kind: role.Key},
 		},
 		Ports:  []role.Port{{Number: s.Port, For: "clients", From: role.Networks(c.Access.Clients)}},
-		Files:  []cloudinit.File{{Path: "/etc/pooler/pooler.env", Mode: 0o644, Data: config}},
+		Files:  []cloudinit.File{{Path: "/etc/pooler/pooler.env", Data: config}},
 		Expect: []role.Expectation{{What: "a pooler lost", Then: "its clients connect to another"}},
 		Proxy:  &role.ProxyOffer{Primary: s.Port, Replicas: s.Port},
 	}, nil

@@ -1,4 +1,5 @@
-// Package cloudinit writes the user-data of a machine: whole files, and nobody who could log in.
+// Package cloudinit writes the user-data of a machine: whole files, and nobody
+// who could log in.
 package cloudinit
 
 import (
@@ -6,9 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -20,42 +19,32 @@ import (
 // (yandex/cloud/compute/v1/instance_service.proto: "values must be 256 KB or less").
 const Limit = 256 << 10
 
-var ownerForm = regexp.MustCompile(`^[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?$`)
-
-// File is a file that cloud-init writes, whole, at the first boot.
+// File is a file that cloud-init writes, whole, at the first boot. It is root's,
+// and everybody may read it: user-data holds no secrets.
 type File struct {
-	Path  string
-	Mode  fs.FileMode
-	Owner string // user:group or user, which must exist in the image; "" is root:root
-	Data  []byte
+	Path string
+	Data []byte
 }
 
-// Config is what a machine is told at its first boot.
-type Config struct {
-	Files []File
-}
-
-// UserData returns the #cloud-config document. There is no '$' in it, since
-// the cloud's command-line tool would put the caller's environment there.
+// UserData returns the #cloud-config document that writes the files. There is
+// no '$' in it, since the cloud's command-line tool would put the caller's
+// environment there.
 //
-// Refused are paths that are not absolute and clean, a path given twice or
-// also used as a folder, a mode that is more than permissions or that the
-// owner cannot read, an owner that is not user:group, and a document that one
-// metadata value cannot hold. The error lists all problems of all files.
-func (c *Config) UserData() ([]byte, error) {
+// Refused are paths that are not absolute and clean, a path given twice or also
+// used as a folder, and a document that one metadata value cannot hold. The
+// error lists the problems of all files.
+func UserData(files []File) ([]byte, error) {
 	var problems []error
-	var files []any
-	for i, f := range c.Files {
-		if err := checkFile(f, c.Files[:i]); err != nil {
+	var entries []any
+	for i, f := range files {
+		if err := checkFile(f, files[:i]); err != nil {
 			problems = append(problems, fmt.Errorf("file %q: %w", f.Path, err))
-			continue
 		}
-		files = append(files, entry(f))
+		entries = append(entries, entry(f))
 	}
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
-
 	doc := emit.Map{
 		// An empty list, not an absent one: without the key the image's own
 		// list counts, which creates the distribution's user with sudo.
@@ -65,8 +54,8 @@ func (c *Config) UserData() ([]byte, error) {
 		// The cloud's ssh-keys would be root's otherwise.
 		{Key: "allow_public_ssh_keys", Value: false},
 	}
-	if len(files) > 0 {
-		doc = append(doc, emit.Pair{Key: "write_files", Value: files})
+	if len(entries) > 0 {
+		doc = append(doc, emit.Pair{Key: "write_files", Value: entries})
 	}
 	text, err := emit.YAML(doc)
 	if err != nil {
@@ -81,11 +70,7 @@ func (c *Config) UserData() ([]byte, error) {
 
 // entry writes plain text as text, for people to read, and the rest in base64.
 func entry(f File) emit.Map {
-	m := emit.Map{{Key: "path", Value: f.Path}}
-	if f.Owner != "" {
-		m = append(m, emit.Pair{Key: "owner", Value: f.Owner})
-	}
-	m = append(m, emit.Pair{Key: "permissions", Value: fmt.Sprintf("%04o", f.Mode)})
+	m := emit.Map{{Key: "path", Value: f.Path}, {Key: "permissions", Value: "0644"}}
 	if isPlain(f.Data) {
 		return append(m, emit.Pair{Key: "content", Value: string(f.Data)})
 	}
@@ -106,19 +91,13 @@ func checkFile(f File, before []File) error {
 		return errors.New(`not the path of a file: want an absolute one without "..", "//" and "/" at the end`)
 	case !isPlain([]byte(f.Path)) || strings.ContainsAny(f.Path, "\n\t"):
 		return errors.New("cannot write a path with a '$' or a character that does not print")
-	case f.Mode&^fs.ModePerm != 0:
-		return fmt.Errorf("mode %v is more than permissions: want one like 0644", f.Mode)
-	case f.Mode&0o400 == 0:
-		return fmt.Errorf("mode %04o: its owner could not read it: want one like 0644", f.Mode)
-	case f.Owner != "" && !ownerForm.MatchString(f.Owner):
-		return fmt.Errorf("owner %q: want user:group", f.Owner)
 	}
-	for _, g := range before {
+	for _, other := range before {
 		switch {
-		case g.Path == f.Path:
+		case other.Path == f.Path:
 			return errors.New("given twice")
-		case strings.HasPrefix(f.Path, g.Path+"/"), strings.HasPrefix(g.Path, f.Path+"/"):
-			return fmt.Errorf("%q is given too: one of them would be file and folder at once", g.Path)
+		case strings.HasPrefix(f.Path, other.Path+"/"), strings.HasPrefix(other.Path, f.Path+"/"):
+			return fmt.Errorf("%q is given too: one of them would be file and folder at once", other.Path)
 		}
 	}
 	return nil

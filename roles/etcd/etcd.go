@@ -167,7 +167,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{Number: PeerPort, For: "the other etcd members, with a peer certificate", From: members},
 			{Number: MetricsPort, For: "monitoring: /metrics, /health (plain HTTP, no data)", From: role.Networks(c.Access.Monitoring)},
 		},
-		Files: []cloudinit.File{{Path: "/etc/etcd/etcd.env", Mode: 0o644, Data: environment}},
+		Files: []cloudinit.File{{Path: "/etc/etcd/etcd.env", Data: environment}},
 
 		Expect: []role.Expectation{
 			{What: "etcd members that may be lost", Then: fmt.Sprintf("%d of %d", (n-1)/2, n)},

@@ -163,9 +163,9 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		},
 		Env: emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 		Files: []cloudinit.File{
-			{Path: configFile, Mode: 0o644, Data: config},
-			{Path: stateFile, Mode: 0o644, Data: serversDown(c, db)},
-			{Path: caFile, Mode: 0o644, Data: []byte(c.Secrets.CA)},
+			{Path: configFile, Data: config},
+			{Path: stateFile, Data: serversDown(c, db)},
+			{Path: caFile, Data: []byte(c.Secrets.CA)},
 		},
 
 		Expect: s.expect(db),

@@ -327,7 +327,7 @@ func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
 	add := func(name string, encode func(any) ([]byte, error), content any) {
 		data, err := encode(content)
 		failed = errors.Join(failed, err)
-		files = append(files, cloudinit.File{Path: "/etc/patroni/" + name, Mode: 0o644, Data: data})
+		files = append(files, cloudinit.File{Path: "/etc/patroni/" + name, Data: data})
 	}
 	add("config.yml", emit.YAML, main)
 	add("bootstrap.yml", emit.YAML, bootstrap)
