@@ -41,6 +41,9 @@ func (d Duration) String() string {
 	return fmt.Sprintf("%dms", t/time.Millisecond)
 }
 
+// Seconds are the time's, with a fraction.
+func (d Duration) Seconds() float64 { return time.Duration(d).Seconds() }
+
 // MarshalText gives what UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 

@@ -190,7 +190,7 @@ func (s *Settings) expect(db *role.DatabaseOffer) []role.Expectation {
 	return []role.Expectation{
 		{What: "HAProxy follows a new leader", Then: fmt.Sprintf("within %s of Patroni's answer that it leads", asked)},
 		{What: "Patroni away, PostgreSQL still there", Then: fmt.Sprintf("sessions live on for %s", spec.Duration(c.Fall-1)*c.FastInter)},
-		{What: "More clients than PostgreSQL takes", Then: fmt.Sprintf("each HAProxy lets %d through to a node, others wait up to 10 s; together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's", db.Connections)},
+		{What: "more clients than PostgreSQL takes", Then: fmt.Sprintf("each HAProxy opens %d connections to a node, further clients wait up to 10 s; two open twice as many, and PostgreSQL refuses those above its limit, but never the superuser", db.Connections)},
 	}
 }
 

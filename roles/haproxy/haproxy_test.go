@@ -77,8 +77,8 @@ func TestExpect(t *testing.T) {
 			want := []role.Expectation{
 				{What: "HAProxy follows a new leader", Then: "within " + test.follows + " of Patroni's answer that it leads"},
 				{What: "Patroni away, PostgreSQL still there", Then: "sessions live on for " + test.lives},
-				{What: "More clients than PostgreSQL takes", Then: "each HAProxy lets " + test.through + " through to a node, others wait up to 10 s; " +
-					"together two let twice as many through, and PostgreSQL refuses those above its limit, never the superuser's"},
+				{What: "more clients than PostgreSQL takes", Then: "each HAProxy opens " + test.through + " connections to a node, further clients wait up to 10 s; " +
+					"two open twice as many, and PostgreSQL refuses those above its limit, but never the superuser"},
 			}
 			if got := plan.Ports[1].For; got != test.readers {
 				t.Errorf("%s: readers %q, want %q", test.reason, got, test.readers)
