@@ -26,13 +26,17 @@ type room struct {
 func TestImports(t *testing.T) {
 	rooms := drawn(t)
 	used := map[string]bool{}
-	for name, imports := range packages(t) {
+	for name, p := range packages(t) {
 		i := find(rooms, name)
 		if i < 0 {
 			t.Errorf("%s: no line of the table of imports is about it", name)
 			continue
 		}
-		for _, imported := range imports {
+		for _, imported := range p.Imports {
+			imported, ours := strings.CutPrefix(imported, "pgha-gen/")
+			if !ours {
+				continue
+			}
 			pattern := matching(rooms[i].imports, imported)
 			switch {
 			case pattern == "":
@@ -52,6 +56,33 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// What makes files of a spec is pure: it has no clock, environment, disk, network
+// or chance.
+func TestPure(t *testing.T) {
+	effects := []string{"os", "os/exec", "net/http", "syscall", "crypto/rand", "math/rand", "math/rand/v2"}
+	calls := regexp.MustCompile(`\b(time\.(Now|Since|Until|Sleep|After|Tick)|net\.(Dial|Listen|Lookup|Resolve)\w*)\(`)
+	looked := 0
+	for name, p := range packages(t) {
+		if room, _, _ := strings.Cut(name, "/"); name == "generator/tree" || room != "generator" && room != "roles" && room != "packer" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if slices.Contains(effects, imported) {
+				t.Errorf("%s imports %s", name, imported)
+			}
+		}
+		for _, file := range p.GoFiles {
+			looked++
+			if call := calls.FindString(testkit.Text(t, filepath.Join("..", name, file))); call != "" {
+				t.Errorf("%s/%s calls %s", name, file, call)
+			}
+		}
+	}
+	if looked < 50 {
+		t.Errorf("looked through %d files, want more", looked)
+	}
+}
+
 // drawn is the table of imports in architecture.md.
 func drawn(t *testing.T) []room {
 	t.Helper()
@@ -68,11 +99,10 @@ func drawn(t *testing.T) []room {
 	return rooms
 }
 
-// packages are those of this module that are not for tests, each with those that
-// it imports.
-func packages(t *testing.T) map[string][]string {
+// packages are those of this module that are not for tests, by folder.
+func packages(t *testing.T) map[string]*build.Package {
 	t.Helper()
-	all := map[string][]string{}
+	all := map[string]*build.Package{}
 	system := build.Default
 	system.GOOS = "linux" // some of the lab is for it alone
 	forTests := regexp.MustCompile(`(^|/)internal/(demo|testkit)$|test$|^docs$`)
@@ -91,12 +121,7 @@ func packages(t *testing.T) map[string][]string {
 		if err != nil {
 			return err
 		}
-		all[name] = nil
-		for _, imported := range p.Imports {
-			if ours, ok := strings.CutPrefix(imported, "pgha-gen/"); ok {
-				all[name] = append(all[name], ours)
-			}
-		}
+		all[name] = p
 		return nil
 	})
 	if err != nil {
