@@ -1,7 +1,6 @@
 package packer_test
 
 import (
-	"go/build"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -37,19 +36,6 @@ func TestCommon(t *testing.T) {
 	}
 	if diff := cmp.Diff(names(os.DirFS(".")), names(packer.Common())); diff != "" {
 		t.Errorf("-in the folder, +embedded:\n%s", diff)
-	}
-}
-
-// TestImports: these are files for others, who build on them.
-func TestImports(t *testing.T) {
-	here, err := build.ImportDir(".", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range here.Imports {
-		if strings.HasPrefix(name, "pgha-gen/") {
-			t.Errorf("this package imports %s", name)
-		}
 	}
 }
 

@@ -47,8 +47,6 @@ func (s *pooler) Check(c *role.Cluster, at spec.Place) {
 	role.CheckPorts(role.PlacedPort{Number: s.Port, At: at.Key("port")})
 }
 
-func (s *pooler) Advisories(_, _ string) []string { return nil }
-
 func (s *pooler) Plan(c *role.Cluster) (*role.Plan, error) {
 	config, err := emit.Env(emit.Map{{Key: "POOLER_BACKEND", Value: c.Offering(role.Database)[0].Host(c)}, {Key: "POOLER_PORT", Value: c.Database().Port}})
 	if err != nil {
