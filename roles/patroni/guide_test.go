@@ -87,16 +87,18 @@ func TestExpect(t *testing.T) {
 // TestPresetsAreTold: what the reference and the docs say of the presets is what
 // follows from their timers.
 func TestPresetsAreTold(t *testing.T) {
-	var lost, paused []string
+	var timers, lost, paused []string
 	for _, preset := range []string{"fast", "balanced", "safe"} {
 		s := demo.Small(t, "failover: "+preset).Group(patroni.Name).Settings.(*patroni.Settings)
+		timers = append(timers, fmt.Sprintf("%d, %d, %d, %d", s.TTL, s.LoopWait, s.RetryTimeout, s.PrimaryStartTimeout))
 		lost = append(lost, fmt.Sprint(s.TTL+2))
 		paused = append(paused, fmt.Sprint(s.TTL-s.LoopWait))
 	}
 	for file, want := range map[string]string{
 		"../../docs/reference.yaml": "after the leader's machine is lost nobody leads for up to " + lost[0] + ", " + lost[1] + " or " + lost[2] +
 			" s; a leader paused or cut off for more than " + paused[0] + ", " + paused[1] + " or " + paused[2] + " s is replaced",
-		"../../docs/architecture.md": "| leader's machine lost: nobody leads for up to | " + strings.Join(lost, " s | ") + " s |\n" +
+		"../../docs/architecture.md": "| ttl, loop_wait, retry_timeout, primary_start_timeout | " + strings.Join(timers, " | ") + " |\n" +
+			"| leader's machine lost: nobody leads for up to | " + strings.Join(lost, " s | ") + " s |\n" +
 			"| replaced though it lives, if away for longer than | " + strings.Join(paused, " s | ") + " s |\n",
 	} {
 		text := testkit.Text(t, file)
