@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pgha-gen/internal/testkit"
 )
 
@@ -80,6 +82,34 @@ func TestPure(t *testing.T) {
 	}
 	if looked < 50 {
 		t.Errorf("looked through %d files, want more", looked)
+	}
+}
+
+// The table of units has those that images have, and no others.
+func TestUnits(t *testing.T) {
+	_, table, _ := strings.Cut(testkit.Text(t, "architecture.md"), "| unit | does |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var told, have []string
+	for _, row := range strings.Split(table, "\n")[1:] {
+		for _, name := range strings.Split(strings.Split(row, "|")[1], ",") {
+			told = append(told, strings.TrimSpace(name))
+		}
+	}
+	for _, pattern := range []string{"../packer", "../roles/*"} {
+		files, err := filepath.Glob(pattern + "/rootfs/usr/lib/systemd/system/*.service*")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s has no units (%v)", pattern, err)
+		}
+		for _, file := range files {
+			have = append(have, strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".d"), ".service"))
+		}
+	}
+	// A drop-in for all units is none, and cloud-init is the distribution's.
+	have = slices.DeleteFunc(append(have, "cloud-init"), func(name string) bool { return name == "pgha-" })
+	slices.Sort(told)
+	slices.Sort(have)
+	if diff := cmp.Diff(slices.Compact(have), told); diff != "" {
+		t.Errorf("(-in images +in architecture.md):\n%s", diff)
 	}
 }
 
