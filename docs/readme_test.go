@@ -60,12 +60,16 @@ func TestCommandsExist(t *testing.T) {
 		ask  int            // how often it is told, at least
 	}{
 		{regexp.MustCompile(`(?m)(?:^|\x60)make\s([a-z-]+)`), "../Makefile", "\n%s:", 10},
-		{regexp.MustCompile(`(?m)(?:^|\x60)pgha-gen ([a-z]+)`), "../cmd/pgha-gen/*.go", `"%s`, 8},
+		{regexp.MustCompile(`(?m)(?:^ *|\x60)pgha-gen ([a-z]+)`), "../cmd/pgha-gen/*.go", `"%s`, 8},
 		{regexp.MustCompile(`(?m)(?:^|\x60)bin/pgha-lab ([a-z]+)`), "../cmd/pgha-lab/*.go", `"%s`, 1},
+		{regexp.MustCompile(`-var ([a-z_]+)=?`), "../packer/template/*/source.pkr.hcl", `variable "%s"`, 8},
 		{regexp.MustCompile(`\x60--([a-z-]+)[\x60 ]`), "../cmd/pgha-gen/*.go", `"%s"`, 2},
 	}
 	var told string
-	for _, file := range documents {
+	for _, file := range append([]string{
+		"../generator/template/README.md", "../packer/template/yandex/README.md",
+		"../packer/template/qemu/README.md", "../packer/template/ssh/README.md",
+	}, documents...) {
 		told += testkit.Text(t, file)
 	}
 	for _, form := range forms {
