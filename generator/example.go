@@ -33,8 +33,8 @@ var decided = map[string]bool{
 	"roles.*.users[].databases": true, "roles.*.users[].member_of": true, "roles.*.nodes[].address": true,
 }
 
-const exampleHead = `# What a person decides stands here. All other keys are behind a "# ", with their
-# defaults or an example: take it away to set one. Where a default follows from
+const exampleHead = `# Set the keys below that are not comments. All others are behind a "# ", with their
+# defaults or an example: remove the "# " to set one. Where a default follows from
 # failover, the one of fast is shown.
 
 `
