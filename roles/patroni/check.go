@@ -2,7 +2,6 @@ package patroni
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -94,17 +93,6 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 	}
 }
 
-// said is the first of these keys that the file has: where several clash, a person
-// looks for what he wrote, not for a default.
-func said(at spec.Place, keys ...string) spec.Place {
-	for _, key := range keys {
-		if at.Key(key).Given() {
-			return at.Key(key)
-		}
-	}
-	return at.Key(keys[0])
-}
-
 func (s *Settings) checkTimers(at spec.Place) {
 	if s.TTL < 20 || s.TTL > 600 {
 		at.Key("ttl").Problem("ttl %d (Patroni's minimum is 20; want at most 600 s)", s.TTL)
@@ -130,6 +118,17 @@ func (s *Settings) checkTimers(at spec.Place) {
 	}
 }
 
+// said is the first of these keys that the file has: where several clash, a person
+// looks for what he wrote, not for a default.
+func said(at spec.Place, keys ...string) spec.Place {
+	for _, key := range keys {
+		if at.Key(key).Given() {
+			return at.Key(key)
+		}
+	}
+	return at.Key(keys[0])
+}
+
 // checkPreset warns of timers that the file gives and failover has otherwise.
 func (s *Settings) checkPreset(c *role.Cluster, at spec.Place) {
 	t := presets[c.Failover]
@@ -142,127 +141,6 @@ func (s *Settings) checkPreset(c *role.Cluster, at spec.Place) {
 	} {
 		if timer.given != timer.preset {
 			at.Key(timer.key).Warn("%d wins over failover %s, which has %d (leave it out to have what failover says)", timer.given, c.Failover, timer.preset)
-		}
-	}
-}
-
-func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
-	sync, leaders := 0, 0
-	for _, m := range s.Members {
-		if !m.Tags.NoSync && m.Tags.SyncPriority > 0 {
-			sync++
-		}
-		if m.Tags.leads() {
-			leaders++
-		}
-	}
-	switch n := len(s.Members); {
-	case n == 0:
-		return // said already
-	case leaders == 0:
-		at.Key("nodes").Problem("no node may lead (take nofailover, or failover_priority 0, away from two)")
-	case n > 1 && leaders == 1:
-		at.Key("nodes").Warn("only one node may lead: there is no failover (take nofailover, or failover_priority 0, away from another)")
-	case n == 1:
-		at.Key("nodes").Warn("one node: its loss is an outage (want 3)")
-	}
-	if c.Durability == role.Async || !spec.Known(at.Root().Key("durability")) {
-		return
-	}
-	switch {
-	case sync < 2:
-		at.Key("nodes").Problem("durability %s needs two nodes that may be synchronous, have %d (add nodes, or choose durability async)", c.Durability, sync)
-	case sync == 2 && c.Durability == role.Strict:
-		at.Key("nodes").Warn("durability strict with two synchronous nodes: while either is down, every write waits (want 3)")
-	}
-}
-
-func (s *Settings) checkUsers(at spec.Place) {
-	databases := map[string]bool{}
-	for i, d := range s.Databases {
-		here := at.Key("databases").Index(i)
-		if !databaseName.MatchString(d.Name) {
-			here.Key("name").Problem("%q cannot be a database's name (want a to z, 0 to 9, _ and -, a letter or _ first, at most 63 characters)", d.Name)
-		}
-		checkUser(here.Key("owner"), d.Owner)
-		switch {
-		case databases[d.Name]:
-			here.Key("name").Problem("database %q is listed twice (keep one)", d.Name)
-		case slices.Contains([]string{"postgres", "template0", "template1", "all", "replication", "sameuser", "samerole"}, d.Name):
-			here.Key("name").Problem("%q is PostgreSQL's own (choose another name)", d.Name)
-		}
-		databases[d.Name] = true
-	}
-	users := map[string]bool{}
-	for i, u := range s.Users {
-		here := at.Key("users").Index(i)
-		checkUser(here.Key("name"), u.Name)
-		if users[u.Name] {
-			here.Key("name").Problem("user %q is listed twice (keep one)", u.Name)
-		}
-		users[u.Name] = true
-		for j, d := range u.Databases {
-			if !databases[d] && spec.Known(at.Key("databases").Each("name")...) {
-				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
-			}
-		}
-	}
-	s.checkMembers(at.Key("users"))
-}
-
-func checkName(at spec.Place, name string) {
-	if !sqlName.MatchString(name) {
-		at.Problem("%q is no name that needs no quotes (want a to z, 0 to 9 and _, no digit first, at most 63 characters)", name)
-	}
-}
-
-func checkUser(at spec.Place, user string) {
-	checkName(at, user)
-	// No role can be called public or none, quoted or not (gram.y, RoleSpec).
-	if slices.Contains([]string{Superuser, ReplicationUser, RewindUser, "public", "none"}, user) || strings.HasPrefix(user, "pg_") {
-		at.Problem("%q is PostgreSQL's or Patroni's own (choose another name)", user)
-	}
-}
-
-func (t Tags) leads() bool { return !t.NoFailover && t.FailoverPriority > 0 }
-
-func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
-	names := map[string]bool{}
-	follows := map[string][]string{}
-	for _, m := range s.Members {
-		names[m.Name] = true
-		if from := m.Tags.ReplicateFrom; from != "" && from != m.Name {
-			follows[m.Name] = []string{from}
-		}
-	}
-	circles := circles(follows)
-	for i, m := range s.Members {
-		tags := at.Index(i).Key("tags")
-		if m.Tags.NoFailover && m.Tags.FailoverPriority > 1 {
-			tags.Key("failover_priority").Problem("%d contradicts nofailover (keep one)", m.Tags.FailoverPriority)
-		}
-		if m.Tags.NoSync && m.Tags.SyncPriority > 1 {
-			tags.Key("sync_priority").Problem("%d contradicts nosync (keep one)", m.Tags.SyncPriority)
-		}
-		if m.Tags.FailoverPriority < 0 {
-			tags.Key("failover_priority").Problem("%d (want 0, never, or more: the highest leads first)", m.Tags.FailoverPriority)
-		}
-		if m.Tags.SyncPriority < 0 {
-			tags.Key("sync_priority").Problem("%d (want 0, never, or more: the highest is chosen first)", m.Tags.SyncPriority)
-		}
-		if durability == role.Quorum && m.Tags.FailoverPriority > 1 && !m.Tags.NoFailover {
-			tags.Key("failover_priority").Warn("Patroni does not honour it with durability quorum (want sync or strict)")
-		}
-		switch from := m.Tags.ReplicateFrom; {
-		case from == "":
-		case from == m.Name:
-			tags.Key("replicatefrom").Problem("a node cannot replicate from itself (name another, or leave it out)")
-		case !names[from] && spec.Known(at.Each("name")...):
-			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
-		default:
-			if way := circles[edge{m.Name, from}]; way != nil {
-				tags.Key("replicatefrom").Problem("a circle: %s (none of them would get anything from the leader)", chain(m.Name, "follows", way))
-			}
 		}
 	}
 }

@@ -8,6 +8,53 @@ import (
 	"pgha-gen/generator/spec"
 )
 
+func (s *Settings) checkUsers(at spec.Place) {
+	databases := map[string]bool{}
+	for i, d := range s.Databases {
+		here := at.Key("databases").Index(i)
+		if !databaseName.MatchString(d.Name) {
+			here.Key("name").Problem("%q cannot be a database's name (want a to z, 0 to 9, _ and -, a letter or _ first, at most 63 characters)", d.Name)
+		}
+		checkUser(here.Key("owner"), d.Owner)
+		switch {
+		case databases[d.Name]:
+			here.Key("name").Problem("database %q is listed twice (keep one)", d.Name)
+		case slices.Contains([]string{"postgres", "template0", "template1", "all", "replication", "sameuser", "samerole"}, d.Name):
+			here.Key("name").Problem("%q is PostgreSQL's own (choose another name)", d.Name)
+		}
+		databases[d.Name] = true
+	}
+	users := map[string]bool{}
+	for i, u := range s.Users {
+		here := at.Key("users").Index(i)
+		checkUser(here.Key("name"), u.Name)
+		if users[u.Name] {
+			here.Key("name").Problem("user %q is listed twice (keep one)", u.Name)
+		}
+		users[u.Name] = true
+		for j, d := range u.Databases {
+			if !databases[d] && spec.Known(at.Key("databases").Each("name")...) {
+				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
+			}
+		}
+	}
+	s.checkMembers(at.Key("users"))
+}
+
+func checkName(at spec.Place, name string) {
+	if !sqlName.MatchString(name) {
+		at.Problem("%q is no name that needs no quotes (want a to z, 0 to 9 and _, no digit first, at most 63 characters)", name)
+	}
+}
+
+func checkUser(at spec.Place, user string) {
+	checkName(at, user)
+	// No role can be called public or none, quoted or not (gram.y, RoleSpec).
+	if slices.Contains([]string{Superuser, ReplicationUser, RewindUser, "public", "none"}, user) || strings.HasPrefix(user, "pg_") {
+		at.Problem("%q is PostgreSQL's or Patroni's own (choose another name)", user)
+	}
+}
+
 // predefined are PostgreSQL's own roles, and the major version that brought each
 // (src/include/catalog/pg_authid.dat of 14 to 18; 14 stands for any before).
 var predefined = map[string]int{
@@ -90,42 +137,4 @@ func like(role string, known []string) string {
 		}
 	}
 	return "want a user or owner of this spec, or one of PostgreSQL's own roles, such as pg_read_all_data"
-}
-
-// An edge leads from one name to another.
-type edge struct{ from, to string }
-
-// circles are the edges that lead back to where their way came from, each with
-// the way from its end to its start and round again.
-func circles(edges map[string][]string) map[edge][]string {
-	found := map[edge][]string{}
-	done := map[string]bool{}
-	depth := map[string]int{} // of those on the way
-	var way []string
-	var walk func(at string)
-	walk = func(at string) {
-		depth[at] = len(way)
-		way = append(way, at)
-		for _, to := range edges[at] {
-			if first, on := depth[to]; on {
-				found[edge{at, to}] = slices.Clone(way[first:])
-			} else if !done[to] {
-				walk(to)
-			}
-		}
-		way = way[:len(way)-1]
-		delete(depth, at)
-		done[at] = true
-	}
-	for _, at := range slices.Sorted(maps.Keys(edges)) {
-		if !done[at] {
-			walk(at)
-		}
-	}
-	return found
-}
-
-// chain is a way in words: a follows b, which follows c.
-func chain(from, verb string, way []string) string {
-	return from + " " + verb + " " + strings.Join(way, ", which "+verb+" ")
 }
