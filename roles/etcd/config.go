@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
@@ -56,3 +57,5 @@ func (s *Settings) environment(c *role.Cluster) emit.Map {
 func peerName(c *role.Cluster) string { return c.Name + "-etcd-peer" }
 
 func milliseconds(d spec.Duration) int { return int(d / spec.Millisecond) }
+
+func seconds(d spec.Duration) float64 { return time.Duration(d).Seconds() }

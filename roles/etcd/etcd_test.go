@@ -86,7 +86,7 @@ func TestExpect(t *testing.T) {
 	expect := []role.Expectation{
 		{What: "etcd members that may be lost", Then: "1 of 3"},
 		// etcd waits for one to two election timeouts, and the vote.
-		{What: "etcd leader lost", Then: "elected again in about 1s to 2100ms (election timeout 1s)"},
+		{What: "etcd leader lost", Then: "elected again in about 1s to 2.1s (election timeout 1s)"},
 	}
 	fixed := []role.FixedKey{
 		{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},

@@ -54,8 +54,8 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 
 		Expect: []role.Expectation{
 			{What: "etcd members that may be lost", Then: fmt.Sprintf("%d of %d", (n-1)/2, n)},
-			{What: "etcd leader lost", Then: fmt.Sprintf("elected again in about %s to %s (election timeout %s)",
-				s.ElectionTimeout, 2*s.ElectionTimeout+s.HeartbeatInterval, s.ElectionTimeout)},
+			{What: "etcd leader lost", Then: fmt.Sprintf("elected again in about %gs to %gs (election timeout %gs)",
+				seconds(s.ElectionTimeout), seconds(2*s.ElectionTimeout+s.HeartbeatInterval), seconds(s.ElectionTimeout))},
 		},
 		Fixed: []role.FixedKey{
 			{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
