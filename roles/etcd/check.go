@@ -12,9 +12,6 @@ import (
 var (
 	versionForm = regexp.MustCompile(`^3\.5\.(0|[1-9]\d?)$`)
 	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	urlForm     = regexp.MustCompile(`^https?://[^\s'"$]+$`)
-	envForm     = regexp.MustCompile(`^ETCD_[A-Z0-9_]+$`)
-	secretForm  = regexp.MustCompile(`PASSWORD|PASSWD|SECRET|TOKEN`)
 )
 
 // Check implements role.Settings.
@@ -22,12 +19,10 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	s.checkMembers(at.Key("nodes"))
 	s.checkVersion(c, at)
 	s.checkTimers(at)
-	if q := s.QuotaBackendBytes; q < 100*spec.MiB || q > 8*spec.GiB {
-		at.Key("quota_backend_bytes").Problem("%s (want 100MB to 8GB, where etcd's own advice ends)", q)
-	}
-	if r := s.AutoCompactionRetention; r < 5*spec.Minute || r > 72*spec.Hour {
-		at.Key("auto_compaction_retention").Problem("%s keeps too little or too much history (want 5m to 72h)", r)
-	}
+	role.CheckRange(at.Key("quota_backend_bytes"), s.QuotaBackendBytes, 100*spec.MiB, 8*spec.GiB,
+		"%s (want 100MB to 8GB, where etcd's own advice ends)")
+	role.CheckRange(at.Key("auto_compaction_retention"), s.AutoCompactionRetention, 5*spec.Minute, 72*spec.Hour,
+		"%s keeps too little or too much history (want 5m to 72h)")
 	s.checkEnv(at.Key("env"))
 	if s.Machine.Preemptible {
 		at.Key("machine").Key("preemptible").Problem("an etcd member cannot be preemptible (the cloud stops it without notice, at least once a day)")
@@ -73,9 +68,7 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 	case sum == "" && known == "":
 		version.Problem("no checksum is known for etcd %s on %s (give it as artifacts.etcd.sha256)", s.Version, c.Images.Architecture)
 	}
-	if u := s.Artifacts.Etcd.URL; u != "" && !urlForm.MatchString(u) {
-		artifact.Key("url").Problem("%q is no URL (want http:// or https://)", u)
-	}
+	role.CheckURL(artifact.Key("url"), s.Artifacts.Etcd.URL)
 	for _, advice := range defects.Of(s.Version) {
 		version.Warn("etcd %s %s", s.Version, advice)
 	}
@@ -84,8 +77,7 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 func (s *Settings) checkTimers(at spec.Place) {
 	heartbeat, election := s.HeartbeatInterval, s.ElectionTimeout
 	interval := at.Key("heartbeat_interval").Or(at.Root().Key("failover"))
-	if heartbeat < 10*spec.Millisecond || heartbeat > slowest {
-		at.Key("heartbeat_interval").Problem("%s (want 10ms to 5s; 100ms inside one region)", heartbeat)
+	if !role.CheckRange(at.Key("heartbeat_interval"), heartbeat, 10*spec.Millisecond, slowest, "%s (want 10ms to 5s; 100ms inside one region)") {
 		return
 	}
 	switch {

@@ -4,6 +4,7 @@ package etcd
 
 import (
 	"embed"
+	"sync"
 
 	"pgha-gen/generator/role"
 )
@@ -23,6 +24,14 @@ var files embed.FS
 
 //go:embed reference.yaml
 var reference string
+
+//go:embed rules.yaml
+var rulesFile []byte
+
+// rules are of rules.yaml.
+var rules = sync.OnceValue(func() *ruleSet { return role.Rules[ruleSet](rulesFile) })
+
+type ruleSet struct{ Tunable, Refused map[string]string }
 
 // Role is etcd's role.
 func Role() *role.Role {

@@ -4,6 +4,7 @@ package haproxy
 
 import (
 	"embed"
+	"sync"
 
 	"pgha-gen/generator/role"
 )
@@ -21,6 +22,14 @@ var reference string
 //
 //go:embed userdata
 var userdata embed.FS
+
+//go:embed rules.yaml
+var rulesFile []byte
+
+// rules are of rules.yaml.
+var rules = sync.OnceValue(func() *ruleSet { return role.Rules[ruleSet](rulesFile) })
+
+type ruleSet struct{ Global, Defaults, Sections map[string]string }
 
 // Role is HAProxy's role.
 func Role() *role.Role {

@@ -15,8 +15,6 @@ var (
 	sqlName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 	// Of a database, a dash, too: it is in quotes everywhere.
 	databaseName = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,62}$`)
-	packageForm  = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
-	urlForm      = regexp.MustCompile(`^https?://[^\s'"$]+$`)
 )
 
 // Check implements role.Settings.
@@ -68,51 +66,41 @@ var tooOld = map[string]string{
 }
 
 func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
-	for _, p := range []struct{ key, version string }{{"postgresql", s.Packages.PostgreSQL}, {"patroni", s.Packages.Patroni}} {
-		if p.version != "" && !packageForm.MatchString(p.version) {
-			at.Key("packages").Key(p.key).Problem("%q is no Debian version (want one such as 18.6-1.pgdg24.04+2)", p.version)
-		}
+	const like = "18.6-1.pgdg24.04+2"
+	server, packages := s.Packages.PostgreSQL, at.Key("packages")
+	if role.CheckPackage(packages.Key("postgresql"), server, like) && server != "" && knowsMajor(at) &&
+		!strings.HasPrefix(server, strconv.Itoa(s.PostgreSQL)+".") {
+		packages.Key("postgresql").Problem("%q is no version of PostgreSQL %d (want %d.…, or another roles.patroni.postgresql)", server, s.PostgreSQL, s.PostgreSQL)
 	}
-	if v := s.Packages.PostgreSQL; knowsMajor(at) && packageForm.MatchString(v) && !strings.HasPrefix(v, strconv.Itoa(s.PostgreSQL)+".") {
-		at.Key("packages").Key("postgresql").Problem("%q is no version of PostgreSQL %d (want %d.…, or another roles.patroni.postgresql)", v, s.PostgreSQL, s.PostgreSQL)
-	}
-	if m := s.APT.Mirror; m != "" && !urlForm.MatchString(m) {
-		at.Key("apt").Key("mirror").Problem("%q is no URL (want http:// or https://)", m)
-	}
+	role.CheckURL(at.Key("apt").Key("mirror"), s.APT.Mirror)
 	images := at.Root().Key("images")
 	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" &&
 		spec.Known(images.Key("builder"), images.Key("base").Key("family"), images.Key("base").Key("image_id")) {
 		at.Key("apt").Key("repository").Problem("%s, and the nodes need %s (want pgdg)", old, leastPatroni)
 	}
-	if v := s.Packages.Patroni; packageForm.MatchString(v) && older(v, leastPatroni) {
-		at.Key("packages").Key("patroni").Problem("Patroni %s (want %s or later: the machines refuse an older one)", v, leastPatroni)
-	} else if v != "" {
+	v, here := s.Packages.Patroni, packages.Key("patroni")
+	switch {
+	case !role.CheckPackage(here, v, like):
+	case older(v, leastPatroni):
+		here.Problem("Patroni %s (want %s or later: the machines refuse an older one)", v, leastPatroni)
+	default:
 		for _, advice := range defects.Of(v) {
-			at.Key("packages").Key("patroni").Warn("Patroni %s %s", v, advice)
+			here.Warn("Patroni %s %s", v, advice)
 		}
 	}
 }
 
 func (s *Settings) checkTimers(at spec.Place) {
-	if s.TTL < 20 || s.TTL > 600 {
-		at.Key("ttl").Problem("ttl %d (Patroni's minimum is 20; want at most 600 s)", s.TTL)
-	}
-	loop, retry := s.LoopWait >= 1 && s.LoopWait <= 600, s.RetryTimeout >= 3 && s.RetryTimeout <= 300
-	if !loop {
-		at.Key("loop_wait").Problem("loop_wait %d (Patroni's minimum is 1; want at most 600 s)", s.LoopWait)
-	}
-	if !retry {
-		at.Key("retry_timeout").Problem("retry_timeout %d (Patroni's minimum is 3; want at most 300 s)", s.RetryTimeout)
-	}
+	role.CheckRange(at.Key("ttl"), s.TTL, 20, 600, "ttl %d (Patroni's minimum is 20; want at most 600 s)")
+	loop := role.CheckRange(at.Key("loop_wait"), s.LoopWait, 1, 600, "loop_wait %d (Patroni's minimum is 1; want at most 600 s)")
+	retry := role.CheckRange(at.Key("retry_timeout"), s.RetryTimeout, 3, 300, "retry_timeout %d (Patroni's minimum is 3; want at most 300 s)")
 	failover := at.Root().Key("failover")
 	known := spec.Known(at.Key("ttl").Or(failover), at.Key("loop_wait").Or(failover), at.Key("retry_timeout").Or(failover))
 	if need := s.LoopWait + 2*s.RetryTimeout; known && s.TTL >= 20 && loop && retry && need > s.TTL {
 		said(at, "ttl", "retry_timeout", "loop_wait").Problem("ttl %d is under loop_wait + 2*retry_timeout = %d + 2*%d (want at least %d: a leader must not lose its lease while it still tries to renew it)",
 			s.TTL, s.LoopWait, s.RetryTimeout, need)
 	}
-	if s.PrimaryStartTimeout < 0 || s.PrimaryStartTimeout > 3600 {
-		at.Key("primary_start_timeout").Problem("%d (want 0, at once, to 3600 s)", s.PrimaryStartTimeout)
-	}
+	role.CheckRange(at.Key("primary_start_timeout"), s.PrimaryStartTimeout, 0, 3600, "%d (want 0, at once, to 3600 s)")
 	if s.MaximumLagOnFailover < spec.MiB/16 {
 		at.Key("maximum_lag_on_failover").Problem("%s (want at least 64kB: a replica is never exactly up to date)", s.MaximumLagOnFailover)
 	}

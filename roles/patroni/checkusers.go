@@ -55,39 +55,6 @@ func checkUser(at spec.Place, user string) {
 	}
 }
 
-// predefined are PostgreSQL's own roles, and the major version that brought each
-// (src/include/catalog/pg_authid.dat of 14 to 18; 14 stands for any before).
-var predefined = map[string]int{
-	"pg_checkpoint":               15,
-	"pg_create_subscription":      16,
-	"pg_database_owner":           14,
-	"pg_execute_server_program":   14,
-	"pg_maintain":                 17,
-	"pg_monitor":                  14,
-	"pg_read_all_data":            14,
-	"pg_read_all_settings":        14,
-	"pg_read_all_stats":           14,
-	"pg_read_server_files":        14,
-	"pg_signal_autovacuum_worker": 18,
-	"pg_signal_backend":           14,
-	"pg_stat_scan_tables":         14,
-	"pg_use_reserved_connections": 16,
-	"pg_write_all_data":           14,
-	"pg_write_server_files":       14,
-}
-
-// tooMuch are the roles whose members are as good as the superuser, or that
-// nobody can be a member of.
-var tooMuch = map[string]string{
-	Superuser:                   "its members are superusers",
-	ReplicationUser:             "its password is the cluster's own, and who has it copies everything",
-	RewindUser:                  "it reads the server's files, keys among them",
-	"pg_execute_server_program": "its members run programs as postgres on the server",
-	"pg_read_server_files":      "its members read the server's files, keys among them",
-	"pg_write_server_files":     "its members write the server's files, and so run programs there",
-	"pg_database_owner":         "PostgreSQL lets nobody be a member; the owner is",
-}
-
 // checkMembers looks at member_of: each name must be there when the cluster is
 // bootstrapped, or PostgreSQL refuses the grant and the bootstrap is undone.
 func (s *Settings) checkMembers(at spec.Place) {
@@ -97,8 +64,8 @@ func (s *Settings) checkMembers(at spec.Place) {
 	}
 	circles := circles(edges)
 	known := slices.Collect(maps.Keys(edges))
-	for name, since := range predefined {
-		if since <= s.PostgreSQL && tooMuch[name] == "" {
+	for name, since := range rules().Predefined {
+		if since <= s.PostgreSQL && rules().Memberships[name] == "" {
 			known = append(known, name)
 		}
 	}
@@ -107,9 +74,9 @@ func (s *Settings) checkMembers(at spec.Place) {
 	for i, u := range s.Users {
 		for j, role := range u.MemberOf {
 			here := at.Index(i).Key("member_of").Index(j)
-			why, refused := tooMuch[role]
+			why, refused := rules().Memberships[role]
 			_, user := edges[role]
-			since := predefined[role]
+			since := rules().Predefined[role]
 			switch {
 			case refused:
 				here.Problem("nobody can be made a member of %s (%s)", role, why)

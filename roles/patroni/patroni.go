@@ -4,6 +4,7 @@ package patroni
 
 import (
 	"embed"
+	"sync"
 
 	"pgha-gen/generator/role"
 )
@@ -24,6 +25,17 @@ var files embed.FS
 
 //go:embed reference.yaml
 var reference string
+
+//go:embed rules.yaml
+var rulesFile []byte
+
+// rules are of rules.yaml.
+var rules = sync.OnceValue(func() *ruleSet { return role.Rules[ruleSet](rulesFile) })
+
+type ruleSet struct {
+	Config, Runs, Parameters, Methods, Memberships map[string]string
+	Predefined                                     map[string]int
+}
 
 // Role is Patroni's role.
 func Role() *role.Role {
