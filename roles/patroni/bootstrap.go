@@ -20,16 +20,13 @@ func (s *Settings) dcs(c *role.Cluster) emit.Map {
 		// Without it, losing etcd's quorum stops writes on a healthy leader.
 		{Key: "failsafe_mode", Value: true},
 	}
-	switch c.Durability {
-	case role.Async:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: false})
-	case role.Sync:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: true}, emit.Pair{Key: "synchronous_node_count", Value: 1})
-	case role.Strict:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: true}, emit.Pair{Key: "synchronous_mode_strict", Value: true},
-			emit.Pair{Key: "synchronous_node_count", Value: 1})
-	case role.Quorum:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: "quorum"}, emit.Pair{Key: "synchronous_node_count", Value: 1})
+	mode := map[role.Durability]any{role.Async: false, role.Sync: true, role.Strict: true, role.Quorum: "quorum"}
+	m = append(m, emit.Pair{Key: "synchronous_mode", Value: mode[c.Durability]})
+	if c.Durability == role.Strict {
+		m = append(m, emit.Pair{Key: "synchronous_mode_strict", Value: true})
+	}
+	if c.Durability != role.Async {
+		m = append(m, emit.Pair{Key: "synchronous_node_count", Value: 1})
 	}
 	parameters := slices.DeleteFunc(s.parameters(), func(p emit.Pair) bool { return !slices.Contains(shared, p.Key) })
 	return append(m, emit.Pair{Key: "postgresql", Value: emit.Map{

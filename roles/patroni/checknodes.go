@@ -54,17 +54,21 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 	circles := circles(follows)
 	for i, m := range s.Members {
 		tags := at.Index(i).Key("tags")
-		if m.Tags.NoFailover && m.Tags.FailoverPriority > 1 {
-			tags.Key("failover_priority").Problem("%d contradicts nofailover (keep one)", m.Tags.FailoverPriority)
-		}
-		if m.Tags.NoSync && m.Tags.SyncPriority > 1 {
-			tags.Key("sync_priority").Problem("%d contradicts nosync (keep one)", m.Tags.SyncPriority)
-		}
-		if m.Tags.FailoverPriority < 0 {
-			tags.Key("failover_priority").Problem("%d (want 0, never, or more: the highest leads first)", m.Tags.FailoverPriority)
-		}
-		if m.Tags.SyncPriority < 0 {
-			tags.Key("sync_priority").Problem("%d (want 0, never, or more: the highest is chosen first)", m.Tags.SyncPriority)
+		for _, p := range []struct {
+			key, never string
+			value      int
+			off        bool
+			effect     string
+		}{
+			{"failover_priority", "nofailover", m.Tags.FailoverPriority, m.Tags.NoFailover, "leads"},
+			{"sync_priority", "nosync", m.Tags.SyncPriority, m.Tags.NoSync, "is chosen"},
+		} {
+			switch {
+			case p.value < 0:
+				tags.Key(p.key).Problem("%d (want 0, never, or more: the highest %s first)", p.value, p.effect)
+			case p.value > 1 && p.off:
+				tags.Key(p.key).Problem("%d contradicts %s (keep one)", p.value, p.never)
+			}
 		}
 		if durability == role.Quorum && m.Tags.FailoverPriority > 1 && !m.Tags.NoFailover {
 			tags.Key("failover_priority").Warn("Patroni does not honour it with durability quorum (want sync or strict)")

@@ -63,8 +63,8 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 // PostgreSQL does not start otherwise.
 func (s *Settings) checkReserve(at spec.Place) {
 	keeps := 0
-	for _, p := range s.parameters() {
-		if n, ok := p.Value.(int); ok && (p.Key == "superuser_reserved_connections" || p.Key == "reserved_connections") {
+	for _, name := range []string{"superuser_reserved_connections", "reserved_connections"} {
+		if n, ok := s.parameter(name).(int); ok {
 			keeps += n
 		}
 	}

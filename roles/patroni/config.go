@@ -148,27 +148,23 @@ func authentication(user string) emit.Map {
 
 // patroni are the tags that differ from Patroni's defaults.
 func (t Tags) patroni() emit.Map {
-	m := emit.Map{}
+	m, usual := emit.Map{}, defaultTags()
 	for _, tag := range []struct {
-		key string
-		set bool
+		key          string
+		value, usual any
 	}{
-		{"nofailover", t.NoFailover}, {"nosync", t.NoSync}, {"noloadbalance", t.NoLoadBalance},
-		{"clonefrom", t.CloneFrom}, {"nostream", t.NoStream},
+		{"nofailover", t.NoFailover, usual.NoFailover},
+		{"nosync", t.NoSync, usual.NoSync},
+		{"noloadbalance", t.NoLoadBalance, usual.NoLoadBalance},
+		{"clonefrom", t.CloneFrom, usual.CloneFrom},
+		{"nostream", t.NoStream, usual.NoStream},
+		{"failover_priority", t.FailoverPriority, usual.FailoverPriority},
+		{"sync_priority", t.SyncPriority, usual.SyncPriority},
+		{"replicatefrom", t.ReplicateFrom, usual.ReplicateFrom},
 	} {
-		if tag.set {
-			m = append(m, emit.Pair{Key: tag.key, Value: true})
+		if tag.value != tag.usual {
+			m = m.Set(tag.key, tag.value)
 		}
-	}
-	d := defaultTags()
-	if t.FailoverPriority != d.FailoverPriority {
-		m = append(m, emit.Pair{Key: "failover_priority", Value: t.FailoverPriority})
-	}
-	if t.SyncPriority != d.SyncPriority {
-		m = append(m, emit.Pair{Key: "sync_priority", Value: t.SyncPriority})
-	}
-	if t.ReplicateFrom != "" {
-		m = append(m, emit.Pair{Key: "replicatefrom", Value: t.ReplicateFrom})
 	}
 	return m
 }

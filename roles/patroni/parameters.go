@@ -153,12 +153,20 @@ func (s *Settings) maxConnections(tuned int) int {
 	return tuned
 }
 
+// parameter is the value of one, or nil.
+func (s *Settings) parameter(name string) any {
+	for _, p := range s.parameters() {
+		if p.Key == name {
+			return p.Value
+		}
+	}
+	return nil
+}
+
 // connections is PostgreSQL's max_connections.
 func (s *Settings) connections() int {
-	for _, p := range s.parameters() {
-		if n, ok := p.Value.(int); ok && p.Key == "max_connections" {
-			return n
-		}
+	if n, ok := s.parameter("max_connections").(int); ok {
+		return n
 	}
 	return 100 // PostgreSQL's own
 }
@@ -171,21 +179,10 @@ func (s *Settings) clientConnections() int { return max(1, s.connections()-10) }
 // buffers, and for what it keeps about them and its connections a twentieth of
 // them and 200 MB. 0 if the spec wants none.
 func (s *Settings) hugePages() int {
-	var shared spec.Size
-	for _, p := range s.parameters() {
-		switch p.Key {
-		case "shared_buffers":
-			size, err := bufferSize(fmt.Sprint(p.Value))
-			if err != nil {
-				return 0
-			}
-			shared = size
-		case "huge_pages":
-			switch strings.ToLower(fmt.Sprint(p.Value)) {
-			case "off", "false", "no", "0":
-				return 0
-			}
-		}
+	wanted := strings.ToLower(fmt.Sprint(s.parameter("huge_pages")))
+	shared, err := bufferSize(fmt.Sprint(s.parameter("shared_buffers")))
+	if err != nil || slices.Contains([]string{"off", "false", "no", "0"}, wanted) {
+		return 0
 	}
 	return int((shared + shared/20 + 200*spec.MiB) / (2 * spec.MiB))
 }

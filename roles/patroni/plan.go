@@ -113,10 +113,8 @@ func (s *Settings) login() *role.Login {
 // reachedBy says by what the nodes know each other. All by the same: pg_hba.conf
 // and the certificates of verify-full connections must agree with it.
 func (s *Settings) reachedBy() string {
-	for _, m := range s.Members {
-		if !m.Address.IsValid() {
-			return "name"
-		}
+	if slices.ContainsFunc(s.Members, func(n Node) bool { return !n.Address.IsValid() }) {
+		return "name"
 	}
 	return "address"
 }

@@ -68,9 +68,7 @@ const (
 )
 
 // Values are all of them.
-func (Watchdog) Values() []string {
-	return []string{string(WatchdogOff), string(WatchdogAutomatic), string(WatchdogRequired)}
-}
+func (Watchdog) Values() []string { return []string{"off", "automatic", "required"} }
 
 // Workload is what the databases are used for; the words are pgtune's.
 type Workload string
@@ -84,9 +82,7 @@ const (
 )
 
 // Values are all of them.
-func (Workload) Values() []string {
-	return []string{string(Web), string(OLTP), string(DW), string(Mixed)}
-}
+func (Workload) Values() []string { return []string{"web", "oltp", "dw", "mixed"} }
 
 // Database is a database that the bootstrap creates.
 type Database struct {
@@ -173,30 +169,27 @@ var presets = map[role.Failover]struct{ ttl, loopWait, retryTimeout, primaryStar
 // image's own repository.
 func (s *Settings) UseDistribution() { s.APT.Repository = Distribution }
 
-// applicationUsers are the users of the spec and the owners of databases, each
+// applicationUsers are the owners of databases and the users of the spec, each
 // once, with all databases that it may connect to.
 func (s *Settings) applicationUsers() []User {
-	var users []User
-	index := map[string]int{}
-	add := func(u User) {
-		i, known := index[u.Name]
-		if !known {
+	var all, users []User
+	for _, d := range s.Databases {
+		all = append(all, User{Name: d.Owner, Databases: []string{d.Name}})
+	}
+	for _, u := range append(all, s.Users...) {
+		i := slices.IndexFunc(users, func(other User) bool { return other.Name == u.Name })
+		if i < 0 {
 			i = len(users)
-			index[u.Name] = i
-			users = append(users, User{Name: u.Name, MemberOf: u.MemberOf})
+			users = append(users, User{Name: u.Name})
 		}
 		for _, d := range u.Databases {
 			if !slices.Contains(users[i].Databases, d) {
 				users[i].Databases = append(users[i].Databases, d)
 			}
 		}
-	}
-	for _, d := range s.Databases {
-		add(User{Name: d.Owner, Databases: []string{d.Name}})
-	}
-	for _, u := range s.Users {
-		add(u)
-		users[index[u.Name]].MemberOf = u.MemberOf
+		if u.MemberOf != nil {
+			users[i].MemberOf = u.MemberOf
+		}
 	}
 	return users
 }
