@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 
-	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
@@ -19,7 +18,7 @@ var balancers = []netip.Prefix{netip.MustParsePrefix("198.18.235.0/24"), netip.M
 // user-data.
 func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 	db := c.Database()
-	config, err := s.config(c, db)
+	files, err := s.files(c, db)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +39,8 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{Number: s.Ports.Stats, For: "monitoring: /metrics for Prometheus, /stats; the health checks of a network load balancer: /alive (not /health, which fails while no node leads)",
 				From: role.Networks(c.Access.Monitoring, balancers)},
 		},
-		Env: emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
-		Files: []cloudinit.File{
-			{Path: configFile, Data: config},
-			{Path: stateFile, Data: serversDown(c, db)},
-			{Path: caFile, Data: []byte(c.Secrets.CA)},
-		},
+		Env:   emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
+		Files: files,
 
 		Expect: s.expect(db),
 		Try:    s.try(c, db),

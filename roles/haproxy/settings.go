@@ -48,7 +48,7 @@ const (
 )
 
 // Values are all of them.
-func (Fallback) Values() []string { return []string{string(ToPrimary), string(ToNobody)} }
+func (Fallback) Values() []string { return []string{"primary", "none"} }
 
 // OnMarkedDown is what happens to the sessions of a node that is no longer what
 // they want.
@@ -61,7 +61,7 @@ const (
 )
 
 // Values are all of them.
-func (OnMarkedDown) Values() []string { return []string{string(Shutdown), string(Keep)} }
+func (OnMarkedDown) Values() []string { return []string{"shutdown", "keep"} }
 
 func newSettings(c *role.Cluster) *Settings {
 	s := &Settings{
@@ -71,7 +71,7 @@ func newSettings(c *role.Cluster) *Settings {
 		OnMarkedDown:     Shutdown,
 		MaxConnections:   2000,
 		IdleTimeout:      24 * spec.Hour,
-		Checks:           presets[c.Failover],
+		Checks:           presets(c.Failover),
 		Global:           map[string]string{},
 		DefaultsSection:  map[string]string{},
 	}
@@ -87,11 +87,13 @@ func newSettings(c *role.Cluster) *Settings {
 // so rise is 1. fall*fastinter is how long Patroni may be away while
 // PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for a
 // node that hangs, stays below Patroni's ttl.
-var presets = map[role.Failover]HealthChecks{
-	role.Fast: {Inter: 300 * spec.Millisecond, FastInter: 300 * spec.Millisecond, DownInter: 300 * spec.Millisecond,
-		Timeout: spec.Second, Rise: 1, Fall: 10},
-	role.Balanced: {Inter: 500 * spec.Millisecond, FastInter: 500 * spec.Millisecond, DownInter: 500 * spec.Millisecond,
-		Timeout: 2 * spec.Second, Rise: 1, Fall: 7},
-	role.Safe: {Inter: spec.Second, FastInter: spec.Second, DownInter: spec.Second,
-		Timeout: 3 * spec.Second, Rise: 1, Fall: 5},
+func presets(failover role.Failover) HealthChecks {
+	every := func(inter, timeout spec.Duration, fall int) HealthChecks {
+		return HealthChecks{Inter: inter, FastInter: inter, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}
+	}
+	return map[role.Failover]HealthChecks{
+		role.Fast:     every(300*spec.Millisecond, spec.Second, 10),
+		role.Balanced: every(500*spec.Millisecond, 2*spec.Second, 7),
+		role.Safe:     every(spec.Second, 3*spec.Second, 5),
+	}[failover]
 }
