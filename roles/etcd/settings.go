@@ -44,10 +44,7 @@ func newSettings(c *role.Cluster) *Settings {
 		Env:                     map[string]string{},
 	}
 	s.Machine = role.Machine{
-		Compute: role.Compute{
-			Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 4 * spec.GiB,
-			BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
-		},
+		Compute:  role.NewCompute(2, 4*spec.GiB, 10*spec.GiB),
 		DataDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
 	}
 	if c.Failover == role.Safe {

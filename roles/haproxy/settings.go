@@ -75,10 +75,7 @@ func newSettings(c *role.Cluster) *Settings {
 		Global:           map[string]string{},
 		DefaultsSection:  map[string]string{},
 	}
-	s.Machine = role.Compute{
-		Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 2 * spec.GiB,
-		BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
-	}
+	s.Machine = role.NewCompute(2, 2*spec.GiB, 10*spec.GiB)
 	return s
 }
 

@@ -144,10 +144,7 @@ func newSettings(c *role.Cluster) *Settings {
 		Config:     map[string]any{},
 	}
 	s.Machine = role.Machine{
-		Compute: role.Compute{
-			Platform: "standard-v3", Cores: 4, CoreFraction: 100, Memory: 16 * spec.GiB,
-			BootDisk: role.Disk{Type: role.SSD, Size: 15 * spec.GiB},
-		},
+		Compute:  role.NewCompute(4, 16*spec.GiB, 15*spec.GiB),
 		DataDisk: role.Disk{Type: role.SSD, Size: 100 * spec.GiB},
 	}
 	t := presets[c.Failover]
@@ -173,13 +170,15 @@ func (s *Settings) UseDistribution() { s.APT.Repository = Distribution }
 // once, with all databases that it may connect to.
 func (s *Settings) applicationUsers() []User {
 	var all, users []User
+	index := map[string]int{}
 	for _, d := range s.Databases {
 		all = append(all, User{Name: d.Owner, Databases: []string{d.Name}})
 	}
 	for _, u := range append(all, s.Users...) {
-		i := slices.IndexFunc(users, func(other User) bool { return other.Name == u.Name })
-		if i < 0 {
+		i, known := index[u.Name]
+		if !known {
 			i = len(users)
+			index[u.Name] = i
 			users = append(users, User{Name: u.Name})
 		}
 		for _, d := range u.Databases {
