@@ -121,6 +121,15 @@ type Compute struct {
 	Preemptible  bool      `yaml:"preemptible"`
 }
 
+// NewCompute is hardware with whole cores, on the cloud's usual platform and
+// kind of disk.
+func NewCompute(cores int, memory, boot spec.Size) Compute {
+	return Compute{
+		Platform: "standard-v3", Cores: cores, CoreFraction: 100, Memory: memory,
+		BootDisk: Disk{Type: SSD, Size: boot},
+	}
+}
+
 func (c Compute) hardware() Machines { return Machines{Compute: c} }
 
 // Disk is a network disk.

@@ -10,17 +10,6 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// sections are the words that start a section of haproxy.cfg, and why not where
-// a spec may not add one.
-var sections = map[string]string{
-	"global":   "use roles.haproxy.global",
-	"userlist": "it holds passwords, and a spec holds no secrets",
-	"program":  noPrograms,
-
-	"backend": "", "cache": "", "crt-store": "", "defaults": "", "fcgi-app": "", "frontend": "", "http-errors": "",
-	"listen": "", "log-forward": "", "log-profile": "", "mailers": "", "peers": "", "resolvers": "", "ring": "", "traces": "",
-}
-
 // names are those of the sections that pgha-gen writes.
 var names = []string{"clients", "primary", "replicas", "stats", "cloud"}
 
@@ -40,7 +29,7 @@ func (s *Settings) checkExtra(at spec.Place) {
 		if len(line) == 0 || strings.HasPrefix(line[0], ".") { // .if and its like
 			continue
 		}
-		why, section := sections[line[0]]
+		why, section := rules().Sections[line[0]]
 		if section {
 			inside = true
 		}

@@ -9,77 +9,6 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// ours are the parts of Patroni's configuration that raw overrides may not
-// touch: who the node is, where its secrets are, what the spec says elsewhere.
-var ours = map[string]string{
-	"name":                              "it comes from the machine",
-	"scope":                             "use name",
-	"namespace":                         "etcd is this cluster's own",
-	"tags":                              "use the node's tags",
-	"etcd":                              "Patroni speaks to etcd by etcd3",
-	"etcd3":                             "it follows from roles.etcd",
-	"restapi.listen":                    "it comes from the machine",
-	"restapi.connect_address":           "it comes from the machine",
-	"restapi.certfile":                  "it comes from Lockbox",
-	"restapi.keyfile":                   "it comes from Lockbox",
-	"restapi.cafile":                    "it comes from Lockbox",
-	"restapi.authentication":            "it comes from Lockbox",
-	"restapi.verify_client":             "HAProxy's checks have no certificate, and what changes something needs one",
-	"restapi.allowlist":                 "the members need no list, and one refuses their own questions when etcd is gone",
-	"restapi.allowlist_include_members": "the members alone may change something",
-	"ctl.insecure":                      "patronictl would give its password to whoever answers",
-	"ctl.cacert":                        "it comes from Lockbox",
-	"ctl.certfile":                      "it comes from Lockbox",
-	"ctl.keyfile":                       "it comes from Lockbox",
-	"ctl.authentication":                "it comes from Lockbox",
-	"watchdog.mode":                     "use watchdog",
-	"postgresql.listen":                 "it comes from the machine",
-	"postgresql.connect_address":        "it comes from the machine",
-	"postgresql.authentication":         "it comes from Lockbox",
-	"postgresql.data_dir":               "it is on the data disk",
-	"postgresql.config_dir":             "it is on the data disk",
-	"postgresql.custom_conf":            "use parameters: it would replace what pgha-gen guards",
-	"postgresql.bin_dir":                "it follows from postgresql",
-	"postgresql.bin_name":               "scripts of the image stand before PostgreSQL's programs",
-	"postgresql.pgpass":                 "it is in memory",
-	"postgresql.use_unix_socket_repl":   "a node's own address need not be in its certificate",
-	"postgresql.use_unix_socket":        "pg_hba.conf lets the superuser in by the socket alone",
-	"postgresql.remove_data_directory_on_rewind_failure":     "use reclone_on_rewind_failure",
-	"postgresql.remove_data_directory_on_diverged_timelines": "use reclone_on_rewind_failure",
-	"postgresql.pg_hba":                      "use pg_hba",
-	"postgresql.parameters":                  "use parameters",
-	"bootstrap.dcs.ttl":                      "use ttl",
-	"bootstrap.dcs.loop_wait":                "use loop_wait",
-	"bootstrap.dcs.retry_timeout":            "use retry_timeout",
-	"bootstrap.dcs.primary_start_timeout":    "use primary_start_timeout",
-	"bootstrap.dcs.master_start_timeout":     "use primary_start_timeout",
-	"bootstrap.dcs.maximum_lag_on_failover":  "use maximum_lag_on_failover",
-	"bootstrap.dcs.synchronous_mode":         "use durability",
-	"bootstrap.dcs.synchronous_mode_strict":  "use durability",
-	"bootstrap.dcs.postgresql.parameters":    "use parameters",
-	"bootstrap.dcs.postgresql.pg_hba":        "use pg_hba",
-	"bootstrap.dcs.postgresql.pg_ident":      "use config.postgresql.pg_ident",
-	"bootstrap.dcs.postgresql.callbacks":     "use config.postgresql.callbacks",
-	"bootstrap.dcs.postgresql.pre_promote":   "use config.postgresql.pre_promote",
-	"bootstrap.dcs.postgresql.before_stop":   "use config.postgresql.before_stop",
-	"bootstrap.dcs.postgresql.recovery_conf": "use config.postgresql.recovery_conf",
-	"bootstrap.pg_hba":                       "use pg_hba",
-	"kubernetes":                             "this is a cluster on etcd",
-	"citus":                                  "the image has no Citus, and this is one cluster",
-	"bootstrap.post_bootstrap":               "it creates the databases and users",
-	"bootstrap.post_init":                    "post_bootstrap creates the databases and users",
-	"bootstrap.users":                        "Patroni 4 ignores it (use users)",
-}
-
-// runs are the keys by which Patroni runs a program as postgres, and when. An
-// operator may want that; whoever reviews the spec should see it.
-var runs = map[string]string{
-	"postgresql.callbacks":   "whenever a node's part changes",
-	"postgresql.pre_promote": "before a replica leads: while it fails, none does",
-	"postgresql.before_stop": "before PostgreSQL stops: a switchover waits for it",
-	"bootstrap.method":       "instead of initdb",
-}
-
 // pinned are the keys that are written, empty or not, so that they do not come
 // from etcd.
 var pinned = []string{
@@ -96,7 +25,7 @@ var sections = []string{"bootstrap", "ctl", "log", "postgresql", "restapi", "thr
 
 // holdsOurs says whether the mapping at path has keys that are ours.
 func holdsOurs(path string) bool {
-	for ours := range ours {
+	for ours := range rules().Config {
 		if strings.HasPrefix(ours, path+".") {
 			return true
 		}
@@ -108,7 +37,7 @@ func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		here := at.Key(key)
 		full := strings.TrimPrefix(path+"."+key, ".")
-		if why, ok := ours[full]; ok {
+		if why, ok := rules().Config[full]; ok {
 			here.KeyProblem("cannot be set here (%s)", why)
 			continue
 		}
@@ -138,7 +67,7 @@ func (s *Settings) checkValue(at spec.Place, path string, value any) {
 		at.Problem("null would let etcd say what runs here (leave it out)")
 		return
 	}
-	if when := runs[path]; when != "" && !empty(value) {
+	if when := rules().Runs[path]; when != "" && !empty(value) {
 		at.Warn("Patroni runs a program as postgres (%s): the image must have it, and who can write it has the cluster", when)
 	}
 	switch path {

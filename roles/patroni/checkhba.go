@@ -1,7 +1,9 @@
 package patroni
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"regexp"
@@ -45,26 +47,17 @@ func (s *Settings) checkHBA(at spec.Place) {
 	}
 }
 
-// methods are PostgreSQL's (src/backend/libpq/hba.c), and why not, where a spec
-// may not use one.
-var methods = map[string]string{
-	"scram-sha-256": "", "reject": "", "peer": "", "cert": "", "gss": "", "ldap": "", "pam": "", "radius": "", "oauth": "",
-	"trust":    "trust lets everybody in without a password",
-	"md5":      "md5 gives passwords away",
-	"password": "password gives passwords away",
-	"ident":    "ident believes whatever the client's machine says",
-	"sspi":     "sspi is Windows'",
-	"bsd":      "bsd is OpenBSD's",
-}
-
 func (s *Settings) methodProblem(at spec.Place, method string, local bool) string {
-	why, known := methods[method]
+	why, known := rules().Methods[method]
 	switch {
 	case !known:
-		near := spec.Nearest(method, []string{"scram-sha-256", "reject", "peer", "cert", "gss", "ldap", "pam", "radius", "oauth"})
-		if near == "" {
-			near = "scram-sha-256"
+		var usable []string
+		for _, name := range slices.Sorted(maps.Keys(rules().Methods)) {
+			if rules().Methods[name] == "" {
+				usable = append(usable, name)
+			}
 		}
+		near := cmp.Or(spec.Nearest(method, usable), "scram-sha-256")
 		return fmt.Sprintf("unknown method %q (did you mean %s?)", method, near)
 	case why != "":
 		return why + " (want scram-sha-256)"

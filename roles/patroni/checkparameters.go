@@ -16,47 +16,6 @@ import (
 // parameterName is the form of a name; one with a dot is an extension's.
 var parameterName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
 
-// reserved parameters are Patroni's (docs/patroni_configuration.rst: never
-// settable) or would undo what pgha-gen promises.
-var reserved = map[string]string{
-	"listen_addresses":          "Patroni sets it from the machine's address",
-	"port":                      "use roles.patroni.port",
-	"cluster_name":              "Patroni sets it from the cluster's name",
-	"hot_standby":               "replicas serve reads, always",
-	"data_directory":            "it is on the data disk",
-	"hba_file":                  "use pg_hba",
-	"ident_file":                "Patroni writes it",
-	"config_file":               "Patroni writes it",
-	"synchronous_standby_names": "Patroni sets it from durability",
-	"primary_conninfo":          "Patroni sets it",
-	"primary_slot_name":         "Patroni sets it",
-	"restore_command":           "use config.postgresql.recovery_conf",
-	"recovery_target_timeline":  "Patroni sets it",
-	"archive_cleanup_command":   "use config.postgresql.recovery_conf",
-	"recovery_end_command":      "use config.postgresql.recovery_conf",
-	"recovery_min_apply_delay":  "use config.postgresql.recovery_conf",
-	"recovery_target":           "use config.postgresql.recovery_conf",
-	"recovery_target_action":    "use config.postgresql.recovery_conf",
-	"recovery_target_inclusive": "use config.postgresql.recovery_conf",
-	"recovery_target_lsn":       "use config.postgresql.recovery_conf",
-	"recovery_target_name":      "use config.postgresql.recovery_conf",
-	"recovery_target_time":      "use config.postgresql.recovery_conf",
-	"recovery_target_xid":       "use config.postgresql.recovery_conf",
-	"promote_trigger_file":      "Patroni promotes",
-	"transaction_isolation":     "use default_transaction_isolation",
-	"transaction_read_only":     "use default_transaction_read_only",
-	"transaction_deferrable":    "use default_transaction_deferrable",
-	"unix_socket_directories":   "Patroni and its scripts expect the default",
-	"ssl":                       "all traffic is TLS",
-	"ssl_cert_file":             "it comes from Lockbox",
-	"ssl_key_file":              "it comes from Lockbox",
-	"ssl_ca_file":               "it comes from Lockbox",
-	"ssl_passphrase_command":    "keys in Lockbox have no passphrase",
-	"password_encryption":       "it is scram-sha-256; MD5 is deprecated",
-	"fsync":                     "off would lose acknowledged commits",
-	"full_page_writes":          "off would corrupt data at a power cut",
-}
-
 func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 	known := catalogue.Read(s.PostgreSQL)
 	if known == nil || len(s.Parameters) == 0 {
@@ -64,7 +23,7 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
 		here, value := at.Key(name), s.Parameters[name]
-		why, ours := reserved[strings.ToLower(name)]
+		why, ours := rules().Parameters[strings.ToLower(name)]
 		p, found := known.Find(name)
 		n, number := scalar(value).(int)
 		switch {
@@ -104,8 +63,8 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 // PostgreSQL does not start otherwise.
 func (s *Settings) checkReserve(at spec.Place) {
 	keeps := 0
-	for _, p := range s.parameters() {
-		if n, ok := p.Value.(int); ok && (p.Key == "superuser_reserved_connections" || p.Key == "reserved_connections") {
+	for _, name := range []string{"superuser_reserved_connections", "reserved_connections"} {
+		if n, ok := s.parameter(name).(int); ok {
 			keeps += n
 		}
 	}

@@ -52,7 +52,7 @@ func TestOwnParameters(t *testing.T) {
 
 // TestReserved keeps the list of what cannot be set to names that there are.
 func TestReserved(t *testing.T) {
-	for name := range reserved {
+	for name := range rules().Parameters {
 		found := false
 		for major := range lastFix {
 			_, has := catalogue.Read(major).Find(name)

@@ -1,17 +1,43 @@
 package patroni
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 
+	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
 
 const secretsDir = "/run/pgha/secrets/"
+
+// files are what the user-data of the nodes brings.
+func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
+	main, bootstrap, err := s.config(c)
+	if err != nil {
+		return nil, err
+	}
+	files := []cloudinit.File{}
+	var failed error
+	add := func(name string, encode func(any) ([]byte, error), content any) {
+		data, err := encode(content)
+		failed = errors.Join(failed, err)
+		files = append(files, cloudinit.File{Path: "/etc/patroni/" + name, Data: data})
+	}
+	add("config.yml", emit.YAML, main)
+	add("bootstrap.yml", emit.YAML, bootstrap)
+	for _, m := range s.Members {
+		if tags := m.Tags.patroni(); len(tags) > 0 {
+			add("nodes/"+m.Name+".yml", emit.YAML, emit.Map{{Key: "tags", Value: tags}})
+		}
+	}
+	add("databases.json", emit.JSON, s.databasesFile())
+	return files, failed
+}
 
 // config is /etc/patroni/config.yml, and bootstrap what the node has beside it
 // while it may bootstrap the cluster. Who the node is, and every password, come as
@@ -107,63 +133,6 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 	return slices.Delete(config, i, i+1), bootstrap, nil
 }
 
-// restConnections is how many connections to the REST API one address may hold:
-// HAProxy and each Patroni node need a few at a time.
-const restConnections = 16
-
-// shared are the parameters that all nodes must have alike, so that Patroni takes
-// them from etcd alone (ConfigHandler.CMDLINE_OPTIONS in Patroni 4.1).
-var shared = []string{
-	"max_connections", "max_locks_per_transaction", "max_prepared_transactions", "max_replication_slots",
-	"max_wal_senders", "max_worker_processes", "track_commit_timestamp", "wal_keep_size", "wal_level", "wal_log_hints",
-}
-
-// parameters are PostgreSQL's: sized, and as the spec says.
-func (s *Settings) parameters() emit.Map {
-	p := s.tuned()
-	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
-		p = p.Set(key, scalar(s.Parameters[key]))
-	}
-	return p
-}
-
-// local are the parameters of this node: all that need not be alike, and those
-// that run programs or open the server, which are said even where they are
-// PostgreSQL's own defaults, so that etcd cannot change them.
-func (s *Settings) local() emit.Map {
-	p := emit.Map{
-		{Key: "archive_mode", Value: false},
-		{Key: "archive_command", Value: ""},
-		{Key: "shared_preload_libraries", Value: ""},
-		{Key: "session_preload_libraries", Value: ""},
-		{Key: "local_preload_libraries", Value: ""},
-		{Key: "ssl_passphrase_command", Value: ""},
-		{Key: "external_pid_file", Value: ""},
-		{Key: "logging_collector", Value: false},
-		{Key: "fsync", Value: true},
-		{Key: "full_page_writes", Value: true},
-	}
-	if s.PostgreSQL >= 15 {
-		p = append(p, emit.Pair{Key: "archive_library", Value: ""})
-	}
-	for _, pair := range s.parameters() {
-		if !slices.Contains(shared, pair.Key) {
-			p = p.Set(pair.Key, pair.Value)
-		}
-	}
-	return append(p, emit.Map{
-		{Key: "hba_file", Value: s.dataDir() + "/pg_hba.conf"},
-		{Key: "ident_file", Value: s.dataDir() + "/pg_ident.conf"},
-		{Key: "unix_socket_directories", Value: "/var/run/postgresql"},
-		{Key: "ssl", Value: true},
-		{Key: "ssl_ca_file", Value: secretsDir + "ca.crt"},
-		{Key: "ssl_cert_file", Value: secretsDir + "node.crt"},
-		{Key: "ssl_key_file", Value: secretsDir + "node.key"},
-		{Key: "ssl_min_protocol_version", Value: "TLSv1.2"},
-		{Key: "password_encryption", Value: "scram-sha-256"},
-	}...)
-}
-
 func (s *Settings) dataDir() string {
 	return "/var/lib/postgresql/" + strconv.Itoa(s.PostgreSQL) + "/main"
 }
@@ -177,111 +146,27 @@ func authentication(user string) emit.Map {
 	}
 }
 
-// initdb picks the collation that PostgreSQL itself brings (from 17 on): the
-// order of text then does not change with the image's C library.
-func (s *Settings) initdb() []any {
-	options := []any{
-		emit.Map{{Key: "encoding", Value: "UTF8"}},
-		emit.Map{{Key: "locale", Value: "C.UTF-8"}},
-	}
-	if s.PostgreSQL >= 17 {
-		options = append(options,
-			emit.Map{{Key: "locale-provider", Value: "builtin"}},
-			emit.Map{{Key: "builtin-locale", Value: "C.UTF-8"}})
-	}
-	return append(options, "data-checksums")
-}
-
-// primaryStopTimeout is how long, in seconds, PostgreSQL may take to stop before
-// the lease is given up: the cloud cuts the power of a machine 30 s after it
-// asked it to stop.
-const primaryStopTimeout = 12
-
-// dcs is written once, when the cluster is bootstrapped, and shared by all nodes.
-func (s *Settings) dcs(c *role.Cluster) emit.Map {
-	m := emit.Map{
-		{Key: "ttl", Value: s.TTL},
-		{Key: "loop_wait", Value: s.LoopWait},
-		{Key: "retry_timeout", Value: s.RetryTimeout},
-		{Key: "primary_start_timeout", Value: s.PrimaryStartTimeout},
-		{Key: "primary_stop_timeout", Value: primaryStopTimeout},
-		{Key: "maximum_lag_on_failover", Value: int(s.MaximumLagOnFailover)},
-		{Key: "check_timeline", Value: true},
-		// Without it, losing etcd's quorum stops writes on a healthy leader.
-		{Key: "failsafe_mode", Value: true},
-	}
-	switch c.Durability {
-	case role.Async:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: false})
-	case role.Sync:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: true}, emit.Pair{Key: "synchronous_node_count", Value: 1})
-	case role.Strict:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: true}, emit.Pair{Key: "synchronous_mode_strict", Value: true},
-			emit.Pair{Key: "synchronous_node_count", Value: 1})
-	case role.Quorum:
-		m = append(m, emit.Pair{Key: "synchronous_mode", Value: "quorum"}, emit.Pair{Key: "synchronous_node_count", Value: 1})
-	}
-	parameters := slices.DeleteFunc(s.parameters(), func(p emit.Pair) bool { return !slices.Contains(shared, p.Key) })
-	return append(m, emit.Pair{Key: "postgresql", Value: emit.Map{
-		{Key: "use_slots", Value: true},
-		{Key: "parameters", Value: parameters},
-	}})
-}
-
-// scalar is a parameter as people wrote it: whole numbers as numbers.
-func scalar(s string) any {
-	if n, err := strconv.Atoi(s); err == nil && strconv.Itoa(n) == s {
-		return n
-	}
-	return s
-}
-
-// hba lets in, over TLS alone, who must get in: the other nodes for replication
-// and rewind, and the application's users, each to its databases, from the
-// clients' networks and from the proxies, which clients are seen as.
-func (s *Settings) hba(c *role.Cluster) ([]string, error) {
-	var records [][]string
-	add := func(words ...string) { records = append(records, words) }
-	add("local", "all", emit.HBAName(Superuser), "peer")
-	add("local", "replication", emit.HBAName(ReplicationUser), "scram-sha-256")
-	add("local", "all", "all", "scram-sha-256")
-	for _, m := range s.Members {
-		add("hostssl", "replication", emit.HBAName(ReplicationUser), source(c, m.Node), "scram-sha-256")
-		add("hostssl", "postgres", emit.HBAName(RewindUser), source(c, m.Node), "scram-sha-256")
-	}
-	var clients []string
-	for _, n := range c.Using(role.Database) {
-		clients = append(clients, source(c, n))
-	}
-	for _, p := range c.Access.Clients {
-		clients = append(clients, p.String())
-	}
-	for _, u := range s.applicationUsers() {
-		for _, d := range u.Databases {
-			for _, client := range clients {
-				add("hostssl", emit.HBAName(d), emit.HBAName(u.Name), client, "scram-sha-256")
-			}
+// patroni are the tags that differ from Patroni's defaults.
+func (t Tags) patroni() emit.Map {
+	m, usual := emit.Map{}, defaultTags()
+	for _, tag := range []struct {
+		key          string
+		value, usual any
+	}{
+		{"nofailover", t.NoFailover, usual.NoFailover},
+		{"nosync", t.NoSync, usual.NoSync},
+		{"noloadbalance", t.NoLoadBalance, usual.NoLoadBalance},
+		{"clonefrom", t.CloneFrom, usual.CloneFrom},
+		{"nostream", t.NoStream, usual.NoStream},
+		{"failover_priority", t.FailoverPriority, usual.FailoverPriority},
+		{"sync_priority", t.SyncPriority, usual.SyncPriority},
+		{"replicatefrom", t.ReplicateFrom, usual.ReplicateFrom},
+	} {
+		if tag.value != tag.usual {
+			m = m.Set(tag.key, tag.value)
 		}
 	}
-	var lines []string
-	for _, r := range records {
-		line, err := emit.HBA(r...)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, line)
-	}
-	lines = append(lines, s.HBA...)
-	return append(lines, "host all all all reject"), nil
-}
-
-// source is a node as pg_hba.conf wants it: a network of one address, or its
-// name, which PostgreSQL looks up in both directions.
-func source(c *role.Cluster, n role.Node) string {
-	if n.Address.IsValid() {
-		return n.Address.String() + "/32"
-	}
-	return c.FQDN(n.Name)
+	return m
 }
 
 // merge lays the raw overrides of the spec over our configuration: mappings are

@@ -182,10 +182,10 @@ func TestBool(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	for _, units := range [][]unit{memory, times} {
 		for _, u := range units {
-			if len(otherwise[u.name]) == 0 {
+			if len(u.also) == 0 {
 				t.Errorf("%s has no other name", u.name)
 			}
-			for _, other := range otherwise[u.name] {
+			for _, other := range u.also {
 				if got := advice(units, "8", strings.ToUpper(other)); !strings.HasSuffix(got, "write 8"+u.name) {
 					t.Errorf("%s: got %q, want 8%s", other, got, u.name)
 				}

@@ -67,12 +67,7 @@ func (p Parameter) checkWord(value string) error {
 	if slices.ContainsFunc(p.Values, same) || slices.ContainsFunc(p.Also, same) {
 		return nil
 	}
-	var known []string
-	for _, v := range p.Values {
-		if v != "" {
-			known = append(known, v)
-		}
-	}
+	known := slices.DeleteFunc(slices.Clone(p.Values), func(v string) bool { return v == "" })
 	text := fmt.Sprintf("want one of %s, have %q", strings.Join(known, ", "), value)
 	if near := spec.Nearest(value, known); near != "" {
 		text += " (did you mean " + near + "?)"
@@ -130,15 +125,30 @@ func (p Parameter) ownUnit() string {
 	return p.Unit
 }
 
-// unit is one of PostgreSQL's (guc.c), with its size in the smallest of its kind.
+// unit is one of PostgreSQL's (guc.c), with its size in the smallest of its kind,
+// and what people and other programs call it, in lower case.
 type unit struct {
 	name string
 	size float64
+	also []string
 }
 
 var (
-	memory = []unit{{"B", 1}, {"kB", 1 << 10}, {"MB", 1 << 20}, {"GB", 1 << 30}, {"TB", 1 << 40}}
-	times  = []unit{{"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"min", 60e6}, {"h", 3600e6}, {"d", 86400e6}}
+	memory = []unit{
+		{"B", 1, []string{"b", "byte", "bytes"}},
+		{"kB", 1 << 10, []string{"k", "kb", "ki", "kib"}},
+		{"MB", 1 << 20, []string{"m", "mb", "mi", "mib"}},
+		{"GB", 1 << 30, []string{"g", "gb", "gi", "gib"}},
+		{"TB", 1 << 40, []string{"t", "tb", "ti", "tib"}},
+	}
+	times = []unit{
+		{"us", 1, []string{"us", "µs", "μs", "usec", "microseconds"}},
+		{"ms", 1e3, []string{"ms", "msec", "msecs", "millisecond", "milliseconds"}},
+		{"s", 1e6, []string{"s", "sec", "secs", "second", "seconds"}},
+		{"min", 60e6, []string{"m", "min", "mins", "minute", "minutes"}},
+		{"h", 3600e6, []string{"h", "hr", "hrs", "hour", "hours"}},
+		{"d", 86400e6, []string{"d", "day", "days"}},
+	}
 )
 
 // kind gives the units that values of the parameter can have, an example, and
@@ -218,7 +228,7 @@ func advice(units []unit, number, name string) string {
 		return "PostgreSQL takes no percentage: write the size"
 	}
 	for _, u := range units {
-		if slices.Contains(otherwise[u.name], strings.ToLower(name)) {
+		if slices.Contains(u.also, strings.ToLower(name)) {
 			return "PostgreSQL's unit is " + u.name + ": write " + number + u.name
 		}
 	}
@@ -227,22 +237,6 @@ func advice(units []unit, number, name string) string {
 		names = append(names, u.name)
 	}
 	return "its units: " + strings.Join(names, ", ")
-}
-
-// otherwise is what people and other programs call PostgreSQL's units, in lower
-// case.
-var otherwise = map[string][]string{
-	"B":   {"b", "byte", "bytes"},
-	"kB":  {"k", "kb", "ki", "kib"},
-	"MB":  {"m", "mb", "mi", "mib"},
-	"GB":  {"g", "gb", "gi", "gib"},
-	"TB":  {"t", "tb", "ti", "tib"},
-	"us":  {"us", "µs", "μs", "usec", "microseconds"},
-	"ms":  {"ms", "msec", "msecs", "millisecond", "milliseconds"},
-	"s":   {"s", "sec", "secs", "second", "seconds"},
-	"min": {"m", "min", "mins", "minute", "minutes"},
-	"h":   {"h", "hr", "hrs", "hour", "hours"},
-	"d":   {"d", "day", "days"},
 }
 
 // show writes a limit for people: exactly in the largest unit that can, or

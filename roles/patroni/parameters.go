@@ -2,26 +2,66 @@ package patroni
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/spec"
 )
 
-// Workload is what the databases are used for; the words are pgtune's.
-type Workload string
+// shared are the parameters that all nodes must have alike, so that Patroni takes
+// them from etcd alone (ConfigHandler.CMDLINE_OPTIONS in Patroni 4.1).
+var shared = []string{
+	"max_connections", "max_locks_per_transaction", "max_prepared_transactions", "max_replication_slots",
+	"max_wal_senders", "max_worker_processes", "track_commit_timestamp", "wal_keep_size", "wal_level", "wal_log_hints",
+}
 
-// The values of Workload.
-const (
-	Web   Workload = "web"   // many short reads
-	OLTP  Workload = "oltp"  // many short transactions
-	DW    Workload = "dw"    // few long queries over much data
-	Mixed Workload = "mixed" // all of it
-)
+// parameters are PostgreSQL's: sized, and as the spec says.
+func (s *Settings) parameters() emit.Map {
+	p := s.tuned()
+	for _, key := range slices.Sorted(maps.Keys(s.Parameters)) {
+		p = p.Set(key, scalar(s.Parameters[key]))
+	}
+	return p
+}
 
-// Values are all of them.
-func (Workload) Values() []string {
-	return []string{string(Web), string(OLTP), string(DW), string(Mixed)}
+// local are the parameters of this node: all that need not be alike, and those
+// that run programs or open the server, which are said even where they are
+// PostgreSQL's own defaults, so that etcd cannot change them.
+func (s *Settings) local() emit.Map {
+	p := emit.Map{
+		{Key: "archive_mode", Value: false},
+		{Key: "archive_command", Value: ""},
+		{Key: "shared_preload_libraries", Value: ""},
+		{Key: "session_preload_libraries", Value: ""},
+		{Key: "local_preload_libraries", Value: ""},
+		{Key: "ssl_passphrase_command", Value: ""},
+		{Key: "external_pid_file", Value: ""},
+		{Key: "logging_collector", Value: false},
+		{Key: "fsync", Value: true},
+		{Key: "full_page_writes", Value: true},
+	}
+	if s.PostgreSQL >= 15 {
+		p = append(p, emit.Pair{Key: "archive_library", Value: ""})
+	}
+	for _, pair := range s.parameters() {
+		if !slices.Contains(shared, pair.Key) {
+			p = p.Set(pair.Key, pair.Value)
+		}
+	}
+	return append(p, emit.Map{
+		{Key: "hba_file", Value: s.dataDir() + "/pg_hba.conf"},
+		{Key: "ident_file", Value: s.dataDir() + "/pg_ident.conf"},
+		{Key: "unix_socket_directories", Value: "/var/run/postgresql"},
+		{Key: "ssl", Value: true},
+		{Key: "ssl_ca_file", Value: secretsDir + "ca.crt"},
+		{Key: "ssl_cert_file", Value: secretsDir + "node.crt"},
+		{Key: "ssl_key_file", Value: secretsDir + "node.key"},
+		{Key: "ssl_min_protocol_version", Value: "TLSv1.2"},
+		{Key: "password_encryption", Value: "scram-sha-256"},
+	}...)
 }
 
 // tuned are PostgreSQL's parameters for the machine and the workload, by
@@ -113,12 +153,20 @@ func (s *Settings) maxConnections(tuned int) int {
 	return tuned
 }
 
+// parameter is the value of one, or nil.
+func (s *Settings) parameter(name string) any {
+	for _, p := range s.parameters() {
+		if p.Key == name {
+			return p.Value
+		}
+	}
+	return nil
+}
+
 // connections is PostgreSQL's max_connections.
 func (s *Settings) connections() int {
-	for _, p := range s.parameters() {
-		if n, ok := p.Value.(int); ok && p.Key == "max_connections" {
-			return n
-		}
+	if n, ok := s.parameter("max_connections").(int); ok {
+		return n
 	}
 	return 100 // PostgreSQL's own
 }
@@ -127,28 +175,25 @@ func (s *Settings) connections() int {
 // rest is the superuser's, for Patroni itself and for who repairs a node.
 func (s *Settings) clientConnections() int { return max(1, s.connections()-10) }
 
-func megabytes(s spec.Size) string { return fmt.Sprintf("%dMB", max(s/spec.MiB, 1)) }
-func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 1)) }
-
 // hugePages is how many of 2 MiB PostgreSQL needs for its shared memory: the
 // buffers, and for what it keeps about them and its connections a twentieth of
 // them and 200 MB. 0 if the spec wants none.
 func (s *Settings) hugePages() int {
-	var shared spec.Size
-	for _, p := range s.parameters() {
-		switch p.Key {
-		case "shared_buffers":
-			size, err := bufferSize(fmt.Sprint(p.Value))
-			if err != nil {
-				return 0
-			}
-			shared = size
-		case "huge_pages":
-			switch strings.ToLower(fmt.Sprint(p.Value)) {
-			case "off", "false", "no", "0":
-				return 0
-			}
-		}
+	wanted := strings.ToLower(fmt.Sprint(s.parameter("huge_pages")))
+	shared, err := bufferSize(fmt.Sprint(s.parameter("shared_buffers")))
+	if err != nil || slices.Contains([]string{"off", "false", "no", "0"}, wanted) {
+		return 0
 	}
 	return int((shared + shared/20 + 200*spec.MiB) / (2 * spec.MiB))
+}
+
+func megabytes(s spec.Size) string { return fmt.Sprintf("%dMB", max(s/spec.MiB, 1)) }
+func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 1)) }
+
+// scalar is a parameter as people wrote it: whole numbers as numbers.
+func scalar(s string) any {
+	if n, err := strconv.Atoi(s); err == nil && strconv.Itoa(n) == s {
+		return n
+	}
+	return s
 }

@@ -2,7 +2,6 @@ package patroni
 
 import (
 	"fmt"
-	"strings"
 
 	"pgha-gen/generator/role"
 )
@@ -35,21 +34,6 @@ func (s *Settings) expect(durability role.Durability) []role.Expectation {
 	}
 }
 
-// try is for operators, and for a cluster whose clients connect to its nodes:
-// libpq finds the one that leads.
-func (s *Settings) try(c *role.Cluster) []role.Trial {
-	var all []role.Trial
-	if login := s.login(); login != nil && !c.Offers(role.Proxy) {
-		all = append(all, role.Trial{What: "The node that leads answers, and says `f`", Command: c.Connect(login, s.Machines().Nodes, s.Port,
-			" target_session_attrs=read-write", "SELECT inet_server_addr(), pg_is_in_recovery()")})
-	}
-	if len(c.Access.Operators) > 0 {
-		all = append(all, role.Trial{What: "From a network of `access.operators`: who leads, and how far behind the others are", Command: fmt.Sprintf(
-			"curl --cacert secrets/%s/ca.crt https://%s:%d/cluster | jq .", c.Name, s.Members[0].Host(c), s.RESTPort)})
-	}
-	return all
-}
-
 // replicaLost is what a commit waits for while a replica does not acknowledge:
 // until its key in etcd has expired, after ttl, and the leader looks, each
 // loop_wait.
@@ -80,24 +64,17 @@ func (s *Settings) replicaLost(durability role.Durability) string {
 	return fmt.Sprintf("%scommits wait for up to %d s, until %s (ttl %d, loop_wait %d)", which, s.TTL+s.LoopWait, until, s.TTL, s.LoopWait)
 }
 
-// fixed are the keys whose values end up in bootstrap.yml or databases.json,
-// which count only when the cluster is bootstrapped (TestFixed).
-func fixed() []role.FixedKey {
-	return []role.FixedKey{
-		{Key: "durability"},
-		{Key: "failover", Only: "Patroni's timers"},
-		{Key: "roles.patroni.ttl"},
-		{Key: "roles.patroni.loop_wait"},
-		{Key: "roles.patroni.retry_timeout"},
-		{Key: "roles.patroni.primary_start_timeout"},
-		{Key: "roles.patroni.maximum_lag_on_failover"},
-		{Key: "roles.patroni.postgresql", Only: "the data is of one major version"},
-		{Key: "roles.patroni.parameters", Only: "those that all nodes must have alike: " + strings.Join(shared, ", ")},
-		{Key: "roles.patroni.workload", Only: "max_connections alone"},
-		{Key: "roles.patroni.machine", Only: "max_worker_processes alone, which follows from cores"},
-		{Key: "roles.patroni.nodes", Only: "max_wal_senders and max_replication_slots alone, which follow from their number"},
-		{Key: "roles.patroni.databases", Only: "no database or owner is created or removed later"},
-		{Key: "roles.patroni.users", Only: "no user is created, removed or granted a role later"},
-		{Key: "roles.patroni.config", Only: "what is below bootstrap"},
+// try is for operators, and for a cluster whose clients connect to its nodes:
+// libpq finds the one that leads.
+func (s *Settings) try(c *role.Cluster) []role.Trial {
+	var all []role.Trial
+	if login := s.login(); login != nil && !c.Offers(role.Proxy) {
+		all = append(all, role.Trial{What: "The node that leads answers, and says `f`", Command: c.Connect(login, s.Machines().Nodes, s.Port,
+			" target_session_attrs=read-write", "SELECT inet_server_addr(), pg_is_in_recovery()")})
 	}
+	if len(c.Access.Operators) > 0 {
+		all = append(all, role.Trial{What: "From a network of `access.operators`: who leads, and how far behind the others are", Command: fmt.Sprintf(
+			"curl --cacert secrets/%s/ca.crt https://%s:%d/cluster | jq .", c.Name, s.Members[0].Host(c), s.RESTPort)})
+	}
+	return all
 }

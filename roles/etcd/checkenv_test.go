@@ -23,9 +23,9 @@ import (
 // nothing else has.
 func TestVariables(t *testing.T) {
 	want := append(flags(t), "ETCD_UNSUPPORTED_ARCH") // read by os.Getenv rather than as a flag
-	got := slices.Sorted(maps.Keys(refused))
-	for name := range tunable {
-		if refused[name] != "" {
+	got := slices.Sorted(maps.Keys(rules().Refused))
+	for name := range rules().Tunable {
+		if rules().Refused[name] != "" {
 			t.Errorf("%s is both tunable and refused", name)
 		}
 		got = append(got, name)

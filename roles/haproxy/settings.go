@@ -1,0 +1,96 @@
+package haproxy
+
+import (
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
+)
+
+// Settings is roles.haproxy in the spec.
+type Settings struct {
+	Version          string            `yaml:"version"`
+	Ports            Ports             `yaml:"ports"`
+	MaxReplicaLag    spec.Size         `yaml:"max_replica_lag"`
+	ReplicasFallback Fallback          `yaml:"replicas_fallback"`
+	OnMarkedDown     OnMarkedDown      `yaml:"on_marked_down"`
+	MaxConnections   int               `yaml:"max_connections"`
+	IdleTimeout      spec.Duration     `yaml:"idle_timeout"`
+	Checks           HealthChecks      `yaml:"check"`
+	Global           map[string]string `yaml:"global"`
+	DefaultsSection  map[string]string `yaml:"defaults"`
+	Extra            spec.Text         `yaml:"extra"`
+	role.Common[role.Compute, role.Node]
+}
+
+// Ports are where HAProxy listens.
+type Ports struct {
+	Primary  int `yaml:"primary"`
+	Replicas int `yaml:"replicas"`
+	Stats    int `yaml:"stats"`
+}
+
+// HealthChecks are how often the nodes are asked what they are.
+type HealthChecks struct {
+	Inter     spec.Duration `yaml:"inter"`
+	FastInter spec.Duration `yaml:"fastinter"`
+	DownInter spec.Duration `yaml:"downinter"`
+	Timeout   spec.Duration `yaml:"timeout"`
+	Rise      int           `yaml:"rise"`
+	Fall      int           `yaml:"fall"`
+}
+
+// Fallback is where readers go when no replica is fit.
+type Fallback string
+
+// The values of Fallback.
+const (
+	ToPrimary Fallback = "primary"
+	ToNobody  Fallback = "none"
+)
+
+// Values are all of them.
+func (Fallback) Values() []string { return []string{"primary", "none"} }
+
+// OnMarkedDown is what happens to the sessions of a node that is no longer what
+// they want.
+type OnMarkedDown string
+
+// The values of OnMarkedDown.
+const (
+	Shutdown OnMarkedDown = "shutdown" // they end, so clients connect to the right node
+	Keep     OnMarkedDown = "keep"     // readers may finish; those who write never may
+)
+
+// Values are all of them.
+func (OnMarkedDown) Values() []string { return []string{"shutdown", "keep"} }
+
+func newSettings(c *role.Cluster) *Settings {
+	s := &Settings{
+		Ports:            Ports{Primary: 5431, Replicas: 5433, Stats: 8404},
+		MaxReplicaLag:    10 * spec.MiB,
+		ReplicasFallback: ToPrimary,
+		OnMarkedDown:     Shutdown,
+		MaxConnections:   2000,
+		IdleTimeout:      24 * spec.Hour,
+		Checks:           presets(c.Failover),
+		Global:           map[string]string{},
+		DefaultsSection:  map[string]string{},
+	}
+	s.Machine = role.NewCompute(2, 2*spec.GiB, 10*spec.GiB)
+	return s
+}
+
+// presets ask a node that answers each inter, and take one that does not for
+// gone after fall checks. A new leader gets its clients after the first check,
+// so rise is 1. fall*fastinter is how long Patroni may be away while
+// PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for a
+// node that hangs, stays below Patroni's ttl.
+func presets(failover role.Failover) HealthChecks {
+	every := func(inter, timeout spec.Duration, fall int) HealthChecks {
+		return HealthChecks{Inter: inter, FastInter: inter, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}
+	}
+	return map[role.Failover]HealthChecks{
+		role.Fast:     every(300*spec.Millisecond, spec.Second, 10),
+		role.Balanced: every(500*spec.Millisecond, 2*spec.Second, 7),
+		role.Safe:     every(spec.Second, 3*spec.Second, 5),
+	}[failover]
+}

@@ -1,0 +1,142 @@
+package patroni
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
+)
+
+// Plan implements role.Settings. A node has one certificate, without a
+// common name: for PostgreSQL, for the REST API, and as a client of etcd, which
+// refuses gateway requests of clients with a name once authentication is on.
+func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
+	files, err := s.files(c)
+	if err != nil {
+		return nil, err
+	}
+	machines := c.Sources(s.Machines().Nodes, c.Using(role.Database))
+	return &role.Plan{
+		Bake: emit.Map{
+			{Key: "POSTGRESQL_MAJOR", Value: strconv.Itoa(s.PostgreSQL)},
+			{Key: "POSTGRESQL_VERSION", Value: s.Packages.PostgreSQL},
+			{Key: "PATRONI_VERSION", Value: s.Packages.Patroni},
+			{Key: "APT_REPOSITORY", Value: string(s.APT.Repository)},
+			{Key: "APT_MIRROR", Value: s.APT.Mirror},
+		},
+		Requires: []string{
+			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
+			"patroni>=" + leastPatroni,
+		},
+		Exact: s.exact(),
+
+		Unit:       "patroni.service",
+		User:       "postgres",
+		DataMount:  "/var/lib/postgresql",
+		Bootstraps: true,
+		Secrets:    s.secrets(c),
+		Ports: []role.Port{
+			// More than PostgreSQL's own limit no client can use, and with silent
+			// ones it could lock out all others.
+			{Number: s.Port, For: "PostgreSQL: HAProxy, replicas, clients that connect directly, operators (TLS)", Limit: s.connections(),
+				From: slices.Concat(machines, role.Networks(c.Access.Clients, c.Access.Operators))},
+			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes, operators, monitoring (TLS)", Limit: restConnections,
+				From: slices.Concat(machines, role.Networks(c.Access.Operators, c.Access.Monitoring))},
+		},
+		Env: emit.Map{
+			{Key: "PGHA_PGDATA", Value: s.dataDir()},
+			{Key: "PGHA_POSTGRESQL_PORT", Value: s.Port},
+			{Key: "PGHA_REST_PORT", Value: s.RESTPort},
+			{Key: "PGHA_REACHED_BY", Value: s.reachedBy()},
+			{Key: "PGHA_WATCHDOG", Value: string(s.Watchdog)},
+			{Key: "PGHA_HUGE_PAGES", Value: s.hugePages()},
+		},
+		Files: files,
+
+		Expect: s.expect(c.Durability),
+		Try:    s.try(c),
+		Fixed:  fixed(),
+
+		Database: &role.DatabaseOffer{
+			Port: s.Port, HealthPort: s.RESTPort, Connections: s.clientConnections(), Login: s.login(),
+		},
+	}, nil
+}
+
+// restConnections is how many connections to the REST API one address may hold:
+// HAProxy and each Patroni node need a few at a time.
+const restConnections = 16
+
+// exact are the packages that the spec pins.
+func (s *Settings) exact() []string {
+	var all []string
+	if v := s.Packages.PostgreSQL; v != "" {
+		all = append(all, "postgresql="+v)
+	}
+	if v := s.Packages.Patroni; v != "" {
+		all = append(all, "patroni="+v)
+	}
+	return all
+}
+
+func (s *Settings) secrets(c *role.Cluster) []role.Secret {
+	all := []role.Secret{
+		{File: "ca.crt", Kind: role.CA},
+		// Clients see it through proxies, and verify the name that they connected to.
+		{File: "node.crt", PerNode: true, Kind: role.Certificate, ProxiedBy: c.Offering(role.Proxy)},
+		{File: "node.key", PerNode: true, Kind: role.Key},
+		{File: "patroni.env", Kind: role.Environment, Variables: []string{
+			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",
+			"PATRONI_REWIND_PASSWORD", "PATRONI_RESTAPI_PASSWORD",
+		}},
+	}
+	for _, u := range s.applicationUsers() {
+		all = append(all, role.Secret{File: passwordFile(u.Name), Kind: role.Password})
+	}
+	return all
+}
+
+func passwordFile(user string) string { return "password." + user }
+
+// login is the owner of the spec's first database.
+func (s *Settings) login() *role.Login {
+	if len(s.Databases) == 0 {
+		return nil
+	}
+	d := s.Databases[0]
+	return &role.Login{Database: d.Name, User: d.Owner, Role: Name, Entry: passwordFile(d.Owner)}
+}
+
+// reachedBy says by what the nodes know each other. All by the same: pg_hba.conf
+// and the certificates of verify-full connections must agree with it.
+func (s *Settings) reachedBy() string {
+	if slices.ContainsFunc(s.Members, func(n Node) bool { return !n.Address.IsValid() }) {
+		return "name"
+	}
+	return "address"
+}
+
+// fixed are the keys whose values end up in bootstrap.yml or databases.json,
+// which count only when the cluster is bootstrapped (TestFixed).
+func fixed() []role.FixedKey {
+	return []role.FixedKey{
+		{Key: "durability"},
+		{Key: "failover", Only: "Patroni's timers"},
+		{Key: "roles.patroni.ttl"},
+		{Key: "roles.patroni.loop_wait"},
+		{Key: "roles.patroni.retry_timeout"},
+		{Key: "roles.patroni.primary_start_timeout"},
+		{Key: "roles.patroni.maximum_lag_on_failover"},
+		{Key: "roles.patroni.postgresql", Only: "the data is of one major version"},
+		{Key: "roles.patroni.parameters", Only: "those that all nodes must have alike: " + strings.Join(shared, ", ")},
+		{Key: "roles.patroni.workload", Only: "max_connections alone"},
+		{Key: "roles.patroni.machine", Only: "max_worker_processes alone, which follows from cores"},
+		{Key: "roles.patroni.nodes", Only: "max_wal_senders and max_replication_slots alone, which follow from their number"},
+		{Key: "roles.patroni.databases", Only: "no database or owner is created or removed later"},
+		{Key: "roles.patroni.users", Only: "no user is created, removed or granted a role later"},
+		{Key: "roles.patroni.config", Only: "what is below bootstrap"},
+	}
+}
