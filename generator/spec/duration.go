@@ -41,9 +41,6 @@ func (d Duration) String() string {
 	return fmt.Sprintf("%dms", t/time.Millisecond)
 }
 
-// MarshalText gives what UnmarshalText reads.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
 // The units of Duration.
 const (
 	Millisecond = Duration(time.Millisecond)
