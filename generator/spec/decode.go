@@ -266,7 +266,7 @@ func (p Place) decodeStruct(n *yaml.Node, v reflect.Value) {
 	}
 	for _, f := range fields {
 		if f.required && !p.Key(f.name).Given() {
-			p.Key(f.name).report(false, "missing (it has no default)")
+			p.Key(f.name).report("missing (it has no default)")
 			p.lacks(f.name)
 		}
 	}
