@@ -2,9 +2,56 @@ package role
 
 import (
 	"slices"
-	"strings"
 
 	"pgha-gen/generator/spec"
+)
+
+// Machine is the virtual hardware of machines that keep data.
+type Machine struct {
+	Compute
+	DataDisk Disk `yaml:"data_disk"`
+}
+
+func (m Machine) hardware() Machines { return Machines{Compute: m.Compute, DataDisk: &m.DataDisk} }
+
+// Compute is the virtual hardware of machines that keep no data.
+type Compute struct {
+	Platform     string    `yaml:"platform"`
+	Cores        int       `yaml:"cores"`
+	CoreFraction int       `yaml:"core_fraction"`
+	Memory       spec.Size `yaml:"memory"`
+	BootDisk     Disk      `yaml:"boot_disk"`
+	Preemptible  bool      `yaml:"preemptible"`
+}
+
+func (c Compute) hardware() Machines { return Machines{Compute: c} }
+
+// Disk is a network disk.
+type Disk struct {
+	Type DiskType  `yaml:"type"`
+	Size spec.Size `yaml:"size"`
+}
+
+// DiskType is a type of network disk in the cloud.
+type DiskType string
+
+// The values of DiskType.
+const (
+	HDD           DiskType = "network-hdd"
+	SSD           DiskType = "network-ssd"
+	NonReplicated DiskType = "network-ssd-nonreplicated"
+	IOM3          DiskType = "network-ssd-io-m3"
+)
+
+// Values are all of them.
+func (DiskType) Values() []string { return spec.Values(HDD, SSD, NonReplicated, IOM3) }
+
+// The cloud's limits (yandex/cloud/compute/v1/instance_service.proto and the
+// table of quotas and limits of Compute Cloud).
+const (
+	largest        = 4 * spec.TiB  // disk; no platform has more memory
+	leastBoot      = 5 * spec.GiB  // an image has 3 to 4
+	unitReplicated = 93 * spec.GiB // allocation unit of the two fast disk types
 )
 
 func (c *Cluster) checkMachine(at spec.Place, m Machines) {
@@ -15,9 +62,7 @@ func (c *Cluster) checkMachine(at spec.Place, m Machines) {
 		at.Key("core_fraction").Problem("%d per cent of a core (want 5, 20, 50 or 100)", m.CoreFraction)
 	}
 	checkSize(at.Key("memory"), m.Memory, spec.GiB)
-	if m.Platform == "" || strings.Trim(m.Platform, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		at.Key("platform").Problem("%q is no platform (want one such as standard-v3)", m.Platform)
-	}
+	platformName.check(at.Key("platform"), m.Platform)
 	boot, image, images := at.Key("boot_disk"), c.Images.Bake.DiskSize, at.Root().Key("images")
 	m.BootDisk.check(boot, leastBoot)
 	// The cloud refuses a disk that is smaller than the one the image was made on.
@@ -44,29 +89,4 @@ func checkSize(at spec.Place, size, least spec.Size) bool {
 		at.Problem("%s (want whole gigabytes, %s to %s)", size, least, largest)
 	}
 	return good
-}
-
-// CheckPorts reports ports that are no ports, that two things on the same
-// machine would listen on, or that every machine listens on.
-func CheckPorts(ports ...PlacedPort) {
-	seen := map[int]string{}
-	for _, p := range ports {
-		switch other, taken := seen[p.Number]; {
-		case !spec.Known(p.At):
-		case p.Number < 1024 || p.Number > 65535:
-			p.At.Problem("port %d (want 1024 to 65535: the services do not run as root)", p.Number)
-		case p.Number == MetricsPort:
-			p.At.Problem("port %d is where every machine has its own metrics (choose another)", p.Number)
-		case taken:
-			p.At.Problem("port %d is %s on the same machine already", p.Number, other)
-		default:
-			seen[p.Number] = p.At.String()
-		}
-	}
-}
-
-// PlacedPort is a port and where the spec gives it.
-type PlacedPort struct {
-	Number int
-	At     spec.Place
 }
