@@ -3,9 +3,11 @@ package emit
 import (
 	"bytes"
 	"fmt"
-	"strconv"
+	"regexp"
 	"strings"
 )
+
+var envName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 // Env returns lines of KEY=value that systemd (EnvironmentFile=) and a POSIX
 // shell (". file") read alike. Values are string, int or bool.
@@ -16,24 +18,19 @@ func Env(vars Map) ([]byte, error) {
 	var b bytes.Buffer
 	seen := make(map[string]bool, len(vars))
 	for _, p := range vars {
-		if !isEnvName(p.Key) {
+		if !envName.MatchString(p.Key) {
 			return nil, fmt.Errorf("%q: not the name of a variable: want capitals, digits and _, no digit first", p.Key)
 		}
 		if seen[p.Key] {
 			return nil, fmt.Errorf("%s: duplicate variable", p.Key)
 		}
 		seen[p.Key] = true
-		var s string
-		switch v := p.Value.(type) {
-		case string:
-			s = v
-		case int:
-			s = strconv.Itoa(v)
-		case bool:
-			s = strconv.FormatBool(v)
+		switch p.Value.(type) {
+		case string, int, bool:
 		default:
-			return nil, fmt.Errorf("%s: cannot write a %T: want string, int or bool", p.Key, v)
+			return nil, fmt.Errorf("%s: cannot write a %T: want string, int or bool", p.Key, p.Value)
 		}
+		s := fmt.Sprint(p.Value)
 		if err := checkLine(s); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Key, err)
 		}

@@ -4,17 +4,19 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strconv"
+
+	"gopkg.in/yaml.v3"
 )
 
 // JSON returns v as JSON with keys in their order, two blanks of indentation
 // and a final line break. It takes and refuses the same values as YAML.
 func JSON(v any) ([]byte, error) {
-	if err := check("", v); err != nil {
+	n, err := node("", v)
+	if err != nil {
 		return nil, err
 	}
 	var compact, b bytes.Buffer
-	if err := writeJSON(&compact, v); err != nil {
+	if err := writeJSON(&compact, n); err != nil {
 		return nil, fmt.Errorf("cannot write JSON: %w", err)
 	}
 	if err := json.Indent(&b, compact.Bytes(), "", "  "); err != nil {
@@ -24,48 +26,31 @@ func JSON(v any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func writeJSON(b *bytes.Buffer, v any) error {
-	switch v := v.(type) {
-	case float64:
-		b.WriteString(float(v))
-	case int64:
-		b.WriteString(strconv.FormatInt(v, 10))
-	case []string:
-		items := make([]any, len(v))
-		for i, item := range v {
-			items[i] = item
-		}
-		return writeJSON(b, items)
-	case []any:
-		b.WriteByte('[')
-		for i, item := range v {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			if err := writeJSON(b, item); err != nil {
-				return err
-			}
-		}
-		b.WriteByte(']')
-	case Map:
-		b.WriteByte('{')
-		for i, p := range v {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			if err := writeJSON(b, p.Key); err != nil {
-				return err
-			}
-			b.WriteByte(':')
-			if err := writeJSON(b, p.Value); err != nil {
-				return err
-			}
-		}
-		b.WriteByte('}')
-	default:
+func writeJSON(b *bytes.Buffer, n *yaml.Node) error {
+	open, end := byte('['), byte(']')
+	switch {
+	case n.Kind == yaml.MappingNode:
+		open, end = '{', '}'
+	case n.Tag == "!!str":
 		enc := json.NewEncoder(b)
 		enc.SetEscapeHTML(false)
-		return enc.Encode(v)
+		return enc.Encode(n.Value)
+	case n.Kind == yaml.ScalarNode:
+		b.WriteString(n.Value)
+		return nil
 	}
+	b.WriteByte(open)
+	for i, inner := range n.Content {
+		switch {
+		case n.Kind == yaml.MappingNode && i%2 == 1:
+			b.WriteByte(':')
+		case i > 0:
+			b.WriteByte(',')
+		}
+		if err := writeJSON(b, inner); err != nil {
+			return err
+		}
+	}
+	b.WriteByte(end)
 	return nil
 }

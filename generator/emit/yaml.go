@@ -3,7 +3,6 @@ package emit
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -13,60 +12,24 @@ import (
 // YAML returns v as one document without a "---" line, which YAML 1.1 and 1.2
 // readers read back as the same values of the same types.
 //
-// v is built of Map, []any, []string, string, bool, int, int64, float64 and
-// nil; anything else, a duplicate key, NaN, an infinity and text that is not
+// v is built of Map, []any, []string, string, bool, int, float64 and nil;
+// anything else, a duplicate key, NaN, an infinity and text that is not
 // UTF-8 are refused with their path.
 func YAML(v any) ([]byte, error) {
-	if err := check("", v); err != nil {
+	n, err := node("", v)
+	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)
-	if err := enc.Encode(node(v)); err != nil {
+	if err := enc.Encode(n); err != nil {
 		return nil, fmt.Errorf("cannot write YAML: %w", err)
 	}
 	if err := enc.Close(); err != nil {
 		return nil, fmt.Errorf("cannot write YAML: %w", err)
 	}
 	return b.Bytes(), nil
-}
-
-// node gives every scalar an explicit style: left to choose, the encoder
-// writes text that begins with a blank line so that it cannot be read back
-// (https://github.com/go-yaml/yaml/issues/643), and "=" and "<<" bare.
-func node(v any) *yaml.Node {
-	switch v := v.(type) {
-	case bool:
-		return plain("!!bool", strconv.FormatBool(v))
-	case int:
-		return plain("!!int", strconv.Itoa(v))
-	case int64:
-		return plain("!!int", strconv.FormatInt(v, 10))
-	case float64:
-		return plain("!!float", float(v))
-	case string:
-		return text(v)
-	case []string:
-		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-		for _, item := range v {
-			n.Content = append(n.Content, text(item))
-		}
-		return n
-	case []any:
-		n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-		for _, item := range v {
-			n.Content = append(n.Content, node(item))
-		}
-		return n
-	case Map:
-		n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-		for _, p := range v {
-			n.Content = append(n.Content, word(p.Key), node(p.Value))
-		}
-		return n
-	}
-	return plain("!!null", "null")
 }
 
 func plain(tag, value string) *yaml.Node {
@@ -81,7 +44,8 @@ func text(s string) *yaml.Node {
 	return word(s)
 }
 
-// word is a string in one line: bare if no reader takes it for anything else, else in double quotes.
+// word is a string in one line: bare if no reader takes it for anything else,
+// else in double quotes.
 func word(s string) *yaml.Node {
 	n := plain("!!str", s)
 	if !isBareWord(s) {
@@ -104,7 +68,7 @@ func isBareWord(s string) bool {
 	return true
 }
 
-// isBlock reports whether s can stand in a literal block ("|") and be seen in
+// isBlock says whether s can stand in a literal block ("|") and be seen in
 // it as it is: whole lines of printable characters, no blank at the end of a
 // line or indentation of the first, one line break at the end.
 func isBlock(s string) bool {

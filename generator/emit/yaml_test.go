@@ -24,7 +24,7 @@ func TestYAML(t *testing.T) {
 		value        any
 		want         string
 	}{
-		{"order", "keys stay in the order in which they were given", Map{{"b", 1}, {"a", int64(-2)}}, "b: 1\na: -2\n"},
+		{"order", "keys stay in the order in which they were given", Map{{"b", 1}, {"a", -2}}, "b: 1\na: -2\n"},
 		{"types", "each type is read back as itself", []any{true, false, nil, 0, 1.0, 0.25, 1e21, 1e-7}, "- true\n- false\n- null\n- 0\n- 1.0\n- 0.25\n- 1.0e+21\n- 1.0e-07\n"},
 		{"empty", "nothing in a collection is not null", Map{{"l", []any{}}, {"s", []string(nil)}, {"m", Map(nil)}}, "l: []\ns: []\nm: {}\n"},
 		{"nested", "two blanks of indentation", Map{{"a", Map{{"b", []any{Map{{"c", "d"}, {"e", []string{"f"}}}}}}}}, "a:\n  b:\n    - c: d\n      e:\n        - f\n"},
@@ -80,7 +80,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestJSON(t *testing.T) {
-	got, err := JSON(Map{{"b", "<a>&\u2028\n"}, {"a", []any{1, int64(2), 3.0, nil, true, "x"}}, {"s", []string{"y"}}, {"e", Map{}}, {"l", []any{}}})
+	got, err := JSON(Map{{"b", "<a>&\u2028\n"}, {"a", []any{1, 2, 3.0, nil, true, "x"}}, {"s", []string{"y"}}, {"e", Map{}}, {"l", []any{}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,9 +137,8 @@ func TestPyYAMLReadsTheSame(t *testing.T) {
 	for _, f := range []float64{0, 1, -1, 0.1, 1e6, 1e14, 1e15, 1e21, 1.5e300, 1e-5, 1e-7, 5e-324, math.MaxFloat64, -2.5, math.Copysign(0, -1)} {
 		add(f, map[string]any{"float": fmt.Sprint(f)})
 	}
-	for _, i := range []int64{0, 7, -7, 1234567890} {
+	for _, i := range []int{0, 7, -7, 1234567890} {
 		add(i, float64(i))
-		add(int(i), float64(i))
 	}
 	add([]any{true, false, nil}, []any{true, false, nil})
 

@@ -2,6 +2,7 @@ package role
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"pgha-gen/generator/emit"
@@ -50,13 +51,14 @@ type builder struct {
 	machines  string // what it makes for each bake, as the start of a sentence; empty: it bakes one that is there
 	check     func(b Base, at spec.Place)
 	variables func(c *Cluster, group *Group, digest string) emit.Map
+	networks  bool // each bake that is given no subnet makes a network
 }
 
 func builders() []builder {
 	return []builder{
-		{Yandex, "the cloud's machines are", checkYandex, yandexVariables},
-		{QEMU, "the qemu builder's machine is", checkQEMU, qemuVariables},
-		{SSH, "", checkSSH, sshVariables},
+		{Yandex, "the cloud's machines are", checkYandex, yandexVariables, true},
+		{QEMU, "the qemu builder's machine is", checkQEMU, qemuVariables, false},
+		{SSH, "", checkSSH, sshVariables, false},
 	}
 }
 
@@ -66,16 +68,16 @@ func (b Builder) row() builder {
 			return row
 		}
 	}
-	panic("no builder " + string(b)) // the spec's decoder lets none through that Values does not have
+	panic("no builder " + string(b)) // the spec's decoder lets through only what Values has
 }
 
 // Values are all of them.
 func (Builder) Values() []string {
-	var names []string
+	var names []Builder
 	for _, row := range builders() {
-		names = append(names, string(row.name))
+		names = append(names, row.name)
 	}
-	return names
+	return spec.Values(names...)
 }
 
 // MakesMachines says whether the builder makes the machine that it bakes: then
@@ -86,9 +88,9 @@ func (b Builder) MakesMachines() bool { return b.row().machines != "" }
 // Variables are the values of the builder's template for the image of a role,
 // which is made of the recipe with this digest.
 func (b Builder) Variables(c *Cluster, group *Group, digest string) emit.Map {
-	all := append(b.row().variables(c, group, digest), emit.Pair{Key: "ssh_username", Value: c.Images.Base.User})
+	all := b.row().variables(c, group, digest).Set("ssh_username", c.Images.Base.User)
 	if b.MakesMachines() {
-		all = append(all, emit.Pair{Key: "disk_size_gb", Value: int(c.Images.Bake.DiskSize / spec.GiB)})
+		all = all.Set("disk_size_gb", int(c.Images.Bake.DiskSize/spec.GiB))
 	}
 	return all
 }
@@ -96,9 +98,7 @@ func (b Builder) Variables(c *Cluster, group *Group, digest string) emit.Map {
 func (c *Cluster) checkImages(at spec.Place) {
 	i := c.Images
 	base := at.Key("base")
-	if !userName.MatchString(i.Base.User) {
-		base.Key("user").Problem("%q is no login name (want one such as ubuntu)", i.Base.User)
-	}
+	loginName.check(base.Key("user"), i.Base.User)
 	if spec.Known(at.Key("builder")) {
 		row := i.Builder.row()
 		row.check(i.Base, base)
@@ -107,8 +107,8 @@ func (c *Cluster) checkImages(at spec.Place) {
 		}
 	}
 	bake := at.Key("bake")
-	if bake.Key("zone").Given() && !zoneName.MatchString(i.Bake.Zone) {
-		bake.Key("zone").Problem("%q is no availability zone (want one such as ru-central1-a)", i.Bake.Zone)
+	if bake.Key("zone").Given() {
+		zoneName.check(bake.Key("zone"), i.Bake.Zone)
 	}
 	if i.Bake.SubnetID != "" && bake.Key("subnet_id").Given() {
 		checkID(bake.Key("subnet_id"), i.Bake.SubnetID, listSubnets)
@@ -119,16 +119,18 @@ func (c *Cluster) checkImages(at spec.Place) {
 func checkYandex(b Base, at spec.Place) {
 	if b.ImageID != "" {
 		checkID(at.Key("image_id"), b.ImageID, "yc compute image list --folder-id standard-images")
-	} else if spec.Known(at.Key("image_id")) && !familyName.MatchString(b.Family) {
-		at.Key("family").Problem("%q is no image family (want one such as ubuntu-2404-lts)", b.Family)
+	} else if spec.Known(at.Key("image_id")) {
+		familyName.check(at.Key("family"), b.Family)
 	}
 }
+
+var checksum = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 func checkQEMU(b Base, at spec.Place) {
 	if b.URL == "" {
 		at.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
 	}
-	if !sha256Form.MatchString(b.Checksum) {
+	if !checksum.MatchString(b.Checksum) {
 		at.Key("checksum").Problem("%q is no checksum (want sha256: and 64 hexadecimal digits)", b.Checksum)
 	}
 }

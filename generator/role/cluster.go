@@ -3,6 +3,7 @@ package role
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -50,13 +51,6 @@ type Cloud struct {
 	SecurityGroups  []string          `yaml:"security_groups"`
 }
 
-// Access is who may reach the machines from outside of the cluster.
-type Access struct {
-	Clients    []netip.Prefix `yaml:"clients,required"` // of the databases
-	Operators  []netip.Prefix `yaml:"operators"`        // who administer the cluster
-	Monitoring []netip.Prefix `yaml:"monitoring"`       // who read metrics
-}
-
 // Secrets says where the secrets are; none is ever in the spec.
 type Secrets struct {
 	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
@@ -93,7 +87,7 @@ func (c *Cluster) DeriveDefaults(of *Cluster) {
 	c.Cloud.Domain = of.Cloud.Region + ".internal"
 	zone := of.Cloud.Region + "-a"
 	if _, ok := of.Cloud.Subnets[zone]; !ok && len(of.Cloud.Subnets) > 0 {
-		zone = sortedKeys(of.Cloud.Subnets)[0]
+		zone = slices.Min(slices.Collect(maps.Keys(of.Cloud.Subnets)))
 	}
 	c.Images.Bake.Zone = zone
 	if of.Images.Bake.Zone != "" {
@@ -101,9 +95,6 @@ func (c *Cluster) DeriveDefaults(of *Cluster) {
 	}
 	c.Images.Bake.SubnetID = of.Cloud.Subnets[zone]
 }
-
-// metricsConnections is half of what metrics.py serves at a time.
-const metricsConnections = 4
 
 // WithSecrets are the groups whose machines read secrets.
 func (c *Cluster) WithSecrets() []*Group {
@@ -113,60 +104,15 @@ func (c *Cluster) WithSecrets() []*Group {
 // WithoutSecrets are the names of the other roles. Their machines know the
 // authorities from the spec.
 func (c *Cluster) WithoutSecrets() []string {
-	var names []string
-	for _, g := range c.groups(func(g *Group) bool { return !g.ReadsSecrets }) {
-		names = append(names, g.Name)
+	return names(c.groups(func(g *Group) bool { return !g.ReadsSecrets }))
+}
+
+func names(groups []*Group) []string {
+	var all []string
+	for _, g := range groups {
+		all = append(all, g.Name)
 	}
-	return names
-}
-
-// Group is the role's group, or nil if the cluster does not have it.
-func (c *Cluster) Group(role string) *Group {
-	for _, g := range c.Groups {
-		if g.Name == role {
-			return g
-		}
-	}
-	return nil
-}
-
-// Offers says whether a role of the cluster offers a capability.
-func (c *Cluster) Offers(what Capability) bool { return len(c.offering(what)) > 0 }
-
-// Offering are the machines that offer a capability.
-func (c *Cluster) Offering(what Capability) []Node { return nodes(c.offering(what)) }
-
-// Using are the machines of other roles that use a capability.
-func (c *Cluster) Using(what Capability) []Node {
-	return nodes(c.groups(func(g *Group) bool { return slices.Contains(g.Uses, what) }))
-}
-
-// DCS is the cluster's DCS as its role has planned it; nil if there is none.
-func (c *Cluster) DCS() *DCSOffer { return offer(c, DCS, func(p *Plan) *DCSOffer { return p.DCS }) }
-
-// Database is the cluster's database as its role has planned it; nil if there is
-// none.
-func (c *Cluster) Database() *DatabaseOffer {
-	return offer(c, Database, func(p *Plan) *DatabaseOffer { return p.Database })
-}
-
-// Proxy is the first of the cluster's proxies as its role has planned it; nil if
-// there is none.
-func (c *Cluster) Proxy() *ProxyOffer {
-	return offer(c, Proxy, func(p *Plan) *ProxyOffer { return p.Proxy })
-}
-
-func offer[O any](c *Cluster, what Capability, of func(*Plan) *O) *O {
-	for _, g := range c.offering(what) {
-		if g.Plan != nil {
-			return of(g.Plan)
-		}
-	}
-	return nil
-}
-
-func (c *Cluster) offering(what Capability) []*Group {
-	return c.groups(func(g *Group) bool { return slices.Contains(g.Offers, what) })
+	return all
 }
 
 func (c *Cluster) groups(which func(*Group) bool) []*Group {
@@ -179,35 +125,14 @@ func (c *Cluster) groups(which func(*Group) bool) []*Group {
 	return all
 }
 
-func nodes(groups []*Group) []Node {
-	var all []Node
-	for _, g := range groups {
-		all = append(all, g.Nodes()...)
-	}
-	return all
-}
-
-// Sources are nodes as a firewall names them: their addresses, or their names in
-// the network's DNS.
-func (c *Cluster) Sources(nodes ...[]Node) []string {
-	var all []string
-	for _, n := range slices.Concat(nodes...) {
-		if n.Address.IsValid() {
-			all = append(all, n.Address.String()+"/32")
-		} else {
-			all = append(all, c.FQDN(n.Name))
+// Group is the role's group, or nil if the cluster does not have it.
+func (c *Cluster) Group(role string) *Group {
+	for _, g := range c.Groups {
+		if g.Name == role {
+			return g
 		}
 	}
-	return all
-}
-
-// Networks are networks as a firewall names them.
-func Networks(lists ...[]netip.Prefix) []string {
-	var all []string
-	for _, p := range slices.Concat(lists...) {
-		all = append(all, p.String())
-	}
-	return all
+	return nil
 }
 
 // FQDN is the name of a node in the DNS of the cloud's network.
@@ -235,7 +160,7 @@ const (
 )
 
 // Values are all of them.
-func (Failover) Values() []string { return []string{"fast", "balanced", "safe"} }
+func (Failover) Values() []string { return spec.Values(Fast, Balanced, Safe) }
 
 // Durability is what an acknowledged commit survives.
 type Durability string
@@ -249,7 +174,7 @@ const (
 )
 
 // Values are all of them.
-func (Durability) Values() []string { return []string{"async", "sync", "strict", "quorum"} }
+func (Durability) Values() []string { return spec.Values(Async, Sync, Strict, Quorum) }
 
 // Architecture is a Debian architecture.
 type Architecture string
@@ -261,20 +186,4 @@ const (
 )
 
 // Values are all of them.
-func (Architecture) Values() []string { return []string{"amd64", "arm64"} }
-
-// DiskType is a type of network disk in the cloud.
-type DiskType string
-
-// The values of DiskType.
-const (
-	HDD           DiskType = "network-hdd"
-	SSD           DiskType = "network-ssd"
-	NonReplicated DiskType = "network-ssd-nonreplicated"
-	IOM3          DiskType = "network-ssd-io-m3"
-)
-
-// Values are all of them.
-func (DiskType) Values() []string {
-	return []string{string(HDD), string(SSD), string(NonReplicated), string(IOM3)}
-}
+func (Architecture) Values() []string { return spec.Values(AMD64, ARM64) }

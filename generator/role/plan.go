@@ -70,14 +70,6 @@ const (
 	Environment                   // variables with a password each, as systemd reads them
 )
 
-// Port is a TCP port that a machine listens on, and the machine's firewall opens.
-type Port struct {
-	Number int
-	For    string   // who connects to it, for what
-	From   []string // networks, and names of machines that have no address; nobody else is let in
-	Limit  int      // how many connections one address may hold; 0: any number
-}
-
 // Expectation is what happens in an outage.
 type Expectation struct{ What, Then string }
 
@@ -99,22 +91,6 @@ type Judge struct {
 	// second: what.
 	OfLine, OfFile string
 }
-
-// DCSOffer is a distributed configuration store.
-type DCSOffer struct {
-	Endpoints []string // as host:port
-}
-
-// DatabaseOffer is PostgreSQL on nodes one of which leads.
-type DatabaseOffer struct {
-	Port        int    // of PostgreSQL
-	HealthPort  int    // where a node says over HTTPS what it is: /primary, /replica?lag=BYTES
-	Connections int    // how many clients PostgreSQL takes
-	Login       *Login // of an application; nil: the spec has none
-}
-
-// ProxyOffer is where clients of the database connect.
-type ProxyOffer struct{ Primary, Replicas int }
 
 // Plan makes the plan of each role, in their order. It is to be made again after
 // the cluster was changed. Groups that were there before keep their old plans.

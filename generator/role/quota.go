@@ -36,7 +36,7 @@ func (c *Cluster) Needs() []Need {
 			disk[d.Type] += spec.Size(n) * d.Size
 		}
 	}
-	if c.Images.Builder == Yandex && c.Images.Bake.SubnetID == "" {
+	if c.Images.Builder.row().networks && c.Images.Bake.SubnetID == "" {
 		networks = len(c.Groups)
 	}
 	number := func(what string, n, quota int) Need {

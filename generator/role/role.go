@@ -13,9 +13,6 @@ import (
 // one of them starts to need something of the other.
 const Contract = 2
 
-// MetricsPort is where each machine gives out what it knows of itself.
-const MetricsPort = 9190
-
 // Role is a kind of machine. It is added by adding its folder under roles/ and
 // one line to the list there, behind the roles that it uses.
 type Role struct {
@@ -32,17 +29,6 @@ type Role struct {
 	ReadsSecrets bool
 	New          func(c *Cluster) Settings // its part of the spec with every default, for a cluster whose common part is known
 }
-
-// Capability is what one role offers and another uses: how they find each other.
-type Capability string
-
-// The capabilities. What there is to know of an offered one is in the Plan of the
-// role that offers it.
-const (
-	DCS      Capability = "dcs"      // the distributed configuration store in which a leader is elected
-	Database Capability = "database" // PostgreSQL
-	Proxy    Capability = "proxy"    // a way for clients to the database
-)
 
 // Settings is a role's part of the spec: a pointer to a struct that spec.Decode
 // fills, and that Common is embedded in.
@@ -102,38 +88,3 @@ func (n Node) Host(c *Cluster) string {
 }
 
 func (n Node) node() Node { return n }
-
-// Machine is the virtual hardware of machines that keep data.
-type Machine struct {
-	Compute
-	DataDisk Disk `yaml:"data_disk"`
-}
-
-func (m Machine) hardware() Machines { return Machines{Compute: m.Compute, DataDisk: &m.DataDisk} }
-
-// Compute is the virtual hardware of machines that keep no data.
-type Compute struct {
-	Platform     string    `yaml:"platform"`
-	Cores        int       `yaml:"cores"`
-	CoreFraction int       `yaml:"core_fraction"`
-	Memory       spec.Size `yaml:"memory"`
-	BootDisk     Disk      `yaml:"boot_disk"`
-	Preemptible  bool      `yaml:"preemptible"`
-}
-
-// NewCompute is hardware with whole cores, on the cloud's usual platform and
-// kind of disk.
-func NewCompute(cores int, memory, boot spec.Size) Compute {
-	return Compute{
-		Platform: "standard-v3", Cores: cores, CoreFraction: 100, Memory: memory,
-		BootDisk: Disk{Type: SSD, Size: boot},
-	}
-}
-
-func (c Compute) hardware() Machines { return Machines{Compute: c} }
-
-// Disk is a network disk.
-type Disk struct {
-	Type DiskType  `yaml:"type"`
-	Size spec.Size `yaml:"size"`
-}

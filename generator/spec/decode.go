@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -28,40 +29,41 @@ type Elsewhere struct{}
 // Text is text that may have several lines; a plain string has one.
 type Text string
 
+// Values are the values of an Enum as texts.
+func Values[E ~string](all ...E) []string {
+	texts := make([]string, len(all))
+	for i, value := range all {
+		texts[i] = string(value)
+	}
+	return texts
+}
+
 // Decode puts what is written at p over the value that into points to: what is
 // not written keeps the value it has, so defaults are put in before. Every
 // mismatch of shape is reported at its place and leaves that value alone.
 //
 // Shapes: structs by yaml tags (`yaml:"name"`, `yaml:"name,required"`, embedded
-// structs inline), slices, string, Text, int, bool, types with UnmarshalText,
-// Enum types, map[string]string, map[string]any. Other Go types are a mistake of
-// the program and panic. The document must have no problem of form: what Parse
-// reports is not looked for again.
+// structs inline), slices, string, Text, int, bool, Size, Duration, netip.Addr,
+// netip.Prefix, Enum types, map[string]string, map[string]any. Other Go types
+// are a mistake of the program and panic. The document must have no problem of
+// form: what Parse reports is not looked for again.
 func (p Place) Decode(into any) {
 	_, node, depth := p.find()
-	if depth != len(p.path) {
-		return
+	if depth == len(p.path) {
+		p.decode(node, reflect.ValueOf(into).Elem())
 	}
-	p.decode(node, reflect.ValueOf(into).Elem())
 }
 
 // Keys are the keys of the mapping at p, in file order; none if something else
 // is there, which is reported.
 func (p Place) Keys() []string {
 	_, node, depth := p.find()
-	if depth != len(p.path) {
-		return nil
-	}
-	if p.null(node) {
-		return nil
-	}
-	if node.Kind != yaml.MappingNode {
-		p.mismatch("a mapping", node)
+	if depth != len(p.path) || p.null(node) || !p.is(node, yaml.MappingNode, "a mapping") {
 		return nil
 	}
 	var keys []string
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		keys = append(keys, node.Content[i].Value)
+	for key := range pairs(node) {
+		keys = append(keys, key.Value)
 	}
 	return keys
 }
@@ -70,11 +72,12 @@ func (p Place) Keys() []string {
 func (p Place) Unknown(what string, known []string) {
 	key := p.path[len(p.path)-1].key
 	near := Nearest(key, known)
-	if oddBlank(key) > 0 {
+	switch {
+	case oddBlank(key) > 0:
 		p.KeyProblem("unknown %s (it holds a blank that is not the usual one, such as a no-break space: write it anew)", what)
-	} else if near != "" {
+	case near != "":
 		p.KeyProblem("unknown %s (did you mean %s?)", what, near)
-	} else {
+	default:
 		p.KeyProblem("unknown %s (known: %s)", what, strings.Join(known, ", "))
 	}
 	if p.up().Key(near).Given() {
@@ -84,14 +87,17 @@ func (p Place) Unknown(what string, known []string) {
 }
 
 func (p Place) decode(n *yaml.Node, v reflect.Value) {
-	if _, elsewhere := v.Interface().(Elsewhere); elsewhere {
+	if v.Kind() == reflect.Interface {
+		if x := p.plain(n); x != nil {
+			v.Set(reflect.ValueOf(x))
+		}
 		return
 	}
-	if p.null(n) {
+	if v.Type() == elsewhere || p.null(n) {
 		return
 	}
-	if target, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
-		p.decodeText(n, v, target)
+	if form, ok := forms[v.Type()]; ok {
+		p.decodeText(n, v, form.want)
 		return
 	}
 	switch v.Kind() {
@@ -104,18 +110,17 @@ func (p Place) decode(n *yaml.Node, v reflect.Value) {
 	case reflect.String:
 		p.decodeString(n, v)
 	case reflect.Int:
-		i, err := decimal(n.Value)
-		if n.Kind != yaml.ScalarNode || n.Style != 0 || err != nil {
+		if i, err := decimal(n.Value); err == nil && bare(n) {
+			v.SetInt(int64(i))
+		} else {
 			p.mismatch("a whole number", n)
-			return
 		}
-		v.SetInt(int64(i))
 	case reflect.Bool:
-		if n.Kind != yaml.ScalarNode || n.Style != 0 || n.Value != "true" && n.Value != "false" {
+		if bare(n) && (n.Value == "true" || n.Value == "false") {
+			v.SetBool(n.Value == "true")
+		} else {
 			p.mismatch("true or false", n)
-			return
 		}
-		v.SetBool(n.Value == "true")
 	default:
 		panic(fmt.Sprintf("internal error: spec cannot decode into %s", v.Type()))
 	}
@@ -130,6 +135,28 @@ func (p Place) null(n *yaml.Node) bool {
 	return true
 }
 
+// is says whether the node has this kind, and reports one that has not.
+func (p Place) is(n *yaml.Node, kind yaml.Kind, want string) bool {
+	if n.Kind != kind {
+		p.mismatch(want, n)
+	}
+	return n.Kind == kind
+}
+
+// bare says whether the node is a word that stands in no quotes.
+func bare(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Style == 0 }
+
+// pairs are the keys of a mapping and their values.
+func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(key, value *yaml.Node) bool) {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if !yield(n.Content[i], n.Content[i+1]) {
+				return
+			}
+		}
+	}
+}
+
 // decimal reads a number that every reader of YAML takes for the same one: 010
 // is eight to some and ten to others.
 func decimal(s string) (int, error) {
@@ -140,38 +167,28 @@ func decimal(s string) (int, error) {
 	return i, nil
 }
 
-func (p Place) decodeText(n *yaml.Node, v reflect.Value, target encoding.TextUnmarshaler) {
-	want := "text"
-	switch target.(type) {
-	case *Size:
-		want = sizeWanted
-	case *Duration:
-		want = durationWanted
-	case *netip.Addr:
-		want = "an IP address such as 10.128.0.11"
-	case *netip.Prefix:
-		want = "a network such as 10.128.0.0/24"
-	}
-	if n.Kind != yaml.ScalarNode {
-		p.mismatch(want, n)
+func (p Place) decodeText(n *yaml.Node, v reflect.Value, want string) {
+	if !p.is(n, yaml.ScalarNode, want) {
 		return
 	}
 	fresh := reflect.New(v.Type())
-	if err := fresh.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
-		switch target.(type) {
-		case *netip.Addr, *netip.Prefix: // whose errors speak to programmers
+	err := fresh.Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value))
+	switch fresh.Interface().(type) {
+	case *netip.Addr, *netip.Prefix: // whose errors speak to programmers
+		if err != nil {
 			p.mismatch(want, n)
-		default:
-			p.wrongShape("%v", err)
+			return
 		}
+	}
+	if err != nil {
+		p.wrongShape("%v", err)
 		return
 	}
 	v.Set(fresh.Elem())
 }
 
 func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.ScalarNode {
-		p.mismatch("text", n)
+	if !p.is(n, yaml.ScalarNode, "text") {
 		return
 	}
 	// What was typed is what is meant: 18, 1.10 and no are text here.
@@ -180,9 +197,7 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 		p.wrongShape("%v", err)
 		return
 	}
-	fresh := reflect.New(v.Type()).Elem()
-	fresh.SetString(n.Value)
-	if e, ok := fresh.Interface().(Enum); ok && !slices.Contains(e.Values(), n.Value) {
+	if e, ok := v.Interface().(Enum); ok && !slices.Contains(e.Values(), n.Value) {
 		text := fmt.Sprintf("want one of %s, have %q", strings.Join(e.Values(), ", "), n.Value)
 		if near := Nearest(n.Value, e.Values()); near != "" {
 			text += " (did you mean " + near + "?)"
@@ -190,7 +205,7 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 		p.wrongShape("%s", text)
 		return
 	}
-	v.Set(fresh)
+	v.SetString(n.Value)
 }
 
 // printable refuses the characters that some reader of our files does not take.
@@ -210,8 +225,7 @@ func printable(s string, lines bool) error {
 }
 
 func (p Place) decodeSlice(n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.SequenceNode {
-		p.mismatch("a list", n)
+	if !p.is(n, yaml.SequenceNode, "a list") {
 		return
 	}
 	items := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
@@ -226,48 +240,33 @@ func (p Place) decodeSlice(n *yaml.Node, v reflect.Value) {
 }
 
 func (p Place) decodeMap(n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.MappingNode {
-		p.mismatch("a mapping", n)
+	if !p.is(n, yaml.MappingNode, "a mapping") {
 		return
 	}
-	m := reflect.MakeMap(v.Type())
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, c := n.Content[i], n.Content[i+1]
-		at := p.Key(k.Value)
+	v.Set(reflect.MakeMap(v.Type()))
+	for k, c := range pairs(n) {
 		value := reflect.New(v.Type().Elem()).Elem()
-		if value.Kind() == reflect.Interface {
-			if x := at.plain(c); x != nil {
-				value.Set(reflect.ValueOf(x))
-			}
-		} else {
-			at.decode(c, value)
-		}
-		m.SetMapIndex(reflect.ValueOf(k.Value), value)
+		p.Key(k.Value).decode(c, value)
+		v.SetMapIndex(reflect.ValueOf(k.Value), value)
 	}
-	v.Set(m)
 }
 
 func (p Place) decodeStruct(n *yaml.Node, v reflect.Value) {
-	if n.Kind != yaml.MappingNode {
-		p.mismatch("a mapping", n)
+	if !p.is(n, yaml.MappingNode, "a mapping") {
 		return
 	}
 	fields := fieldsOf(v.Type())
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i].Value
-		seen[key] = true
-		at := p.Key(key)
-		f, ok := lookup(fields, key)
-		if !ok {
-			at.Unknown("key", names(fields))
-			continue
+	for k, c := range pairs(n) {
+		at := p.Key(k.Value)
+		if f, ok := fields.named(k.Value); ok {
+			at.decode(c, v.FieldByIndex(f.index))
+		} else {
+			at.Unknown("key", fields.names())
 		}
-		at.decode(n.Content[i+1], v.FieldByIndex(f.index))
 	}
 	for _, f := range fields {
-		if f.required && !seen[f.name] {
-			p.Key(f.name).report(false, "missing (it has no default)")
+		if f.required && !p.Key(f.name).Given() {
+			p.Key(f.name).report("missing (it has no default)")
 			p.lacks(f.name)
 		}
 	}
@@ -284,9 +283,8 @@ func (p Place) plain(n *yaml.Node) any {
 		return list
 	case yaml.MappingNode:
 		m := map[string]any{}
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			key := n.Content[i].Value
-			m[key] = p.Key(key).plain(n.Content[i+1])
+		for k, c := range pairs(n) {
+			m[k.Value] = p.Key(k.Value).plain(c)
 		}
 		return m
 	}
@@ -295,15 +293,11 @@ func (p Place) plain(n *yaml.Node) any {
 		return nil
 	case "!!bool":
 		return strings.EqualFold(n.Value, "true")
-	case "!!int":
+	case "!!int", "!!float":
 		if i, err := decimal(n.Value); err == nil {
 			return i
 		}
-		p.wrongShape("want a decimal number, have %q (quote it if it is text)", n.Value)
-		return nil
-	case "!!float":
-		f, err := strconv.ParseFloat(n.Value, 64)
-		if err == nil && f-f == 0 {
+		if f, err := strconv.ParseFloat(n.Value, 64); err == nil && f-f == 0 && n.Tag == "!!float" {
 			return f
 		}
 		p.wrongShape("want a decimal number, have %q (quote it if it is text)", n.Value)

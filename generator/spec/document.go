@@ -9,7 +9,6 @@ import (
 	"io"
 	"regexp"
 	"sort"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -45,8 +44,7 @@ func Parse(name string, src []byte) *Document {
 	}
 	d.forget()
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
-	if text, line, column := notText(src); text != "" {
-		d.addAt(line, column, text)
+	if !d.isText(src) {
 		return d
 	}
 	d.lines = strings.Split(string(src), "\n")
@@ -59,7 +57,7 @@ func Parse(name string, src []byte) *Document {
 		d.addAt(1, 1, "the file is empty (pgha-gen init writes an example)")
 		return d
 	case second != nil:
-		d.add(second, "", false, "a second document (a spec is one: remove the line --- and all on one side of it)")
+		d.add(second, d.Root(), "a second document (a spec is one: remove the line --- and all on one side of it)")
 		return d
 	}
 	d.root = first.Content[0]
@@ -106,22 +104,26 @@ func (d *Document) Problems() (errs, warnings Problems) {
 	return errs, warnings
 }
 
-func (d *Document) add(at *yaml.Node, path string, warning bool, text string) {
-	p := Problem{File: d.name, Line: max(at.Line, 1), Column: max(at.Column, 1), Path: path, Text: text, Warning: warning, width: 1}
+// add reports what is wrong with a node; path is the one to name.
+func (d *Document) add(n *yaml.Node, path Place, format string, args ...any) {
+	p := Problem{
+		File: d.name, Line: max(n.Line, 1), Column: max(n.Column, 1),
+		Path: path.String(), Text: fmt.Sprintf(format, args...), width: 1,
+	}
 	if p.Line <= len(d.lines) {
 		p.source = d.lines[p.Line-1]
 	}
-	if at.Kind == yaml.ScalarNode && at.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
-		p.width = max(utf8.RuneCountInString(at.Value), 1)
-		if at.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+	if n.Kind == yaml.ScalarNode && n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		p.width = max(utf8.RuneCountInString(n.Value), 1)
+		if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
 			p.width += 2
 		}
 	}
 	d.found = append(d.found, p)
 }
 
-func (d *Document) addAt(line, column int, text string) {
-	d.add(&yaml.Node{Line: line, Column: column}, "", false, text)
+func (d *Document) addAt(line, column int, format string, args ...any) {
+	d.add(&yaml.Node{Line: line, Column: column}, d.Root(), format, args...)
 }
 
 var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line \d+: )?`)
@@ -168,7 +170,7 @@ func (d *Document) syntax(err error) {
 			text += " (" + h.hint + ")"
 		}
 	}
-	d.addAt(line, len(indent)+1, "not YAML: "+text)
+	d.addAt(line, len(indent)+1, "not YAML: %s", text)
 }
 
 // oddBlank is the column of the first character in a line that looks like a
@@ -184,93 +186,101 @@ func oddBlank(line string) int {
 	return 0
 }
 
-// notText finds what makes a file something else than UTF-8 text with Unix line
-// ends, and where.
-func notText(src []byte) (text string, line, column int) {
+// isText says whether a file is UTF-8 text with Unix line ends, and reports one
+// that is not.
+func (d *Document) isText(src []byte) bool {
 	if len(src) > MaxSize {
-		return "the file has " + strconv.Itoa(len(src)) + " bytes (a spec has at most " + strconv.Itoa(MaxSize) + ")", 1, 1
+		d.addAt(1, 1, "the file has %d bytes (a spec has at most %d)", len(src), MaxSize)
+		return false
 	}
 	if bytes.HasPrefix(src, []byte("\xff\xfe")) || bytes.HasPrefix(src, []byte("\xfe\xff")) {
-		return "the file is UTF-16 (save it as UTF-8)", 1, 1
+		d.addAt(1, 1, "the file is UTF-16 (save it as UTF-8)")
+		return false
 	}
-	line, column = 1, 1
+	line, column := 1, 1
 	for i := 0; i < len(src); {
 		r, size := utf8.DecodeRune(src[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return fmt.Sprintf("not UTF-8 text: byte 0x%02x (save it as UTF-8)", src[i]), line, column
+			d.addAt(line, column, "not UTF-8 text: byte 0x%02x (save it as UTF-8)", src[i])
+			return false
 		case r == '\r':
-			return "a carriage return (save the file with Unix line ends: LF, not CRLF)", line, column
+			d.addAt(line, column, "a carriage return (save the file with Unix line ends: LF, not CRLF)")
+			return false
 		case r == '\n':
 			line, column = line+1, 0
 		case unicode.IsControl(r) && r != '\t', r == '\u2028', r == '\u2029': // YAML takes some for line ends
-			return fmt.Sprintf("not text: control character %U (remove it)", r), line, column
+			d.addAt(line, column, "not text: control character %U (remove it)", r)
+			return false
 		}
 		column++
 		i += size
 	}
-	return "", 0, 0
+	return true
 }
 
 // deepest is how many keys and list items may lead to a value; a spec has nine,
 // and more in raw overrides.
 const deepest = 50
 
-const tagged = "tags are not supported (remove the word that begins with !)"
-
 // wellFormed reports what YAML allows and a spec does not.
 func (d *Document) wellFormed(at Place, n *yaml.Node) {
 	if len(at.path) > deepest {
-		d.add(n, "", false, fmt.Sprintf("nested too deep (want at most %d levels)", deepest))
+		d.add(n, d.Root(), "nested too deep (want at most %d levels)", deepest)
 		return
 	}
-	if n.Style&yaml.TaggedStyle != 0 {
-		d.add(n, at.String(), false, tagged)
-	}
-	if n.Anchor != "" || n.Kind == yaml.AliasNode {
-		d.add(n, at.String(), false, "anchors and aliases are not supported (write the value out)")
-	}
-	if n.Kind == yaml.ScalarNode {
+	d.bareNode(at, n, "value")
+	switch n.Kind {
+	case yaml.ScalarNode:
 		if kind := looksSecret(n.Value); kind != "" {
-			d.add(n, at.String(), false, "this looks like "+kind+" (a spec holds no secrets: put it into Lockbox and give its id)")
+			d.add(n, at, "this looks like %s (a spec holds no secrets: put it into Lockbox and give its id)", kind)
 		}
-	}
-	if n.Kind == yaml.SequenceNode {
+	case yaml.SequenceNode:
 		for i, c := range n.Content {
 			d.wellFormed(at.Index(i), c)
 		}
-		return
+	case yaml.MappingNode:
+		lines := map[string]int{}
+		for k, v := range pairs(n) {
+			if !d.isKey(at, k) {
+				continue
+			}
+			here := at.Key(k.Value)
+			if first, twice := lines[k.Value]; twice {
+				d.add(k, here, "given twice (first on line %d: keep one)", first)
+			} else {
+				lines[k.Value] = k.Line
+			}
+			d.bareNode(here, k, "key")
+			d.wellFormed(here, v)
+		}
 	}
-	if n.Kind != yaml.MappingNode {
-		return
+}
+
+// bareNode reports a tag, an anchor and an alias.
+func (d *Document) bareNode(at Place, n *yaml.Node, what string) {
+	if n.Style&yaml.TaggedStyle != 0 {
+		d.add(n, at, "tags are not supported (remove the word that begins with !)")
 	}
-	lines := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, v := n.Content[i], n.Content[i+1]
-		switch {
-		case k.Kind == yaml.AliasNode:
-			d.add(k, at.String(), false, "anchors and aliases are not supported (write the key out)")
-			continue
-		case k.Kind != yaml.ScalarNode || k.Value == "":
-			d.add(k, at.String(), false, "a key that is not text")
-			continue
-		case k.Tag == "!!merge":
-			d.add(k, at.String(), false, "merge keys are not supported (write the values out)")
-			continue
-		}
-		if first, twice := lines[k.Value]; twice {
-			d.add(k, at.Key(k.Value).String(), false, "given twice (first on line "+strconv.Itoa(first)+": keep one)")
-		} else {
-			lines[k.Value] = k.Line
-		}
-		if k.Anchor != "" {
-			d.add(k, at.Key(k.Value).String(), false, "anchors and aliases are not supported (write the key out)")
-		}
-		if k.Style&yaml.TaggedStyle != 0 {
-			d.add(k, at.Key(k.Value).String(), false, tagged)
-		}
-		d.wellFormed(at.Key(k.Value), v)
+	if n.Anchor != "" || n.Kind == yaml.AliasNode {
+		d.add(n, at, "anchors and aliases are not supported (write the %s out)", what)
 	}
+}
+
+// isKey says whether a key of the mapping at a place is a text, and reports one
+// that is not.
+func (d *Document) isKey(at Place, k *yaml.Node) bool {
+	switch {
+	case k.Kind == yaml.AliasNode:
+		d.bareNode(at, k, "key")
+	case k.Kind != yaml.ScalarNode || k.Value == "":
+		d.add(k, at, "a key that is not text")
+	case k.Tag == "!!merge":
+		d.add(k, at, "merge keys are not supported (write the values out)")
+	default:
+		return true
+	}
+	return false
 }
 
 // secretForms are the official patterns of Yandex Cloud's credentials (its

@@ -44,9 +44,6 @@ func (d Duration) String() string {
 // Seconds are the time's, with a fraction.
 func (d Duration) Seconds() float64 { return time.Duration(d).Seconds() }
 
-// MarshalText gives what UnmarshalText reads.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
-
 // The units of Duration.
 const (
 	Millisecond = Duration(time.Millisecond)

@@ -1,28 +1,24 @@
 package spec
 
 import (
-	"encoding"
 	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 
 	"pgha-gen/generator/emit"
 )
 
 // Encode is the reverse of Decode: the value as emit writes it, every default
 // included, keys in the order of the struct's fields, those of maps sorted.
-// Reading what is written gives the same value again; an address or other text
-// type without a value, which cannot be written, is left out.
+// Reading what is written gives the same value again; an address
+// without a value, which cannot be written, is left out.
 func Encode(v any) any { return encode(reflect.ValueOf(v)) }
 
 func encode(v reflect.Value) any {
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
-		text, err := m.MarshalText()
-		if err != nil {
-			panic("internal error: " + err.Error()) // our own types do not fail
-		}
-		return string(text)
+	if _, ok := forms[v.Type()]; ok {
+		return fmt.Sprint(v.Interface()) // what their UnmarshalText reads
 	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
@@ -34,7 +30,7 @@ func encode(v reflect.Value) any {
 		m := emit.Map{}
 		for _, f := range fieldsOf(v.Type()) {
 			value := v.FieldByIndex(f.index)
-			if f.typ == reflect.TypeFor[Elsewhere]() || unset(value) {
+			if f.typ == elsewhere || value.Type() == reflect.TypeFor[netip.Addr]() && value.IsZero() {
 				continue
 			}
 			m = append(m, emit.Pair{Key: f.name, Value: encode(value)})
@@ -48,12 +44,7 @@ func encode(v reflect.Value) any {
 		return list
 	case reflect.Map:
 		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int {
-			if a.String() < b.String() {
-				return -1
-			}
-			return 1
-		})
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
 		m := emit.Map{}
 		for _, k := range keys {
 			m = append(m, emit.Pair{Key: k.String(), Value: encode(v.MapIndex(k))})
@@ -69,10 +60,4 @@ func encode(v reflect.Value) any {
 		return v.Float()
 	}
 	panic(fmt.Sprintf("internal error: spec cannot encode %s", v.Type()))
-}
-
-// unset says whether v is an address that was not given.
-func unset(v reflect.Value) bool {
-	a, ok := v.Interface().(netip.Addr)
-	return ok && !a.IsValid()
 }

@@ -33,7 +33,7 @@ func Known(places ...Place) bool {
 // wrongShape reports that the value has not the shape that is wanted here, and is
 // not known for that.
 func (p Place) wrongShape(format string, args ...any) {
-	p.report(false, format, args...)
+	p.report(format, args...)
 	p.mark(misshapen)
 }
 

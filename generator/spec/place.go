@@ -1,107 +1,11 @@
 package spec
 
 import (
-	"fmt"
-	"sort"
 	"strconv"
 	"strings"
-	"unicode"
 
-	"golang.org/x/text/width"
 	"gopkg.in/yaml.v3"
 )
-
-// Problem is one thing that is wrong with a file, or that deserves a warning.
-type Problem struct {
-	File         string
-	Line, Column int    // from 1; the column counts characters
-	Path         string // where in the document, such as roles.x.nodes[0].zone; empty for the file as a whole
-	Text         string // what, and in parentheses what instead
-	Warning      bool   // advice that fails nothing unless the user asks for it
-
-	source string // the source line
-	width  int    // characters to mark in it, at least 1
-}
-
-// String is the problem on one line: file:line:col: path: what (what instead).
-func (p Problem) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s:%d:%d: ", p.File, p.Line, p.Column)
-	if p.Warning {
-		b.WriteString("warning: ")
-	}
-	if p.Path != "" {
-		b.WriteString(p.Path + ": ")
-	}
-	b.WriteString(p.Text)
-	return b.String()
-}
-
-// Excerpt is the source line with a caret line below it, for a terminal:
-//
-//	7 |   versoin: 3.5.15
-//	  |   ^^^^^^^
-//
-// It is empty if the file has no such line.
-func (p Problem) Excerpt() string {
-	if strings.TrimSpace(p.source) == "" {
-		return ""
-	}
-	number := fmt.Sprintf("%5d", p.Line)
-	// Tabs stay tabs above the caret, or it would point at the wrong column.
-	var below strings.Builder
-	column := 1
-	for _, r := range p.source {
-		switch {
-		case column >= p.Column+p.width:
-		case column >= p.Column:
-			below.WriteString(strings.Repeat("^", cells(r)))
-		case r == '\t':
-			below.WriteByte('\t')
-		default:
-			below.WriteString(strings.Repeat(" ", cells(r)))
-		}
-		column++
-	}
-	if column <= p.Column { // just behind the line's end
-		below.WriteByte('^')
-	}
-	return fmt.Sprintf("%s | %s\n%s | %s\n", number, p.source, strings.Repeat(" ", len(number)), below.String())
-}
-
-// cells is how many columns of a terminal a character takes.
-func cells(r rune) int {
-	switch width.LookupRune(r).Kind() {
-	case width.EastAsianWide, width.EastAsianFullwidth:
-		return 2
-	}
-	if unicode.Is(unicode.Mn, r) {
-		return 0
-	}
-	return 1
-}
-
-// Problems is a list of problems in file order; as an error, one line each.
-type Problems []Problem
-
-func (ps Problems) Error() string {
-	lines := make([]string, len(ps))
-	for i, p := range ps {
-		lines[i] = p.String()
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Sort puts them in file order.
-func (ps Problems) Sort() {
-	sort.SliceStable(ps, func(i, j int) bool {
-		a, b := ps[i], ps[j]
-		if a.Line != b.Line {
-			return a.Line < b.Line
-		}
-		return a.Column < b.Column
-	})
-}
 
 // Place is a path in a document that knows its document, so that whoever
 // checks a value can say what is wrong with it without knowing where it was
@@ -162,7 +66,7 @@ func (p Place) Or(from Place) Place {
 // they are Known.
 func (p Place) Problem(format string, args ...any) {
 	if p.flaws()&misshapen == 0 {
-		p.report(false, format, args...)
+		p.report(format, args...)
 	}
 }
 
@@ -172,11 +76,14 @@ func (p Place) KeyProblem(format string, args ...any) {
 	if key == nil {
 		key = value
 	}
-	p.doc.add(key, p.String(), false, fmt.Sprintf(format, args...))
+	p.doc.add(key, p, format, args...)
 }
 
 // Warn reports something that works and should still be known.
-func (p Place) Warn(format string, args ...any) { p.report(true, format, args...) }
+func (p Place) Warn(format string, args ...any) {
+	p.report(format, args...)
+	p.doc.found[len(p.doc.found)-1].Warning = true
+}
 
 // Given says whether the file itself has something here.
 func (p Place) Given() bool {
@@ -205,9 +112,7 @@ func (p Place) String() string {
 	return b.String()
 }
 
-func (p Place) report(warning bool, format string, args ...any) {
-	p.doc.add(p.position(), p.String(), warning, fmt.Sprintf(format, args...))
-}
+func (p Place) report(format string, args ...any) { p.doc.add(p.position(), p, format, args...) }
 
 // position is the node to point at: a scalar or a value in brackets itself, but
 // for a list or mapping in block style its key, because such a value starts on
@@ -224,15 +129,14 @@ func (p Place) position() *yaml.Node {
 // nil at the root and for list items), and how many steps led there.
 func (p Place) find() (key, value *yaml.Node, depth int) {
 	value = p.doc.root
-	for _, s := range p.path {
-		k, v := p.doc.child(value, s)
+	for depth, step := range p.path {
+		k, v := p.doc.child(value, step)
 		if v == nil {
 			return key, value, depth
 		}
 		key, value = k, v
-		depth++
 	}
-	return key, value, depth
+	return key, value, len(p.path)
 }
 
 func (d *Document) child(n *yaml.Node, s step) (key, value *yaml.Node) {

@@ -51,6 +51,3 @@ func (s Size) String() string {
 	}
 	return strconv.FormatInt(int64(s/KiB), 10) + "kB"
 }
-
-// MarshalText gives what UnmarshalText reads.
-func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

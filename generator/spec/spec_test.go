@@ -217,7 +217,7 @@ func TestEncodePointer(t *testing.T) {
 }
 
 func TestSchema(t *testing.T) {
-	text := emit.Map{{Key: "type", Value: []any{"string", "number", "boolean"}}}
+	text := emit.Map{{Key: "type", Value: []string{"string", "number", "boolean"}}}
 	property := func(key string, m emit.Map) emit.Pair {
 		return emit.Pair{Key: key, Value: append(emit.Map{{Key: "description", Value: "about " + key}}, m...)}
 	}
@@ -234,7 +234,7 @@ func TestSchema(t *testing.T) {
 			property("name", text),
 			property("count", typed("integer")),
 			property("on", typed("boolean")),
-			property("colour", emit.Map{{Key: "enum", Value: []any{"red", "green"}}}),
+			property("colour", emit.Map{{Key: "enum", Value: []string{"red", "green"}}}),
 			property("note", text),
 			property("size", typed("string", emit.Pair{Key: "pattern", Value: `^(\d{1,12}) ?(kB|KB|KiB|MB|MiB|GB|GiB|TB|TiB)$`})),
 			property("pause", typed("string", emit.Pair{Key: "pattern", Value: `^\d{1,9}(ms|s|m|h)$`})),
@@ -255,7 +255,7 @@ func TestSchema(t *testing.T) {
 			property("others", nil),
 		}},
 		{Key: "additionalProperties", Value: false},
-		{Key: "required", Value: []any{"name"}},
+		{Key: "required", Value: []string{"name"}},
 	}
 	got := spec.Schema(&thing{}, func(path string) string {
 		if path == "parts[].weight" {
