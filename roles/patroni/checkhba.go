@@ -17,48 +17,33 @@ import (
 
 func (s *Settings) checkHBA(at spec.Place) {
 	for i, record := range s.HBA {
-		words := hbaWords(record)
-		here := at.Index(i)
-		switch {
-		case len(words) > 0 && !slices.Contains([]string{"local", "host", "hostssl", "hostnossl"}, words[0]):
-			here.Problem("%q is no type of a pg_hba.conf record (want local or hostssl)", words[0])
-			continue
-		case method(words) == "":
-			here.Problem("%q is no pg_hba.conf record (want type, database, user, address unless local, method)", record)
-			continue
-		}
-		if _, err := emit.HBA(words...); err != nil {
-			here.Problem("%q cannot be read (want each double quote closed, no # outside of them, no comma or backslash at the end)", record)
-			continue
-		}
-		method := method(words)
-		local, rejects := words[0] == "local", method == "reject"
-		if (words[0] == "host" || words[0] == "hostnossl") && !rejects {
-			here.Problem("%q lets in connections without TLS (want hostssl)", words[0])
-			continue
-		}
-		if wrong := s.methodProblem(here, method, local); wrong != "" {
+		here, words := at.Index(i), hbaWords(record)
+		if wrong := s.recordProblem(here, record, words); wrong != "" {
 			here.Problem("%s", wrong)
-			continue
-		}
-		if !local && !rejects && !fromHere(words) {
+		} else if words[0] != "local" && method(words) != "reject" && !fromHere(words) {
 			s.checkRemote(here, words)
 		}
 	}
 }
 
-func (s *Settings) methodProblem(at spec.Place, method string, local bool) string {
+// recordProblem says what is wrong with a record, whomever it lets in; empty:
+// nothing.
+func (s *Settings) recordProblem(at spec.Place, record string, words []string) string {
+	_, unreadable := emit.HBA(words...)
+	method := method(words)
 	why, known := rules().Methods[method]
+	local := len(words) > 0 && words[0] == "local"
 	switch {
+	case len(words) > 0 && !slices.Contains([]string{"local", "host", "hostssl", "hostnossl"}, words[0]):
+		return fmt.Sprintf("%q is no type of a pg_hba.conf record (want local or hostssl)", words[0])
+	case method == "":
+		return fmt.Sprintf("%q is no pg_hba.conf record (want type, database, user, address unless local, method)", record)
+	case unreadable != nil:
+		return fmt.Sprintf("%q cannot be read (want each double quote closed, no # outside of them, no comma or backslash at the end)", record)
+	case (words[0] == "host" || words[0] == "hostnossl") && method != "reject":
+		return fmt.Sprintf("%q lets in connections without TLS (want hostssl)", words[0])
 	case !known:
-		var usable []string
-		for _, name := range slices.Sorted(maps.Keys(rules().Methods)) {
-			if rules().Methods[name] == "" {
-				usable = append(usable, name)
-			}
-		}
-		near := cmp.Or(spec.Nearest(method, usable), "scram-sha-256")
-		return fmt.Sprintf("unknown method %q (did you mean %s?)", method, near)
+		return fmt.Sprintf("unknown method %q (did you mean %s?)", method, nearestMethod(method))
 	case why != "":
 		return why + " (want scram-sha-256)"
 	case method == "oauth" && s.PostgreSQL < 18 && knowsMajor(at):
@@ -69,6 +54,17 @@ func (s *Settings) methodProblem(at spec.Place, method string, local bool) strin
 		return method + " is not for local records: PostgreSQL would take none of the file (want peer)"
 	}
 	return ""
+}
+
+// nearestMethod is a method that a spec may use.
+func nearestMethod(method string) string {
+	var usable []string
+	for _, name := range slices.Sorted(maps.Keys(rules().Methods)) {
+		if rules().Methods[name] == "" {
+			usable = append(usable, name)
+		}
+	}
+	return cmp.Or(spec.Nearest(method, usable), "scram-sha-256")
 }
 
 // An hbaName is one of a record's databases or users. In quotes, a keyword is a
@@ -96,8 +92,7 @@ func hbaNames(word string) (names []hbaName) {
 
 // checkRemote looks at a record that lets somebody in from other machines.
 func (s *Settings) checkRemote(at spec.Place, words []string) {
-	users := hbaNames(words[2])
-	for _, user := range users {
+	for _, user := range hbaNames(words[2]) {
 		if wrong := s.remoteUser(at, user); wrong != "" {
 			at.Problem("%s", wrong)
 			return
@@ -113,13 +108,11 @@ func (s *Settings) checkRemote(at spec.Place, words []string) {
 			at.Problem("there is no file %q on the machines (name the databases)", database.text[1:])
 		}
 	}
-	switch address := strings.Trim(words[3], `"`); address {
-	case "samenet":
+	address := strings.Trim(words[3], `"`)
+	if address == "samenet" {
 		at.Warn("samenet lets in every machine of the subnet (name the networks of the clients)")
-	default:
-		if whom := exposed(address, words[4]); whom != "" {
-			at.Warn("%s lets in %s (name the networks of the clients)", address, whom)
-		}
+	} else if whom := exposed(address, words[4]); whom != "" {
+		at.Warn("%s lets in %s (name the networks of the clients)", address, whom)
 	}
 }
 
