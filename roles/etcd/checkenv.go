@@ -16,8 +16,9 @@ var (
 	secretForm = regexp.MustCompile(`PASSWORD|PASSWD|SECRET|TOKEN`)
 )
 
-// wrong says what is wrong with the value of a variable; empty: nothing. takes is
-// a word of rules.yaml: number, duration, or all values that there are.
+// wrong says what is wrong with the value of a variable; empty: nothing.
+// takes is a word of rules.yaml: number, duration, or all values that there
+// are.
 func wrong(value, takes string) string {
 	switch takes {
 	case "number":
@@ -58,8 +59,8 @@ func (s *Settings) checkEnv(at spec.Place) {
 	}
 }
 
-// instead is the variable that was probably meant, if there is one. What all begin
-// with says nothing.
+// instead is the variable that was probably meant, if there is one. What all
+// begin with says nothing.
 func instead(name string) string {
 	const prefix = "ETCD_"
 	var known []string

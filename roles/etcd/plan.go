@@ -10,13 +10,14 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// Plan implements role.Settings. A machine has two certificates: the
-// server's has no common name (the gRPC gateway dials the server with it, as a
-// client), the peer's has peerName for one, without which no other certificate
-// of the same authority, say a Patroni node's, makes anybody an etcd peer.
+// Plan implements role.Settings. A machine has two certificates: the server's
+// has no common name (the gRPC gateway dials the server with it, as a
+// client), the peer's has peerName for one, without which no other
+// certificate of the same authority, say a Patroni node's, makes anybody an
+// etcd peer.
 //
-// Who the member is comes at boot; initial-cluster-state stays new for ever, and
-// is overruled at boot when the member joins a cluster that exists.
+// Who the member is comes at boot; initial-cluster-state stays new for ever,
+// and is overruled at boot when the member joins a cluster that exists.
 func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 	environment, err := emit.Env(s.environment(c))
 	if err != nil {

@@ -38,7 +38,8 @@ func newSettings(c *role.Cluster) *Settings {
 		// 1000/5000, which is longer than Patroni's retry_timeout under fast.
 		HeartbeatInterval: 100 * spec.Millisecond,
 		ElectionTimeout:   spec.Second,
-		// Patroni rewrites a few keys every loop, so history is worthless soon.
+		// Patroni rewrites a few keys every loop, so history is worthless
+		// soon.
 		AutoCompactionRetention: spec.Hour,
 		QuotaBackendBytes:       2 * spec.GiB,
 		Env:                     map[string]string{},
@@ -61,8 +62,8 @@ func (s *Settings) DeriveDefaults() {
 	}
 }
 
-// slowest is the longest interval whose ten make an election timeout that etcd
-// takes.
+// slowest is the longest interval whose ten make an election timeout that
+// etcd takes.
 const slowest = 5 * spec.Second
 
 // UseArchive makes a bake take etcd from the archive at this URL, as

@@ -23,8 +23,8 @@ var checksums = map[string]map[role.Architecture]string{
 	},
 }
 
-// defects are from etcd's CHANGELOG-3.5.md. Older Patroni cannot log in at etcd
-// 3.5.28 and later.
+// defects are from etcd's CHANGELOG-3.5.md. Older Patroni cannot log in at
+// etcd 3.5.28 and later.
 var defects = role.Defects{
 	Component: Name,
 	From:      "3.5.0",

@@ -76,8 +76,8 @@ func checkKeywords(at spec.Place, given, reserved map[string]string) {
 	}
 }
 
-// startsReserved says why a line may not start as it does; as HAProxy, it cares
-// not where the spec splits keyword and arguments.
+// startsReserved says why a line may not start as it does. Like HAProxy, it
+// does not mind where the spec splits keyword and arguments.
 func startsReserved(line []string, reserved map[string]string) string {
 	for n := 1; n <= min(2, len(line)); n++ {
 		if why := reserved[strings.Join(line[:n], " ")]; why != "" {
@@ -87,7 +87,8 @@ func startsReserved(line []string, reserved map[string]string) string {
 	return ""
 }
 
-// opens says what a line opens, wherever it stands.
+// opens says what a line lets in, runs or gives away, in whatever section it
+// stands; empty: nothing.
 func opens(line []string) string {
 	for i, word := range line {
 		next := ""

@@ -56,8 +56,8 @@ func (s *Settings) checkExtra(at spec.Place) {
 
 var portForm = regexp.MustCompile(`:(\d+)(?:-(\d+))?$`)
 
-// taken says which port of ours a bind line listens on, too: HAProxy would not
-// start, or the kernel would share the clients out between the two.
+// taken says which port of ours a bind line listens on, too: HAProxy would
+// not start, or the kernel would share the clients out between the two.
 func (s *Settings) taken(ports spec.Place, words []string) string {
 	if len(words) == 0 {
 		return ""

@@ -33,9 +33,10 @@ type node struct {
 	ByName           bool // it has no address; its name is looked up
 }
 
-// files are what the user-data brings, the same on every HAProxy machine. What
-// the templates of userdata/ get was checked before: texts are names, addresses
-// and numbers, which hold nothing that HAProxy would not take as it is.
+// files are what the user-data brings, the same on every HAProxy machine.
+// What the templates of userdata/ get was checked before: texts are names,
+// addresses and numbers, which hold nothing that HAProxy would not take as it
+// is.
 func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.File, error) {
 	t, err := template.New("").Option("missingkey=error").ParseFS(userdata, "userdata"+folder+"*")
 	if err != nil {
@@ -90,8 +91,8 @@ func (s *Settings) override(config string) (string, error) {
 	return strings.Join(lines, "\n") + "\n", err
 }
 
-// overrideSection replaces the lines of a section that start with a keyword of the
-// spec, and adds those that are not there behind the others.
+// overrideSection replaces the lines of a section that start with a keyword
+// of the spec, and adds those that are not there behind the others.
 func overrideSection(lines []string, section string, with map[string]string) ([]string, error) {
 	const indent = "    "
 	start := slices.Index(lines, section) + 1

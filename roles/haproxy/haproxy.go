@@ -1,5 +1,5 @@
-// Package haproxy is the role of the machines that clients connect to, and that
-// send them to the node which leads, or to the replicas.
+// Package haproxy is the role of the machines that clients connect to, and
+// that send them to the node which leads, or to the replicas.
 package haproxy
 
 import (

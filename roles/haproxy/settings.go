@@ -50,8 +50,8 @@ const (
 // Values are all of them.
 func (Fallback) Values() []string { return []string{"primary", "none"} }
 
-// OnMarkedDown is what happens to the sessions of a node that is no longer what
-// they want.
+// OnMarkedDown is what happens to the sessions of a node that is no longer
+// what they want.
 type OnMarkedDown string
 
 // The values of OnMarkedDown.
@@ -80,10 +80,10 @@ func newSettings(c *role.Cluster) *Settings {
 }
 
 // presets ask a node that answers each inter, and take one that does not for
-// gone after fall checks. A new leader gets its clients after the first check,
-// so rise is 1. fall*fastinter is how long Patroni may be away while
-// PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for a
-// node that hangs, stays below Patroni's ttl.
+// gone after fall checks. A new leader gets its clients after the first
+// check, so rise is 1. fall*fastinter is how long Patroni may be away while
+// PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for
+// a node that hangs, stays below Patroni's ttl.
 func presets(failover role.Failover) HealthChecks {
 	every := func(inter, timeout spec.Duration, fall int) HealthChecks {
 		return HealthChecks{Inter: inter, FastInter: inter, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}

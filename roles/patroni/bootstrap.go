@@ -7,7 +7,8 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// dcs is written once, when the cluster is bootstrapped, and shared by all nodes.
+// dcs is written once, when the cluster is bootstrapped, and shared by all
+// nodes.
 func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	m := emit.Map{
 		{Key: "ttl", Value: s.TTL},
@@ -35,9 +36,9 @@ func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	}})
 }
 
-// primaryStopTimeout is how long, in seconds, PostgreSQL may take to stop before
-// the lease is given up: the cloud cuts the power of a machine 30 s after it
-// asked it to stop.
+// primaryStopTimeout is how long, in seconds, PostgreSQL may take to stop
+// before the lease is given up: the cloud cuts the power of a machine 30 s
+// after it asked it to stop.
 const primaryStopTimeout = 12
 
 // initdb picks the collation that PostgreSQL itself brings (from 17 on): the

@@ -58,7 +58,8 @@ func (s *Settings) checkMajor(at spec.Place) {
 	}
 }
 
-// tooOld is what the distribution of an image family has.
+// tooOld are the image families whose distribution has too old a Patroni, and
+// what it has.
 var tooOld = map[string]string{
 	"ubuntu-2404-lts":         "Ubuntu 24.04 has Patroni 3.2",
 	"ubuntu-2404-lts-oslogin": "Ubuntu 24.04 has Patroni 3.2",
@@ -106,8 +107,8 @@ func (s *Settings) checkTimers(at spec.Place) {
 	}
 }
 
-// said is the first of these keys that the file has: where several clash, a person
-// looks for what he wrote, not for a default.
+// said is the first of these keys that the file has. Where several clash,
+// people look for what they wrote, not for a default.
 func said(at spec.Place, keys ...string) spec.Place {
 	for _, key := range keys {
 		if at.Key(key).Given() {

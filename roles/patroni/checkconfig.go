@@ -9,8 +9,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// pinned are the keys that are written, empty or not, so that they do not come
-// from etcd.
+// pinned are the keys that are written, empty or not, so that they do not
+// come from etcd.
 var pinned = []string{
 	"postgresql.before_stop", "postgresql.callbacks", "postgresql.create_replica_methods", "postgresql.pg_ident",
 	"postgresql.pre_promote", "postgresql.recovery_conf", "postgresql.rewind",
@@ -20,19 +20,22 @@ var pinned = []string{
 // read or changed on the way.
 var weakCiphers = regexp.MustCompile(`(?i)(^|[:, ])[+@]?(\w[\w+-]*)?(NULL|EXP(ORT)?\d*|LOW|RC4|DES|MD5|ADH|AECDH|ALL|COMPLEMENT\w*|SECLEVEL=0)\b`)
 
-// sections are the top-level keys that Patroni reads (docs/yaml_configuration.rst).
+// sections are the top-level keys that Patroni reads
+// (docs/yaml_configuration.rst).
 var sections = []string{"bootstrap", "ctl", "log", "postgresql", "restapi", "thread_pool_size", "watchdog"}
 
-// holdsOurs says whether the mapping at path has keys that are ours.
-func holdsOurs(path string) bool {
-	for ours := range rules().Config {
-		if strings.HasPrefix(ours, path+".") {
+// holdsRefused says whether the mapping at path has keys that a spec may not
+// set.
+func holdsRefused(path string) bool {
+	for refused := range rules().Config {
+		if strings.HasPrefix(refused, path+".") {
 			return true
 		}
 	}
 	return false
 }
 
+// checkConfig looks at raw overrides of Patroni's configuration below path.
 func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		here := at.Key(key)
@@ -50,7 +53,7 @@ func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
 			continue
 		}
 		inner, ok := m[key].(map[string]any)
-		if !ok && holdsOurs(full) {
+		if !ok && holdsRefused(full) {
 			here.Problem("cannot be replaced as a whole (give the keys to change in it)")
 			continue
 		}

@@ -67,8 +67,8 @@ func nearestMethod(method string) string {
 	return cmp.Or(spec.Nearest(method, usable), "scram-sha-256")
 }
 
-// An hbaName is one of a record's databases or users. In quotes, a keyword is a
-// name like any other.
+// An hbaName is one of a record's databases or users. In quotes, a keyword is
+// a name like any other.
 type hbaName struct {
 	text   string
 	quoted bool
@@ -183,7 +183,8 @@ func hbaWords(record string) []string {
 	})
 }
 
-// method is the word of a record that says how to authenticate, if it is there.
+// method is the word of a record that says how to authenticate, if it is
+// there.
 func method(words []string) string {
 	i := 4
 	switch {

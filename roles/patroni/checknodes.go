@@ -51,7 +51,7 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 			follows[m.Name] = []string{from}
 		}
 	}
-	circles := circles(follows)
+	cycles := cycles(follows)
 	for i, m := range s.Members {
 		tags := at.Index(i).Key("tags")
 		for _, p := range []struct {
@@ -80,8 +80,8 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 		case !names[from] && spec.Known(at.Each("name")...):
 			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
 		default:
-			if way := circles[edge{m.Name, from}]; way != nil {
-				tags.Key("replicatefrom").Problem("a circle: %s (none of them would get anything from the leader)", chain(m.Name, "follows", way))
+			if path := cycles[edge{m.Name, from}]; path != nil {
+				tags.Key("replicatefrom").Problem("a circle: %s (none of them would get anything from the leader)", chain(m.Name, "follows", path))
 			}
 		}
 	}
@@ -90,25 +90,25 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 // An edge leads from one name to another.
 type edge struct{ from, to string }
 
-// circles are the edges that lead back to where their way came from, each with
-// the way from its end to its start and round again.
-func circles(edges map[string][]string) map[edge][]string {
+// cycles are the edges that close a cycle, each with the path from its end to
+// its start.
+func cycles(edges map[string][]string) map[edge][]string {
 	found := map[edge][]string{}
 	done := map[string]bool{}
-	depth := map[string]int{} // of those on the way
-	var way []string
+	depth := map[string]int{} // of those on the path
+	var path []string
 	var walk func(at string)
 	walk = func(at string) {
-		depth[at] = len(way)
-		way = append(way, at)
+		depth[at] = len(path)
+		path = append(path, at)
 		for _, to := range edges[at] {
 			if first, on := depth[to]; on {
-				found[edge{at, to}] = slices.Clone(way[first:])
+				found[edge{at, to}] = slices.Clone(path[first:])
 			} else if !done[to] {
 				walk(to)
 			}
 		}
-		way = way[:len(way)-1]
+		path = path[:len(path)-1]
 		delete(depth, at)
 		done[at] = true
 	}
@@ -120,7 +120,7 @@ func circles(edges map[string][]string) map[edge][]string {
 	return found
 }
 
-// chain is a way in words: a follows b, which follows c.
-func chain(from, verb string, way []string) string {
-	return from + " " + verb + " " + strings.Join(way, ", which "+verb+" ")
+// chain is a path in words: a follows b, which follows c.
+func chain(from, verb string, path []string) string {
+	return from + " " + verb + " " + strings.Join(path, ", which "+verb+" ")
 }

@@ -152,8 +152,9 @@ func bufferSize(value string) (spec.Size, error) {
 	return spec.Size(pages) * page, err
 }
 
-// waits says whether a value of synchronous_commit waits for a replica's disk:
-// on, the words that mean it, and remote_apply (PostgreSQL takes any case).
+// waits says whether a value of synchronous_commit waits for a replica's
+// disk: on, the words that mean it, and remote_apply (PostgreSQL takes any
+// case).
 func waits(value string) bool {
 	return slices.Contains([]string{"on", "true", "yes", "1", "remote_apply"}, strings.ToLower(value))
 }

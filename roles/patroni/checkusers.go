@@ -8,6 +8,7 @@ import (
 	"pgha-gen/generator/spec"
 )
 
+// checkUsers looks at the databases and users that the bootstrap creates.
 func (s *Settings) checkUsers(at spec.Place) {
 	databases := map[string]bool{}
 	for i, d := range s.Databases {
@@ -55,14 +56,15 @@ func checkUser(at spec.Place, user string) {
 	}
 }
 
-// checkMembers looks at member_of: each name must be there when the cluster is
-// bootstrapped, or PostgreSQL refuses the grant and the bootstrap is undone.
+// checkMembers looks at member_of: each name must be there when the cluster
+// is bootstrapped, or PostgreSQL refuses the grant and the bootstrap is
+// undone.
 func (s *Settings) checkMembers(at spec.Place) {
 	edges := map[string][]string{}
 	for _, u := range s.applicationUsers() {
 		edges[u.Name] = u.MemberOf
 	}
-	circles := circles(edges)
+	cycles := cycles(edges)
 	known := slices.Collect(maps.Keys(edges))
 	for name, since := range rules().Predefined {
 		if since <= s.PostgreSQL && rules().Memberships[name] == "" {
@@ -85,8 +87,8 @@ func (s *Settings) checkMembers(at spec.Place) {
 			case since > s.PostgreSQL && knowsMajor(at):
 				here.Problem("%s is there from PostgreSQL %d on, and this is %d (leave it out)", role, since, s.PostgreSQL)
 			case user:
-				if way := circles[edge{u.Name, role}]; way != nil {
-					here.Problem("a circle: %s (PostgreSQL refuses it)", chain(u.Name, "is a member of", way))
+				if path := cycles[edge{u.Name, role}]; path != nil {
+					here.Problem("a circle: %s (PostgreSQL refuses it)", chain(u.Name, "is a member of", path))
 				}
 			case since == 0 && names:
 				here.Problem("unknown role %q (%s)", role, like(role, known))
@@ -95,8 +97,8 @@ func (s *Settings) checkMembers(at spec.Place) {
 	}
 }
 
-// like is a hint at what was meant. Among very many names it does not look, for
-// a file that is wrong on every line would take minutes.
+// like is a hint at what was meant. Among very many names it does not look,
+// for a file that is wrong on every line would take minutes.
 func like(role string, known []string) string {
 	if len(known) <= 200 {
 		if near := spec.Nearest(role, known); near != "" {

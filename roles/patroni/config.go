@@ -39,11 +39,12 @@ func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
 	return files, failed
 }
 
-// config is /etc/patroni/config.yml, and bootstrap what the node has beside it
-// while it may bootstrap the cluster. Who the node is, and every password, come as
-// environment at boot, which wins over the file (Patroni's docs,
-// ENVIRONMENT.rst). What is here wins over etcd (dynamic_configuration.rst), but
-// for what all nodes must have alike: that is in bootstrap, and frozen there.
+// config is /etc/patroni/config.yml, and bootstrap what the node has beside
+// it while it may bootstrap the cluster. Who the node is, and every password,
+// come as environment at boot, which wins over the file (Patroni's docs,
+// ENVIRONMENT.rst). What is here wins over etcd (dynamic_configuration.rst),
+// but for what all nodes must have alike: that is in bootstrap, and frozen
+// there.
 func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err error) {
 	hba, err := s.hba(c)
 	if err != nil {
@@ -64,16 +65,17 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "certfile", Value: secretsDir + "node.crt"},
 			{Key: "keyfile", Value: secretsDir + "node.key"},
 			{Key: "cafile", Value: secretsDir + "ca.crt"},
-			// Reading needs no client certificate, so HAProxy needs none; what
-			// changes something needs one, a password, and to be a member. No
-			// allowlist beside that: /failsafe is for members, and would be
-			// refused to all who are not in it (Patroni 4.0.0 and later).
+			// Reading needs no client certificate, so HAProxy needs none;
+			// what changes something needs one, a password, and to be a
+			// member. No allowlist beside that: /failsafe is for members, and
+			// would be refused to all who are not in it (Patroni 4.0.0 and
+			// later).
 			{Key: "verify_client", Value: "optional"},
 			{Key: "allowlist_include_members", Value: true},
 			{Key: "authentication", Value: emit.Map{{Key: "username", Value: RESTUser}}},
 			{Key: "server_tokens", Value: "ProductOnly"},
-			// A connection that says nothing holds a thread. The firewall lets
-			// one source hold restConnections of them.
+			// A connection that says nothing holds a thread. The firewall
+			// lets one source hold restConnections of them.
 			{Key: "thread_pool_size", Value: 8 * restConnections},
 			{Key: "request_queue_size", Value: 128},
 		}},
@@ -137,7 +139,8 @@ func (s *Settings) dataDir() string {
 	return "/var/lib/postgresql/" + strconv.Itoa(s.PostgreSQL) + "/main"
 }
 
-// authentication is how Patroni connects to the other nodes: verified TLS, always.
+// authentication is how Patroni connects to the other nodes: verified TLS,
+// always.
 func authentication(user string) emit.Map {
 	return emit.Map{
 		{Key: "username", Value: user},
@@ -169,8 +172,8 @@ func (t Tags) patroni() emit.Map {
 	return m
 }
 
-// merge lays the raw overrides of the spec over our configuration: mappings are
-// merged, everything else is replaced, null removes a key.
+// merge lays the raw overrides of the spec over our configuration: mappings
+// are merged, everything else is replaced, null removes a key.
 func merge(base emit.Map, over map[string]any) emit.Map {
 	for _, key := range slices.Sorted(maps.Keys(over)) {
 		value := over[key]

@@ -9,8 +9,8 @@ import (
 // expect is what happens in an outage.
 func (s *Settings) expect(durability role.Durability) []role.Expectation {
 	// A lost machine's lease runs out between ttl-loop_wait and ttl after its
-	// last renewal; then a replica sees it (at once, by its watch), and promotes
-	// in up to two seconds.
+	// last renewal; then a replica sees it (at once, by its watch), and
+	// promotes in up to two seconds.
 	lost := fmt.Sprintf("a replica leads after %d to %d s (ttl %d, loop_wait %d)", s.TTL-s.LoopWait, s.TTL+2, s.TTL, s.LoopWait)
 	crash := fmt.Sprintf("restarted in place, usually within %d s; if it does not start, failover after %d s (loop_wait %d, primary_start_timeout %d)",
 		s.LoopWait+min(2, s.PrimaryStartTimeout), s.LoopWait+s.PrimaryStartTimeout, s.LoopWait, s.PrimaryStartTimeout)
@@ -34,9 +34,9 @@ func (s *Settings) expect(durability role.Durability) []role.Expectation {
 	}
 }
 
-// replicaLost is what a commit waits for while a replica does not acknowledge:
-// until its key in etcd has expired, after ttl, and the leader looks, each
-// loop_wait.
+// replicaLost is what a commit waits for while a replica does not
+// acknowledge: until its key in etcd has expired, after ttl, and the leader
+// looks, each loop_wait.
 func (s *Settings) replicaLost(durability role.Durability) string {
 	replicas := -1 // without the leader
 	for _, m := range s.Members {

@@ -8,10 +8,10 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// hba lets in, over TLS alone, who must get in: the other nodes for replication
-// and rewind, and the application's users, each to its databases, from the
-// clients' networks and from the proxies, which clients are seen as. PostgreSQL
-// looks up a name in both directions.
+// hba lets in, over TLS alone, who must get in: the other nodes for
+// replication and rewind, and the application's users, each to its databases,
+// from the clients' networks and from the proxies, which clients are seen as.
+// PostgreSQL looks up a name in both directions.
 func (s *Settings) hba(c *role.Cluster) (lines []string, failed error) {
 	add := func(words ...string) {
 		line, err := emit.HBA(words...)

@@ -11,8 +11,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// shared are the parameters that all nodes must have alike, so that Patroni takes
-// them from etcd alone (ConfigHandler.CMDLINE_OPTIONS in Patroni 4.1).
+// shared are the parameters that all nodes must have alike, so that Patroni
+// takes them from etcd alone (ConfigHandler.CMDLINE_OPTIONS in Patroni 4.1).
 var shared = []string{
 	"max_connections", "max_locks_per_transaction", "max_prepared_transactions", "max_replication_slots",
 	"max_wal_senders", "max_worker_processes", "track_commit_timestamp", "wal_keep_size", "wal_level", "wal_log_hints",
@@ -27,9 +27,9 @@ func (s *Settings) parameters() emit.Map {
 	return p
 }
 
-// local are the parameters of this node: all that need not be alike, and those
-// that run programs or open the server, which are said even where they are
-// PostgreSQL's own defaults, so that etcd cannot change them.
+// local are the parameters of this node: all that need not be alike, and
+// those that run programs or open the server, which are said even where they
+// are PostgreSQL's own defaults, so that etcd cannot change them.
 func (s *Settings) local() emit.Map {
 	p := emit.Map{
 		{Key: "archive_mode", Value: false},
@@ -94,8 +94,8 @@ func (s *Settings) tuned() emit.Map {
 
 	p := emit.Map{
 		{Key: "max_connections", Value: connections},
-		// Whoever may reach the server can open connections and say nothing; the
-		// superuser gets in all the same.
+		// Whoever may reach the server can open connections and say nothing;
+		// the superuser gets in all the same.
 		{Key: "superuser_reserved_connections", Value: 5},
 		{Key: "authentication_timeout", Value: "10s"},
 		{Key: "shared_buffers", Value: megabytes(shared)},
@@ -145,7 +145,8 @@ func (s *Settings) tuned() emit.Map {
 	return p
 }
 
-// maxConnections is what the spec asks for, if it does: work_mem depends on it.
+// maxConnections is what the spec asks for, if it does: work_mem depends on
+// it.
 func (s *Settings) maxConnections(tuned int) int {
 	if n, ok := scalar(s.Parameters["max_connections"]).(int); ok && n > 0 {
 		return n
@@ -176,8 +177,8 @@ func (s *Settings) connections() int {
 func (s *Settings) clientConnections() int { return max(1, s.connections()-10) }
 
 // hugePages is how many of 2 MiB PostgreSQL needs for its shared memory: the
-// buffers, and for what it keeps about them and its connections a twentieth of
-// them and 200 MB. 0 if the spec wants none.
+// buffers, and for what it keeps about them and its connections a twentieth
+// of them and 200 MB. 0 if the spec wants none.
 func (s *Settings) hugePages() int {
 	wanted := strings.ToLower(fmt.Sprint(s.parameter("huge_pages")))
 	shared, err := bufferSize(fmt.Sprint(s.parameter("shared_buffers")))

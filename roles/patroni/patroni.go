@@ -1,5 +1,5 @@
-// Package patroni is the role of the machines that run PostgreSQL, one of them
-// leading, under Patroni.
+// Package patroni is the role of the machines that run PostgreSQL, one of
+// them leading, under Patroni.
 package patroni
 
 import (

@@ -10,8 +10,8 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// Plan implements role.Settings. A node has one certificate, without a
-// common name: for PostgreSQL, for the REST API, and as a client of etcd, which
+// Plan implements role.Settings. A node has one certificate, without a common
+// name: for PostgreSQL, for the REST API, and as a client of etcd, which
 // refuses gateway requests of clients with a name once authentication is on.
 func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 	files, err := s.files(c)
@@ -39,8 +39,8 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Bootstraps: true,
 		Secrets:    s.secrets(c),
 		Ports: []role.Port{
-			// More than PostgreSQL's own limit no client can use, and with silent
-			// ones it could lock out all others.
+			// More than PostgreSQL's own limit no client can use, and with
+			// silent ones it could lock out all others.
 			{Number: s.Port, For: "PostgreSQL: HAProxy, replicas, clients that connect directly, operators (TLS)", Limit: s.connections(),
 				From: slices.Concat(machines, role.Networks(c.Access.Clients, c.Access.Operators))},
 			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes, operators, monitoring (TLS)", Limit: restConnections,
@@ -66,8 +66,8 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 	}, nil
 }
 
-// restConnections is how many connections to the REST API one address may hold:
-// HAProxy and each Patroni node need a few at a time.
+// restConnections is how many connections to the REST API one address may
+// hold: HAProxy and each Patroni node need a few at a time.
 const restConnections = 16
 
 // exact are the packages that the spec pins.
@@ -85,7 +85,8 @@ func (s *Settings) exact() []string {
 func (s *Settings) secrets(c *role.Cluster) []role.Secret {
 	all := []role.Secret{
 		{File: "ca.crt", Kind: role.CA},
-		// Clients see it through proxies, and verify the name that they connected to.
+		// Clients see it through proxies, and verify the name that they
+		// connected to.
 		{File: "node.crt", PerNode: true, Kind: role.Certificate, ProxiedBy: c.Offering(role.Proxy)},
 		{File: "node.key", PerNode: true, Kind: role.Key},
 		{File: "patroni.env", Kind: role.Environment, Variables: []string{
@@ -110,8 +111,9 @@ func (s *Settings) login() *role.Login {
 	return &role.Login{Database: d.Name, User: d.Owner, Role: Name, Entry: passwordFile(d.Owner)}
 }
 
-// reachedBy says by what the nodes know each other. All by the same: pg_hba.conf
-// and the certificates of verify-full connections must agree with it.
+// reachedBy says by what the nodes know each other. All by the same:
+// pg_hba.conf and the certificates of verify-full connections must agree with
+// it.
 func (s *Settings) reachedBy() string {
 	if slices.ContainsFunc(s.Members, func(n Node) bool { return !n.Address.IsValid() }) {
 		return "name"

@@ -131,7 +131,8 @@ func newSettings(c *role.Cluster) *Settings {
 		Port:       5432,
 		RESTPort:   8008,
 
-		// Patroni's own: 1 MiB, above which a replica is too far behind to lead.
+		// Patroni's own: 1 MiB, above which a replica is too far behind to
+		// lead.
 		MaximumLagOnFailover:   spec.MiB,
 		Watchdog:               WatchdogAutomatic,
 		RecloneOnRewindFailure: true,
@@ -154,8 +155,9 @@ func newSettings(c *role.Cluster) *Settings {
 
 // presets keep loop_wait + 2*retry_timeout <= ttl, and ttl >= 20, Patroni's
 // minimum. With a short loop_wait Patroni soon sees that PostgreSQL died; it
-// costs etcd a renewal of one lease. primary_start_timeout is how long a crashed PostgreSQL may take to
-// start again before another node takes over; Patroni's own is 300.
+// costs etcd a renewal of one lease. primary_start_timeout is how long a
+// crashed PostgreSQL may take to start again before another node takes over;
+// Patroni's own is 300.
 var presets = map[role.Failover]struct{ ttl, loopWait, retryTimeout, primaryStart int }{
 	role.Fast:     {20, 2, 5, 5},
 	role.Balanced: {30, 2, 10, 30},
@@ -166,8 +168,8 @@ var presets = map[role.Failover]struct{ ttl, loopWait, retryTimeout, primaryStar
 // image's own repository.
 func (s *Settings) UseDistribution() { s.APT.Repository = Distribution }
 
-// applicationUsers are the owners of databases and the users of the spec, each
-// once, with all databases that it may connect to.
+// applicationUsers are the owners of databases and the users of the spec,
+// each once, with all databases that it may connect to.
 func (s *Settings) applicationUsers() []User {
 	var all, users []User
 	index := map[string]int{}

@@ -9,7 +9,8 @@ import (
 // leastPatroni is the first version that knows PostgreSQL 18.
 const leastPatroni = "4.0.7"
 
-// defects are from Patroni's release notes, of what hurts a cluster as we build it.
+// defects are from Patroni's release notes, of what hurts a cluster as we
+// build it.
 var defects = role.Defects{
 	Component: Name,
 	Known: []role.Defect{

@@ -1,5 +1,5 @@
-// Package catalogue knows PostgreSQL's parameters and libraries, major version
-// by major version, and says what is wrong with a value.
+// Package catalogue knows PostgreSQL's parameters and libraries, major
+// version by major version, and says what is wrong with a value.
 package catalogue
 
 import (
@@ -12,13 +12,13 @@ import (
 	"strings"
 )
 
-// data is PostgreSQL's own word: make.sh asks the server.
+// data is what each server says of itself; make.sh asks it.
 //
 //go:embed data
 var data embed.FS
 
-// Parameter is a row of pg_settings. Of one whose Type is empty, only the name
-// is known.
+// Parameter is a row of pg_settings. Of one whose Type is empty, only the
+// name is known.
 type Parameter struct {
 	Name     string
 	Type     string // bool, integer, real, enum, string
@@ -32,8 +32,8 @@ type Parameter struct {
 // Restart says whether PostgreSQL takes a new value only when it starts.
 func (p Parameter) Restart() bool { return p.Context == "postmaster" }
 
-// Preset says whether nobody can set it: it was fixed when PostgreSQL was built
-// or the data directory made, or is found out.
+// Preset says whether nobody can set it: it was fixed when PostgreSQL was
+// built or the data directory made, or is found out.
 func (p Parameter) Preset() bool { return p.Context == "internal" }
 
 // Catalogue is what one major version has.
@@ -48,10 +48,10 @@ type library struct {
 	init bool // does something when it is preloaded
 }
 
-// neighbours stand for a major version whose packages could not be asked. It
-// has any parameter and library that one of them has, and what they say alike
-// of a parameter is taken to hold for it; what they do not say alike is not
-// checked. So what came or went with that very version is let through.
+// neighbours are read in place of a major version whose packages could not be
+// asked. It then has every parameter and library that one of them has. What
+// both say of a parameter holds; where they differ, nothing is checked. So
+// what came or went with that version alone is let through.
 var neighbours = map[int][]int{14: {15, 17}, 16: {15, 17}}
 
 // gone are parameters that no neighbour has any more.
@@ -129,8 +129,8 @@ func (c *Catalogue) add(p Parameter) {
 	c.names = append(c.names, p.Name)
 }
 
-// join makes c what it and the other have in common, but for names and
-// libraries, of which it keeps those of both.
+// join merges another into c: the names and libraries of both, and of each
+// parameter what both say alike.
 func (c *Catalogue) join(other *Catalogue) {
 	for _, name := range other.names {
 		key := strings.ToLower(name)
@@ -153,8 +153,8 @@ func (c *Catalogue) join(other *Catalogue) {
 	}
 }
 
-// common is what two versions say alike. A restart that one of them needs is
-// needed; nobody can set only what nobody can set in both.
+// common is what two versions say alike. It needs a restart if one of them
+// does, and is preset only if both are.
 func common(a, b Parameter) Parameter {
 	context := a.Context
 	if b.Restart() || a.Preset() {

@@ -51,8 +51,8 @@ func (p Parameter) checkList(value string) error {
 	return nil
 }
 
-// isBool is PostgreSQL's parse_bool: any case, any beginning that is not that of
-// two words.
+// isBool is PostgreSQL's parse_bool: any case, any beginning that is not that
+// of two words.
 func isBool(value string) bool {
 	v := strings.ToLower(value)
 	if v == "" || v == "o" {
@@ -125,8 +125,8 @@ func (p Parameter) ownUnit() string {
 	return p.Unit
 }
 
-// unit is one of PostgreSQL's (guc.c), with its size in the smallest of its kind,
-// and what people and other programs call it, in lower case.
+// unit is one of PostgreSQL's (guc.c), with its size in the smallest of its
+// kind, and what people and other programs call it, in lower case.
 type unit struct {
 	name string
 	size float64
@@ -183,8 +183,8 @@ var (
 	wholeForm  = regexp.MustCompile(`^[+-]?[0-9]+$`)
 )
 
-// Number is a value in the parameter's own unit, as PostgreSQL reads it: with a
-// unit or without one, 0600 octal, fractions of whole numbers rounded.
+// Number is a value in the parameter's own unit, as PostgreSQL reads it: with
+// a unit or without one, 0600 octal, fractions of whole numbers rounded.
 func (p Parameter) Number(value string) (float64, error) {
 	units, want, own := p.kind()
 	if units == nil {

@@ -5,8 +5,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source-path=SCRIPTDIR source=../../packer/base.sh
 . "$here/base.sh"
 
-# fetch URL: the archive, proved by its sum, or the reason in $trouble. A sum
-# that is wrong is tried again: most often the download was cut short.
+# fetch URL: downloads the archive and checks its sum, or gives the reason in
+# $trouble. After a wrong sum it tries again: most often the download was cut
+# short.
 fetch() {
 	for left in 2 1 0; do
 		if errors=$(curl -q -sS -f -L --connect-timeout 10 --max-time 600 -o "$archive" "$1" 2>&1); then

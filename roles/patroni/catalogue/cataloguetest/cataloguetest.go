@@ -49,8 +49,8 @@ func Described(c *catalogue.Catalogue, told string) (wrong []string) {
 	return wrong
 }
 
-// inSum are parameters that cannot have their largest value: the server limits
-// their sum.
+// inSum are parameters that cannot have their largest value: the server
+// limits their sum.
 var inSum = []string{"autovacuum_max_workers", "autovacuum_worker_slots", "max_connections", "max_wal_senders", "max_worker_processes"}
 
 // Pairs are parameters with values, right and wrong: the limits, what is just

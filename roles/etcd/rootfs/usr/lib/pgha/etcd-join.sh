@@ -1,7 +1,7 @@
 #!/bin/sh
-# How does this member start: with its own log, with the others in a new
-# cluster, or as a new member of a cluster that runs? Never by hope: an empty
-# disk in a cluster that knows this member would be a voter that forgot its votes.
+# Decides how this member starts: with its own log, with the others in a new
+# cluster, or as a new member of a cluster that runs. A member that lost its disk
+# must not start as the old one: it would have forgotten how it voted.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -33,7 +33,7 @@ client_url() {
 # $answers/NAME.trouble if something else does, nothing if nobody is there.
 ask() {
 	ask_status=0
-	# HTTP/1.1, because etcd offers HTTP/2 on its peers' port and does not speak it.
+	# HTTP/1.1: etcd offers HTTP/2 on its peers' port and does not speak it.
 	ask_got=$(curl -q -sS --http1.1 --noproxy '*' --connect-timeout 2 --max-time 4 \
 		--cacert "$secrets/ca.crt" --cert "$secrets/peer.crt" --key "$secrets/peer.key" \
 		-o "$answers/$2.got" -w '%{http_code} %{time_connect}' "$1/members" 2>"$answers/$2.error") || ask_status=$?
@@ -80,9 +80,9 @@ no_quorum() {
 	reason="cannot $1: $(complaint "$answers/ctl.error"); a quorum of the members must run"
 }
 
-# join: towards membership, by the list that the quorum has agreed on. Any
-# change is followed by another look. /members and its JSON would not do:
-# they are one member's memory, and jq cannot hold a 64 bit id.
+# join: becomes a member, by the list that the quorum has agreed on, and looks
+# again after each change. /members and its JSON would not do: one member may
+# remember an older list, and jq cannot hold a 64 bit id.
 join() {
 	if ! list=$(ctl member list --write-out simple); then
 		no_quorum 'list the members'
@@ -101,12 +101,12 @@ join() {
 		begin 'listed and never started'
 		;;
 	existing)
-		# It ends up in a file that systemd reads, and etcd compares it with the list.
-		strange=$(printf '%s\n' "$list" | awk -F ', ' '
+		# It goes into a file that systemd reads, and etcd compares it with the list.
+		foreign=$(printf '%s\n' "$list" | awk -F ', ' '
 			$3 !~ /^[A-Za-z0-9.-]*$/ || $4 !~ /^https:\/\/[A-Za-z0-9.-]+:[0-9]+(,https:\/\/[A-Za-z0-9.-]+:[0-9]+)*$/ {
 				printf "%s (%s at %s)", $1, $3, $4; exit }')
-		if [ -n "$strange" ]; then
-			reason="the list of members has one that no machine of this cluster can be: $strange; remove it with etcdctl member remove"
+		if [ -n "$foreign" ]; then
+			reason="the list of members has one that no machine of this cluster can be: $foreign; remove it with etcdctl member remove"
 			return 1
 		fi
 		state=existing
@@ -130,7 +130,8 @@ join() {
 		why='added to the running cluster'
 		;;
 	add)
-		# A voter and not a learner: etcd below 3.5.24 forgets that a learner was promoted.
+		# A voter and not a learner: etcd below 3.5.24 forgets that a learner was
+		# promoted.
 		if ! ctl member add "$NODE_NAME" --peer-urls "$own_url" >/dev/null; then
 			no_quorum 'add this machine as a member'
 			return 1
@@ -139,7 +140,7 @@ join() {
 		join
 		;;
 	*)
-		# First of all: the dead one counts in the quorum until it is removed.
+		# Removed first, because it counts in the quorum until then.
 		if ! ctl member remove "$action" >/dev/null; then
 			no_quorum "remove the old member $action, whose disk is lost"
 			return 1
@@ -198,9 +199,10 @@ decide() {
 	alone
 }
 
-# set_aside: etcd died before it had a log. Such a directory holds no vote, and
-# etcd would trip over it. Only the first is kept: the next are etcd's own tries.
-# As etcd's user: the folder is that user's, and may hold links to anywhere.
+# set_aside: moves away what etcd left when it ended before it had a log. It holds
+# no vote, and etcd could not start on it. Only the first is kept: later ones are
+# of etcd's next starts. As etcd's user: the folder is that user's, and may hold
+# links to anywhere.
 set_aside() {
 	if ! [ -e "$ETCD_DATA_DIR" ]; then
 		return

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Who this Patroni node is: its addresses as environment, its tags as a file
-# beside the cluster's. No YAML is made here; Patroni merges the files of a
-# folder. All of it is root's: Patroni runs as a user that must not write what
+# Tells Patroni which node it is: its addresses as environment, its tags as a file
+# beside the cluster's. No YAML is made here: Patroni merges the files of a
+# folder. All of it is root's: the user that Patroni runs as must not write what
 # root reads at the next start.
 set -eu
 umask 022 # the unit's is stricter; Patroni reads what is made here
@@ -14,8 +14,8 @@ run=$PGHA_RUN/patroni
 read_cluster patroni-node
 read_identity patroni-node
 
-# reserve_huge_pages: all that PostgreSQL needs, or none: it cannot use a part,
-# and nobody else could use them.
+# reserve_huge_pages: all that PostgreSQL needs, or none. It cannot use a part of
+# them, and nobody else could use the rest.
 reserve_huge_pages() {
 	if ! { printf '%s\n' "$PGHA_HUGE_PAGES" >"$PGHA_HUGE_PAGES_POOL"; } 2>/dev/null; then
 		notes="$notes, no huge pages on this machine"
@@ -35,8 +35,8 @@ if [ "$PGHA_WATCHDOG" != off ] && ! [ -e "$PGHA_WATCHDOG_DEVICE" ]; then
 	fi
 	notes="$notes, no watchdog"
 fi
-# initdb wants to make its directory itself; the one above must be there. A kept
-# disk may hold a link there, which install would follow.
+# initdb makes its directory itself, but not the one above. A kept disk may hold
+# a link there, which install would follow.
 above=$(dirname "$PGHA_PGDATA")
 if [ -L "$above" ]; then
 	fail patroni-node "$above is a link, not a directory of the data disk: nothing was changed; remove it, or attach an empty disk"

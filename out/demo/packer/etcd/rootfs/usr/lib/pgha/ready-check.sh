@@ -1,5 +1,5 @@
 #!/bin/sh
-# Does this member answer, and with a quorum? The last line says it, or why not.
+# Ready: this member answers, and has a quorum. The last line says so, or why not.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"

@@ -78,7 +78,7 @@ class Patroni:
         return self.ask("POST", "/switchover", {"leader": self.name}, 30)
 
     def reload(self) -> bool:
-        """Has it read its configuration again. False: it does not run, or not yet."""
+        """Makes Patroni read its configuration again. False: it is not running yet."""
         for pid in processes(PROCESSES):
             try:
                 os.kill(pid, signal.SIGHUP)
@@ -89,7 +89,7 @@ class Patroni:
 
 
 def processes(cgroup: str) -> list[int]:
-    """Patroni's own process, once it minds SIGHUP: before that, it would die of it."""
+    """Patroni's own process, once it handles SIGHUP: before that, it would end."""
     try:
         with open(cgroup, encoding="ascii") as file:
             pids = file.read().split()
@@ -129,7 +129,7 @@ class Node:
             self.asked = now
 
     def tag(self, wanted: bool) -> None:
-        """Lays the tag beside the configuration, or takes it away, and has Patroni read it."""
+        """Adds the tag or takes it away, and makes Patroni read it."""
         if wanted != os.path.lexists(self.link):
             try:
                 if wanted:
