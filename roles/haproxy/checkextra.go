@@ -10,8 +10,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// names are those of the sections that pgha-gen writes.
-var names = []string{"clients", "primary", "replicas", "stats", "cloud"}
+// sectionNames are those of the sections that pgha-gen writes.
+var sectionNames = []string{"clients", "primary", "replicas", "stats", "cloud"}
 
 // quoting is what HAProxy takes away from words.
 var quoting = strings.NewReplacer(`"`, "", "'", "", `\`, "")
@@ -37,7 +37,7 @@ func (s *Settings) checkExtra(at spec.Place) {
 		switch {
 		case why != "":
 			wrong = "is no section for a spec (" + why + ")"
-		case section && len(line) > 1 && slices.Contains(names, line[1]):
+		case section && len(line) > 1 && slices.Contains(sectionNames, line[1]):
 			wrong = "has the name of a section that pgha-gen writes (choose another)"
 		case !inside:
 			wrong = "stands in no section (begin with one, such as listen NAME)"

@@ -113,11 +113,5 @@ func overrideSection(lines []string, section string, with map[string]string) ([]
 	return lines, nil
 }
 
-// words splits each text at its blanks: a line of the configuration.
-func words(texts ...string) []string {
-	var all []string
-	for _, t := range texts {
-		all = append(all, strings.Fields(t)...)
-	}
-	return all
-}
+// words are those of a line: a keyword, which can be several, and its arguments.
+func words(keyword, arguments string) []string { return strings.Fields(keyword + " " + arguments) }

@@ -5,6 +5,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/spec"
 )
 
 // dcs is written once, when the cluster is bootstrapped, and shared by all
@@ -58,14 +59,8 @@ func (s *Settings) initdb() []any {
 
 // databasesFile is what post-bootstrap.sh creates.
 func (s *Settings) databasesFile() emit.Map {
-	users, databases := []any{}, []any{}
-	for _, u := range s.applicationUsers() {
-		users = append(users, emit.Map{
-			{Key: "name", Value: u.Name}, {Key: "databases", Value: texts(u.Databases)}, {Key: "member_of", Value: texts(u.MemberOf)},
-		})
+	return emit.Map{
+		{Key: "users", Value: spec.Encode(s.applicationUsers())},
+		{Key: "databases", Value: spec.Encode(s.Databases)},
 	}
-	for _, d := range s.Databases {
-		databases = append(databases, emit.Map{{Key: "name", Value: d.Name}, {Key: "owner", Value: d.Owner}})
-	}
-	return emit.Map{{Key: "users", Value: users}, {Key: "databases", Value: databases}}
 }

@@ -55,7 +55,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 		{Key: "namespace", Value: "/service/"},
 		{Key: "log", Value: emit.Map{{Key: "level", Value: "INFO"}}},
 		{Key: "etcd3", Value: emit.Map{
-			{Key: "hosts", Value: texts(c.DCS().Endpoints)},
+			{Key: "hosts", Value: c.DCS().Endpoints},
 			{Key: "protocol", Value: "https"},
 			{Key: "cacert", Value: secretsDir + "ca.crt"},
 			{Key: "cert", Value: secretsDir + "node.crt"},
@@ -120,7 +120,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "recovery_conf", Value: emit.Map{}},
 			{Key: "rewind", Value: []any{}},
 			{Key: "parameters", Value: s.local()},
-			{Key: "pg_hba", Value: texts(hba)},
+			{Key: "pg_hba", Value: hba},
 			{Key: "pg_ident", Value: []any{"# No user is another one here."}}, // Patroni wants a line
 		}},
 		{Key: "watchdog", Value: emit.Map{
@@ -151,25 +151,8 @@ func authentication(user string) emit.Map {
 
 // patroni are the tags that differ from Patroni's defaults.
 func (t Tags) patroni() emit.Map {
-	m, usual := emit.Map{}, defaultTags()
-	for _, tag := range []struct {
-		key          string
-		value, usual any
-	}{
-		{"nofailover", t.NoFailover, usual.NoFailover},
-		{"nosync", t.NoSync, usual.NoSync},
-		{"noloadbalance", t.NoLoadBalance, usual.NoLoadBalance},
-		{"clonefrom", t.CloneFrom, usual.CloneFrom},
-		{"nostream", t.NoStream, usual.NoStream},
-		{"failover_priority", t.FailoverPriority, usual.FailoverPriority},
-		{"sync_priority", t.SyncPriority, usual.SyncPriority},
-		{"replicatefrom", t.ReplicateFrom, usual.ReplicateFrom},
-	} {
-		if tag.value != tag.usual {
-			m = m.Set(tag.key, tag.value)
-		}
-	}
-	return m
+	usual := spec.Encode(defaultTags()).(emit.Map)
+	return slices.DeleteFunc(spec.Encode(t).(emit.Map), func(p emit.Pair) bool { return slices.Contains(usual, p) })
 }
 
 // merge lays the raw overrides of the spec over our configuration: mappings
@@ -194,12 +177,4 @@ func merge(base emit.Map, over map[string]any) emit.Map {
 		}
 	}
 	return base
-}
-
-func texts(list []string) []any {
-	all := make([]any, len(list))
-	for i, s := range list {
-		all[i] = s
-	}
-	return all
 }

@@ -154,15 +154,14 @@ var (
 // kind gives the units that values of the parameter can have, an example, and
 // the size of its own unit; nothing if it has none.
 func (p Parameter) kind() (units []unit, example string, own float64) {
-	count := strings.TrimRight(p.Unit, "kMGTBusminhd")
-	name := strings.TrimPrefix(p.Unit, count)
+	name, pages := strings.CutPrefix(p.Unit, "8")
 	for _, k := range []struct {
 		units   []unit
 		example string
 	}{{memory, "a size such as 64MB"}, {times, "a time such as 30s"}} {
-		if size, ok := sizeOf(k.units, name); ok && p.Unit != "" {
-			if n := number(count); n > 0 {
-				size *= n
+		if size, ok := sizeOf(k.units, name); ok {
+			if pages {
+				size *= 8
 			}
 			return k.units, k.example, size
 		}
