@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -68,15 +69,11 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 
 // bake is the environment of bake.sh.
 func (s *Settings) bake(arch role.Architecture) emit.Map {
-	sum := s.Artifacts.Etcd.SHA256
-	if sum == "" {
-		sum = checksums[s.Version][arch]
-	}
 	return emit.Map{
 		{Key: "ETCD_VERSION", Value: s.Version},
 		{Key: "ETCD_URL", Value: upstream(s.Version, arch)},
 		{Key: "ETCD_MIRROR", Value: s.Artifacts.Etcd.URL},
-		{Key: "ETCD_SHA256", Value: sum},
+		{Key: "ETCD_SHA256", Value: cmp.Or(s.Artifacts.Etcd.SHA256, checksums[s.Version][arch])},
 	}
 }
 

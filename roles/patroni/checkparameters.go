@@ -62,20 +62,18 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 // checkReserve wants connections for clients beside those that are kept back:
 // PostgreSQL does not start otherwise.
 func (s *Settings) checkReserve(at spec.Place) {
-	keeps := 0
-	for _, name := range []string{"superuser_reserved_connections", "reserved_connections"} {
+	keeps, most := 0, at.Key("max_connections")
+	var given []spec.Place
+	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
 		if n, ok := s.parameter(name).(int); ok {
 			keeps += n
 		}
-	}
-	if keeps < s.connections() || !spec.Known(at.Key("max_connections"), at.Key("reserved_connections"), at.Key("superuser_reserved_connections"), part(at).Key("workload")) {
-		return
-	}
-	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
-		if here := at.Key(name); here.Given() {
-			here.Problem("with it %d connections are kept back, and max_connections is %d (want fewer)", keeps, s.connections())
-			return
+		if at.Key(name).Given() {
+			given = append(given, at.Key(name))
 		}
+	}
+	if keeps >= s.connections() && len(given) > 0 && spec.Known(append(given, most, part(at).Key("workload"))...) {
+		given[0].Problem("with it %d connections are kept back, and max_connections is %d (want fewer)", keeps, s.connections())
 	}
 }
 
