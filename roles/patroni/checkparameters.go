@@ -62,7 +62,7 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 // checkReserve wants connections for clients beside those that are kept back:
 // PostgreSQL does not start otherwise.
 func (s *Settings) checkReserve(at spec.Place) {
-	keeps, most := 0, at.Key("max_connections")
+	keeps := 0
 	var given []spec.Place
 	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
 		if n, ok := s.parameter(name).(int); ok {
@@ -72,7 +72,7 @@ func (s *Settings) checkReserve(at spec.Place) {
 			given = append(given, at.Key(name))
 		}
 	}
-	if keeps >= s.connections() && len(given) > 0 && spec.Known(append(given, most, part(at).Key("workload"))...) {
+	if keeps >= s.connections() && len(given) > 0 && spec.Known(append(given, at.Key("max_connections"), part(at).Key("workload"))...) {
 		given[0].Problem("with it %d connections are kept back, and max_connections is %d (want fewer)", keeps, s.connections())
 	}
 }
