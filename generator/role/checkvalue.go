@@ -9,6 +9,7 @@ import (
 
 var (
 	packageForm = regexp.MustCompile(`^[0-9][A-Za-z0-9.+:~-]*$`)
+	secretForm  = regexp.MustCompile(`(?i)password|passwd|passphrase|secret|token$`)
 	urlForm     = regexp.MustCompile(`^https?://[^\s'"$]+$`)
 )
 
@@ -38,3 +39,6 @@ func CheckURL(at spec.Place, url string) {
 		at.Problem("%q is no URL (want http:// or https://)", url)
 	}
 }
+
+// NamesSecret says whether the name of a setting is that of a secret.
+func NamesSecret(name string) bool { return secretForm.MatchString(name) }

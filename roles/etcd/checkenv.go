@@ -8,13 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
 
-var (
-	envForm    = regexp.MustCompile(`^ETCD_[A-Z0-9_]+$`)
-	secretForm = regexp.MustCompile(`PASSWORD|PASSWD|SECRET|TOKEN`)
-)
+var envForm = regexp.MustCompile(`^ETCD_[A-Z0-9_]+$`)
 
 // wrong says what is wrong with the value of a variable; empty: nothing.
 // takes is a word of rules.yaml: number, duration, or all values that there
@@ -51,7 +49,7 @@ func (s *Settings) checkEnv(at spec.Place) {
 			here.KeyProblem("cannot be set here (%s)", why)
 		case !envForm.MatchString(name):
 			here.KeyProblem("%q is no etcd variable (want one such as ETCD_SNAPSHOT_COUNT)", name)
-		case secretForm.MatchString(name):
+		case role.NamesSecret(name):
 			here.KeyProblem("a spec holds no secrets (etcd is asked with certificates, which come from Lockbox)")
 		default:
 			here.KeyProblem("unknown variable of etcd 3.5 (%s)", instead(name))

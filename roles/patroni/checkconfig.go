@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
 
@@ -44,7 +45,7 @@ func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
 			here.KeyProblem("cannot be set here (%s)", why)
 			continue
 		}
-		if secretKey.MatchString(key) {
+		if role.NamesSecret(key) {
 			here.KeyProblem("a spec holds no secrets (put it into Lockbox)")
 			continue
 		}
@@ -61,8 +62,6 @@ func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
 		s.checkConfig(here, full, inner)
 	}
 }
-
-var secretKey = regexp.MustCompile(`(?i)password|passwd|passphrase|secret|token$`)
 
 // checkValue looks at what is allowed, and should not be in every form.
 func (s *Settings) checkValue(at spec.Place, path string, value any) {
