@@ -1,7 +1,8 @@
 #!/bin/sh
-# try.sh POSTGRES FILE: whether this server takes each parameter and value of the
-# file, one pair a line with a tab between them, as lines of the same form with
-# yes or no behind; nothing of parameters that it does not have. Needs no data directory, and starts no server.
+# try.sh POSTGRES FILE: says whether this server takes each parameter and value of
+# the file. A line is a pair with a tab between them; it is printed again with yes
+# or no behind it. Parameters that the server does not have are left out. Needs no
+# data directory, and starts no server.
 set -eu
 postgres=$1
 file=$2
