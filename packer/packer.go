@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-//go:embed base.sh all:rootfs
+//go:embed base.sh seal.sh all:rootfs
 var common embed.FS
 
 //go:embed template
@@ -15,8 +15,8 @@ var template embed.FS
 //go:embed images.sh
 var images []byte
 
-// Common returns what the images of all roles share: base.sh, which a role's
-// bake.sh sources, and rootfs/, files at their paths in the image.
+// Common returns what the images of all roles share: base.sh and seal.sh, which a
+// role's bake.sh sources, and rootfs/, files at their paths in the image.
 func Common() fs.FS { return common }
 
 // Template returns template/build.pkr.hcl, the build of every image, and a

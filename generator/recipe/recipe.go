@@ -18,7 +18,7 @@ import (
 // gives the machine: Files in one folder there, and bake.sh of them run with
 // Environment, whose values are texts.
 type Recipe struct {
-	Files       tree.Tree // base.sh bake.sh rootfs/
+	Files       tree.Tree // base.sh seal.sh bake.sh rootfs/
 	Environment emit.Map
 	Digest      string // of both: what the image is made of, as far as the spec decides it
 }

@@ -75,7 +75,7 @@ func TestEnvironment(t *testing.T) {
 	every(t, func(t *testing.T, _ role.Builder, part *role.Group, files map[string]string) {
 		var values struct{ Environment map[string]string }
 		testkit.OK(t, json.Unmarshal([]byte(files["image.auto.pkrvars.json"]), &values))
-		wanted := demands(t, files["../common/base.sh"]+"\n"+files["bake.sh"])
+		wanted := demands(t, files["../common/base.sh"]+files["../common/seal.sh"]+"\n"+files["bake.sh"])
 		for _, name := range wanted {
 			if _, ok := values.Environment[name]; !ok && elsewhere[name] == "" {
 				t.Errorf("the scripts need %s, and the recipe does not tell it", name)
@@ -87,7 +87,7 @@ func TestEnvironment(t *testing.T) {
 			}
 		}
 		for name, value := range values.Environment {
-			if !strings.Contains(files["../common/base.sh"]+files["bake.sh"], name) {
+			if !strings.Contains(files["../common/base.sh"]+files["../common/seal.sh"]+files["bake.sh"], name) {
 				t.Errorf("no script reads %s", name)
 			}
 			if strings.HasPrefix(name, "PGHA_") && value == "" {

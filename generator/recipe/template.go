@@ -14,7 +14,7 @@ import (
 
 // Add puts into t what bakes the images of all roles:
 //
-//	packer/common/           base.sh rootfs/, which all images share
+//	packer/common/           base.sh seal.sh rootfs/, which all images share
 //	packer/<role>/           bake.sh rootfs/, the role's own, and:
 //	image.pkr.hcl            the builder's source, and the build
 //	plugins.pkr.hcl          required_plugins alone: Packer before 1.7 refuses it
