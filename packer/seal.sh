@@ -22,9 +22,10 @@ write_manifest() {
 	install -o root -g root -m 0644 "$work/manifest" "$manifest"
 }
 
-# write_sbom: CycloneDX. It has no time, and its serial number is made of its
-# content (a UUID of version 8), so that the same image has the same bytes on any
-# day. The manifest, which has the day of the bake, is therefore not in it.
+# write_sbom: the bill of materials, in CycloneDX. It has no time, and its
+# serial number is a hash of its content (a UUID of version 8), so that the
+# same image has the same bill on any day. The manifest has a date and is not
+# listed.
 write_sbom() {
 	{
 		(cd "$here/rootfs" && find . -type f) | sed 's/^\.//'
@@ -59,13 +60,15 @@ write_sbom() {
 	install -o root -g root -m 0644 "$work/sbom" "$sbom"
 }
 
-# seal: what the lists of sealed/ say, and whatever else must not be the same on
-# two machines. The build user and its sudo stay: Packer still has to end its session.
+# seal: applies the lists of sealed/, and removes what must not be the same on
+# two machines. The build user and its sudo stay: Packer's session is still
+# open.
 seal() {
 	if ! cleaned=$(cloud-init clean --logs --seed 2>&1); then
 		stop "cannot $doing: cloud-init clean says $(printf '%s' "$cleaned" | tail -n 1)"
 	fi
-	# It writes the seed when it stops, and so would when Packer shuts the machine down.
+	# It writes the seed when it stops: now, or when Packer shuts the machine
+	# down.
 	if [ -d /run/systemd/system ]; then
 		systemctl stop systemd-random-seed.service
 	fi
@@ -86,8 +89,8 @@ seal() {
 	done
 }
 
-# seal_list: a unit that is masked is not stopped, since this bake may be
-# running through it.
+# seal_list: makes the image what the lists say. A unit that is masked is not
+# stopped: the bake may be running in a session that it serves.
 seal_list() {
 	while read -r kind name _; do
 		case $kind in
@@ -97,7 +100,7 @@ seal_list() {
 			systemctl mask --quiet "$name"
 			;;
 		removed)
-			# It may have *, and has no spaces.
+			# A glob, without spaces.
 			# shellcheck disable=SC2086
 			rm -rf $name
 			;;
@@ -108,6 +111,7 @@ seal_list() {
 	done <"$work/sealed"
 }
 
+# verify_list: looks whether the image is what the lists say.
 verify_list() {
 	while read -r kind name what; do
 		case $kind in
@@ -130,7 +134,8 @@ unsound() {
 	stop "the image is not sound: $1"
 }
 
-# none PATH...: globs that match nothing come as themselves.
+# none PATH...: whether none of them exists; else the first that does, in
+# $there. A glob that matches nothing comes as itself.
 none() {
 	for there in "$@"; do
 		if [ -e "$there" ] || [ -L "$there" ]; then
@@ -139,6 +144,7 @@ none() {
 	done
 }
 
+# verify SERVICE: refuses an image that is not as a machine needs it.
 verify() {
 	verify_list
 	if found=$(find "$home" -type f -print -quit 2>/dev/null) && [ -n "$found" ]; then
@@ -153,14 +159,14 @@ verify() {
 	for package in $held; do
 		[ "$(apt-mark showhold "$package")" = "$package" ] || unsound "$package is not held"
 	done
-	# In a container it would be the host's kernel.
+	# In a container that would be the host's kernel.
 	if ! systemd-detect-virt --quiet --container; then
 		errors=$(printf '%s\n' 'include "/usr/lib/pgha/firewall.nft"' 'add element inet pgha admitted { 1024 . 192.0.2.1 }' \
 			'add rule inet pgha limits tcp dport 1024 add @held { ip saddr . tcp dport ct count over 1 } drop' | nft -c -f - 2>&1) ||
 			unsound "its kernel does not take the firewall: $(printf '%s' "$errors" | head -n 1)"
 	fi
 	[ -x /usr/lib/pgha/ready-check.sh ] || unsound 'it cannot tell when it is ready: it has no /usr/lib/pgha/ready-check.sh'
-	# It may have ended since it was found.
+	# A process may end while it is looked for.
 	process=$(find /proc -mindepth 1 -maxdepth 1 -user "$user" -print -quit 2>/dev/null) || :
 	if [ -n "$process" ]; then
 		unsound "$(cat "$process/comm" 2>/dev/null || echo "a process of $user") is running"

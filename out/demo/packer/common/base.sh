@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # What every bake does, whatever the role. bake.sh sources this file, and it
-# seal.sh; both lie beside bake.sh, as does rootfs/, the files that go into the
-# image. A bake may be run again on its own result.
+# seal.sh; both lie beside bake.sh, as does rootfs/, the files that go into
+# the image. A bake may be run again on its own result.
 
 umask 022
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
@@ -57,8 +57,8 @@ at_exit() {
 	stop "cannot $doing (status $status): the lines above say why"
 }
 
-# begin DIRECTORY: from a plain system to one in which packages can be
-# installed and nothing starts by itself.
+# begin DIRECTORY: makes of a plain system one in which packages can be
+# installed and no service starts by itself.
 begin() {
 	here=$1
 	# shellcheck source-path=SCRIPTDIR source=seal.sh
@@ -79,9 +79,10 @@ begin() {
 	apt_get upgrade
 }
 
-# account NAME NUMBER HOME: the user and group of the role's service, always with
-# the same number, because its data disk outlives the image. Before the packages,
-# which would give it the first number that is free.
+# account NAME NUMBER HOME: makes the user and group of the role's service,
+# always with the same number, because the data disk outlives the image. To be
+# called before the packages are installed: they would take the first free
+# number.
 account() {
 	doing="make the user $1"
 	user=$1
@@ -139,8 +140,8 @@ refuse_misfits() {
 	fi
 }
 
-# Before the first apt: a timer that takes apt's lock, or a package that starts
-# its service, would make two bakes differ.
+# quiet: no timer takes apt's lock, and no package starts its service, which
+# would make two bakes differ. To be called before apt is.
 quiet() {
 	for unit in apt-daily apt-daily-upgrade; do
 		systemctl mask --quiet "$unit.timer" "$unit.service"
@@ -163,17 +164,19 @@ quiet() {
 	fi
 }
 
-# A bake that loses its power starts again, so dpkg need not wait for the disk;
-# and nobody reads the descriptions of packages here.
+# apt_get ARGUMENT...: a bake that is cut short starts again from the base
+# image, so dpkg need not wait for the disk; descriptions of packages are not
+# fetched.
 apt_get() {
 	apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
 		-o Acquire::Languages=none -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io \
 		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
-# Without Error-Mode a mirror that is down is only a warning. Once more, because
-# a mirror that is being updated fits its own index only a while later.
-# refresh all|FILE: every source of packages, or those of one file.
+# refresh all|FILE: reads the lists of every source of packages, or those of
+# one file. Without Error-Mode a mirror that is down is only a warning. It is
+# tried twice: a mirror that is being updated does not fit its own index for a
+# while.
 refresh() {
 	again=yes
 	file=$1
@@ -193,9 +196,9 @@ refresh() {
 	done
 }
 
-# install_packages PACKAGE[=VERSION]...: VERSION is the program's; the
-# distribution appends its own to it. An empty one is the newest. What every
-# image needs comes with them: each run of apt takes a second by itself.
+# install_packages PACKAGE[=VERSION]...: VERSION is upstream's, to which the
+# distribution appends its own; without one, the newest is installed. What
+# every image needs is installed in the same run of apt, which saves a second.
 install_packages() {
 	set -- curl jq e2fsprogs openssl ca-certificates util-linux nftables "$@"
 	for package in "$@"; do
@@ -209,6 +212,8 @@ install_packages() {
 	apt_get install --no-install-recommends --allow-change-held-packages "$@"
 }
 
+# resolve PACKAGE VERSION: the package in the distribution's version, in
+# $resolved.
 resolve() {
 	offered=$(apt-cache madison "$1" | awk -F ' *[|] *' '{ print $2 }')
 	exact=$(printf '%s\n' "$offered" | awk -v v="$2" 'index($0, v "-") == 1 || index($0, v "+") == 1 || $0 == v { print; exit }')
@@ -218,13 +223,13 @@ resolve() {
 	resolved=$1=$exact
 }
 
-# hold PACKAGE...: nothing may change them later.
+# hold PACKAGE...: no later upgrade changes them.
 hold() {
 	apt-mark hold "$@" >/dev/null
 	held="$held $*"
 }
 
-# component NAME VERSION [SHA256 PATH PURL]: a line of the manifest.
+# component NAME VERSION [SHA256 PATH PURL]: adds a component to the manifest.
 component() {
 	components="$components$1	$2	${3:-}	${4:-}	${5:-}
 "
@@ -235,19 +240,19 @@ component_package() {
 	component "$1" "$(dpkg-query -W -f '${Version}' "$2")"
 }
 
-# component_program NAME VERSION PATH PURL: one that no package brought.
+# component_program NAME VERSION PATH PURL: for a program of no package.
 component_program() {
 	sum=$(sha256sum "$3")
 	component "$1" "$2" "${sum%% *}" "$3" "$4"
 }
 
-# own FILE: a file that the bake wrote, beside those of rootfs.
+# own FILE: names a file that the bake wrote, for the bill of materials.
 own() {
 	owned="$owned$1
 "
 }
 
-# copy_rootfs: the files of the image. What is uploaded has lost its modes.
+# copy_rootfs: copies rootfs/ into the image. The upload has lost the modes.
 copy_rootfs() {
 	(cd "$here/rootfs" && find . -type f) | while IFS= read -r path; do
 		mode=0644
@@ -258,8 +263,8 @@ copy_rootfs() {
 	done
 }
 
-# require NAME>=VERSION: also <, one component. The machine refuses to start
-# without it (contract.sh), so that such an image is of no use.
+# require NAME>=VERSION, or NAME<VERSION: refuses another version of a
+# component. A machine would refuse to start from such an image (contract.sh).
 require() {
 	name=${1%%[<>]*}
 	relation=lt
@@ -272,9 +277,9 @@ require() {
 	fi
 }
 
-# deliver SERVICE: from installed packages to a sealed image.
-# SERVICE belongs to pgha.target alone: as a part of multi-user.target it would
-# hold up the boot, or start before its secrets.
+# deliver SERVICE: what follows the packages, up to the sealed image. Only
+# pgha.target starts SERVICE: multi-user.target would start it before its
+# secrets are there, and wait for it.
 deliver() {
 	service=$1
 	for requirement in $PGHA_REQUIRES; do
@@ -293,8 +298,8 @@ deliver() {
 	quieted=
 	step 'verify the image'
 	verify "$service"
-	rm -f /var/cache/apt/*.bin # apt-mark, asked just now, has made them again
-	# In a container it would be the host's disk.
+	rm -f /var/cache/apt/*.bin # verify's apt-mark has made them again
+	# In a container that would be the host's disk.
 	if ! systemd-detect-virt --quiet --container; then
 		fstrim / 2>/dev/null || :
 	fi
