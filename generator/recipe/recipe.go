@@ -45,6 +45,5 @@ func New(c *role.Cluster, group *role.Group) (*Recipe, error) {
 	}
 	sum := sha256.Sum256(append(files.Sums(), env...))
 	digest := hex.EncodeToString(sum[:6])
-	environment = append(environment, emit.Pair{Key: "PGHA_RECIPE", Value: digest})
-	return &Recipe{files, environment, digest}, nil
+	return &Recipe{files, environment.Set("PGHA_RECIPE", digest), digest}, nil
 }

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -25,20 +26,14 @@ import (
 // builder's two files.
 func Add(t tree.Tree, c *role.Cluster) error {
 	builder := c.Images.Builder
-	source, err := fs.ReadFile(packer.Template(), "template/"+string(builder)+"/source.pkr.hcl")
+	image, err := read(string(builder)+"/source.pkr.hcl", "build.pkr.hcl")
 	if err != nil {
 		return err
 	}
-	build, err := fs.ReadFile(packer.Template(), "template/build.pkr.hcl")
+	plugins, err := read(string(builder) + "/plugins.pkr.hcl")
 	if err != nil {
 		return err
 	}
-	plugins, err := fs.ReadFile(packer.Template(), "template/"+string(builder)+"/plugins.pkr.hcl")
-	if err != nil {
-		return err
-	}
-	image := append(append(source, '\n'), build...)
-
 	if err := t.AddFS("packer/common", packer.Common()); err != nil {
 		return err
 	}
@@ -47,8 +42,7 @@ func Add(t tree.Tree, c *role.Cluster) error {
 		if err != nil {
 			return err
 		}
-		values, err := emit.JSON(append(builder.Variables(c, group, recipe.Digest),
-			emit.Pair{Key: "environment", Value: recipe.Environment}))
+		values, err := emit.JSON(builder.Variables(c, group, recipe.Digest).Set("environment", recipe.Environment))
 		if err != nil {
 			return fmt.Errorf("recipe of %s: %w", group.Name, err)
 		}
@@ -70,6 +64,19 @@ func Add(t tree.Tree, c *role.Cluster) error {
 		return nil
 	}
 	return t.Add("packer/images.sh", packer.Images())
+}
+
+// read is template files of packer, with an empty line between them.
+func read(names ...string) ([]byte, error) {
+	var texts [][]byte
+	for _, name := range names {
+		text, err := fs.ReadFile(packer.Template(), "template/"+name)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return bytes.Join(texts, []byte("\n")), nil
 }
 
 // Step is what a person does to bake the images, in Markdown.
