@@ -3,6 +3,8 @@
 package generator
 
 import (
+	"slices"
+
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
@@ -39,21 +41,18 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 	doc.Root().Decode(c)
 
 	at := doc.Root().Key("roles")
-	known := map[string]bool{}
 	var names []string
 	for _, r := range roles {
-		known[r.Name] = true
 		names = append(names, r.Name)
 	}
-	given := map[string]bool{}
-	for _, key := range at.Keys() {
-		given[key] = true
-		if !known[key] {
+	given := at.Keys()
+	for _, key := range given {
+		if !slices.Contains(names, key) {
 			at.Key(key).Unknown("role", names)
 		}
 	}
 	for _, r := range roles {
-		if !given[r.Name] {
+		if !slices.Contains(given, r.Name) {
 			continue
 		}
 		settings := r.New(c)

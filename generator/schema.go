@@ -32,8 +32,8 @@ func Schema(roles []*role.Role) ([]byte, error) {
 	c := role.Defaults()
 	properties := emit.Map{}
 	for _, r := range roles {
-		part := spec.Schema(r.New(c), sentence(r))
-		properties = append(properties, emit.Pair{Key: r.Name, Value: append(emit.Map{{Key: "description", Value: r.Doc}}, part...)})
+		of := append(emit.Map{{Key: "description", Value: r.Doc}}, spec.Schema(r.New(c), sentence(r))...)
+		properties = properties.Set(r.Name, of)
 	}
 	schema := append(emit.Map{
 		{Key: "$schema", Value: "https://json-schema.org/draft/2020-12/schema"},
