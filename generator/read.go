@@ -10,9 +10,9 @@ import (
 )
 
 // Read gives the cluster that src describes, file being the name to use in
-// messages. Or it gives every problem, in file order, as a spec.Problems: all of
-// shape, and those of meaning that do not depend on what has the wrong shape. The
-// warnings of a good spec are in the cluster.
+// messages. Or it gives every problem, in file order, as a spec.Problems: all
+// of shape, and those of meaning that do not depend on what has the wrong
+// shape. The warnings of a good spec are in the cluster.
 func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 	doc := spec.Parse(file, src)
 	if errs, _ := doc.Problems(); len(errs) > 0 {
@@ -31,8 +31,9 @@ func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 	return c, nil
 }
 
-// decode reads twice: some defaults follow from values that the file gives, so
-// a first reading, whose problems the second finds again, makes them known.
+// decode reads twice: some defaults follow from values that the file gives,
+// so a first reading, whose problems the second finds again, makes them
+// known.
 func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 	first := role.Defaults()
 	doc.WithoutReporting(func(root spec.Place) { root.Decode(first) })

@@ -11,8 +11,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// Schema is the JSON Schema of the spec, for editors. The sentence on each key
-// is the one in the reference.
+// Schema is the JSON Schema of the spec, for editors. The sentence on each
+// key is the one in the reference.
 func Schema(roles []*role.Role) ([]byte, error) {
 	sentences, err := describe(Reference(roles))
 	if err != nil {
@@ -51,8 +51,8 @@ func Schema(roles []*role.Role) ([]byte, error) {
 	return emit.JSON(schema)
 }
 
-// describe reads the sentences of the reference: path to comment, a list's items
-// being path[].
+// describe reads the sentences of the reference: path to comment, a list's
+// items being path[].
 func describe(reference string) (map[string]string, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(reference), &doc); err != nil {

@@ -23,8 +23,8 @@ type Recipe struct {
 	Digest      string // of both: what the image is made of, as far as the spec decides it
 }
 
-// New gives the recipe of a role's image. Refused is a role with a file of the
-// path of one that all images have.
+// New gives the recipe of a role's image. Refused is a role with a file of
+// the path of one that all images have.
 func New(c *role.Cluster, group *role.Group) (*Recipe, error) {
 	files := tree.Tree{}
 	if err := files.AddFS("", packer.Common()); err != nil {

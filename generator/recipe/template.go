@@ -22,8 +22,8 @@ import (
 //	image.auto.pkrvars.json  the values; Packer loads it by itself
 //	packer/images.sh         bakes them side by side, where Packer makes the machines
 //
-// Packer reads the templates of one folder and no others, so each role has the
-// builder's two files.
+// Packer reads the templates of one folder and no others, so each role has
+// the builder's two files.
 func Add(t tree.Tree, c *role.Cluster) error {
 	builder := c.Images.Builder
 	image, err := read(string(builder)+"/source.pkr.hcl", "build.pkr.hcl")

@@ -26,8 +26,8 @@ func SameCA(one, other string) bool {
 	return within(a, b) && within(b, a)
 }
 
-// ParseCA reads the certificates of authorities, one or more in PEM. Refused is
-// anything else: between them, behind them, and above all a private key.
+// ParseCA reads the certificates of authorities, one or more in PEM. Refused
+// is anything else: between them, behind them, and above all a private key.
 func ParseCA(text string) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	rest := []byte(text)

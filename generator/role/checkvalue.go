@@ -12,8 +12,8 @@ var (
 	urlForm     = regexp.MustCompile(`^https?://[^\s'"$]+$`)
 )
 
-// CheckRange reports a value that is not from least to most. The problem's text
-// has one verb, for the value.
+// CheckRange reports a value that is not from least to most. The problem's
+// text has one verb, for the value.
 func CheckRange[T cmp.Ordered](at spec.Place, value, least, most T, text string) bool {
 	if value < least || value > most {
 		at.Problem(text, value)
@@ -22,8 +22,8 @@ func CheckRange[T cmp.Ordered](at spec.Place, value, least, most T, text string)
 	return true
 }
 
-// CheckPackage reports what is no version of a Debian package; like is one that
-// is. Empty is good: it leaves the version to the bake.
+// CheckPackage reports what is no version of a Debian package; like is one
+// that is. Empty is good: it leaves the version to the bake.
 func CheckPackage(at spec.Place, version, like string) bool {
 	if version != "" && !packageForm.MatchString(version) {
 		at.Problem("%q is no Debian version (want one such as %s)", version, like)

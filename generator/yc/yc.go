@@ -23,7 +23,8 @@ var functions []byte
 const DataDevice = "data"
 
 // Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
-// come before the machines that they are for, and are never deleted with them.
+// come before the machines that they are for, and are never deleted with
+// them.
 func Create(c *role.Cluster) ([]byte, error) {
 	var b bytes.Buffer
 	var failed error
@@ -119,8 +120,8 @@ func arguments(c *role.Cluster, g *role.Group, n role.Node) []string {
 		"--network-interface", list(nic...),
 		"--metadata-from-file", "user-data=../user-data/"+g.Name+".yaml",
 	)
-	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its token
-	// where there are secrets to read.
+	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its
+	// token where there are secrets to read.
 	token := "disabled"
 	if account := c.Cloud.ServiceAccounts[g.Name]; account != "" {
 		args = append(args, "--service-account-id", account)

@@ -63,8 +63,8 @@ func (c *CA) Issue(end time.Time) (cert, key string) {
 	return encode("CERTIFICATE", der), encode("PRIVATE KEY", keyDER)
 }
 
-// ServerConfig is for a server that wants its clients to have a certificate of
-// the same CA.
+// ServerConfig is for a server that wants its clients to have a certificate
+// of the same CA.
 func (c *CA) ServerConfig() *tls.Config {
 	c.t.Helper()
 	cert, key := c.Issue(time.Now().Add(time.Hour))

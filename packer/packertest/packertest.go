@@ -34,8 +34,9 @@ type Machine struct {
 	bin, cwd, console string
 }
 
-// New gives a machine with the scripts of these directories, whose sleep takes
-// no time and ends the script at the fifth call, and whose /run is a tmpfs.
+// New gives a machine with the scripts of these directories, whose sleep
+// takes no time and ends the script at the fifth call, and whose /run is a
+// tmpfs.
 func New(t *testing.T, scripts ...string) *Machine {
 	t.Helper()
 	testkit.Need(t, "sh", "curl", "jq", "openssl")
