@@ -60,9 +60,7 @@ func (w *Wire) Listen(port int) {
 	w.t.Helper()
 	w.Inside(func() {
 		l, err := net.Listen("tcp4", fmt.Sprintf("10.77.0.1:%d", port))
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		testkit.OK(w.t, err)
 		w.t.Cleanup(func() { l.Close() })
 		go func() {
 			for {
