@@ -12,7 +12,8 @@ import (
 
 const exampleName = "demo"
 
-// exampleInit is a value for which a new cluster gets another, with the reason.
+// exampleInit is a value for which a new cluster gets another, with the
+// reason.
 var exampleInit = regexp.MustCompile(`(?m): \S+ # (.*); init writes (\S+), (.*)$`)
 
 // exampleCA is the authority of the example, which nobody has the key of.
@@ -20,12 +21,14 @@ var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
 
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
-// exampleID is an id of the reference; the first letters of an id tell what it is
-// of. What a new cluster gets instead is none, so that it cannot be forgotten.
+// exampleID is an id of the reference; the first letters of an id tell what
+// it is of. What a new cluster gets instead is none, so that it cannot be
+// forgotten.
 var exampleID = regexp.MustCompile(`\b(b1g|e9b|aje|e6q)example\w*`)
 
-// decided are the keys that a person decides, beside those that a spec must have.
-// Names that differ from cluster to cluster are *, a list's items are [].
+// decided are the keys that a person decides, beside those that a spec must
+// have. Names that differ from cluster to cluster are *, a list's items are
+// [].
 var decided = map[string]bool{
 	"cloud.subnets.*": true, "cloud.service_accounts.*": true, "secrets.lockbox.*": true,
 	"access.operators": true, "access.monitoring": true, "failover": true, "durability": true, "secrets.ca": true,
@@ -39,11 +42,11 @@ const exampleHead = `# Set the keys below that are not comments. All others are 
 
 `
 
-// Example is a spec for a new cluster of the given name, made of the reference:
-// with what a person decides, and all else as comments; without ids and an
-// authority; and with the values that are better than the reference's where
-// something new begins. Refused is a name that no cluster with these roles can
-// have.
+// Example is a spec for a new cluster of the given name, made of the
+// reference: with what a person decides, and all else as comments; without
+// ids and an authority; and with the values that are better than the
+// reference's where something new begins. Refused is a name that no cluster
+// with these roles can have.
 func Example(name string, roles []*role.Role) ([]byte, error) {
 	var names []string
 	for _, r := range roles {
@@ -69,7 +72,8 @@ func leaveToDefaults(text string) (string, error) {
 		return "", fmt.Errorf("internal error: the reference: %w", err)
 	}
 	lines := strings.Split(text, "\n")
-	// decides says whether a person decides n, the value of a key, or a part of it.
+	// decides says whether a person decides n, the value of a key, or a part
+	// of it.
 	var decides func(path string, key, n *yaml.Node) bool
 	decides = func(path string, key, n *yaml.Node) bool {
 		if key != nil {

@@ -57,9 +57,9 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			t.Fatalf("a good spec does not generate: %v", err)
 		}
-		for _, p := range c.Groups {
-			if bytes.ContainsRune(tree["user-data/"+p.Name+".yaml"].Data, '$') {
-				t.Fatalf("the user-data of %s holds a $, which the cloud's command would replace", p.Name)
+		for _, g := range c.Groups {
+			if bytes.ContainsRune(tree["user-data/"+g.Name+".yaml"].Data, '$') {
+				t.Fatalf("the user-data of %s holds a $, which the cloud's command would replace", g.Name)
 			}
 		}
 	})

@@ -3,14 +3,16 @@
 package generator
 
 import (
+	"slices"
+
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/spec"
 )
 
 // Read gives the cluster that src describes, file being the name to use in
-// messages. Or it gives every problem, in file order, as a spec.Problems: all of
-// shape, and those of meaning that do not depend on what has the wrong shape. The
-// warnings of a good spec are in the cluster.
+// messages. Or it gives every problem, in file order, as a spec.Problems: all
+// of shape, and those of meaning that do not depend on what has the wrong
+// shape. The warnings of a good spec are in the cluster.
 func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 	doc := spec.Parse(file, src)
 	if errs, _ := doc.Problems(); len(errs) > 0 {
@@ -29,8 +31,9 @@ func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 	return c, nil
 }
 
-// decode reads twice: some defaults follow from values that the file gives, so
-// a first reading, whose problems the second finds again, makes them known.
+// decode reads twice: some defaults follow from values that the file gives,
+// so a first reading, whose problems the second finds again, makes them
+// known.
 func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 	first := role.Defaults()
 	doc.WithoutReporting(func(root spec.Place) { root.Decode(first) })
@@ -39,21 +42,18 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 	doc.Root().Decode(c)
 
 	at := doc.Root().Key("roles")
-	known := map[string]bool{}
 	var names []string
 	for _, r := range roles {
-		known[r.Name] = true
 		names = append(names, r.Name)
 	}
-	given := map[string]bool{}
-	for _, key := range at.Keys() {
-		given[key] = true
-		if !known[key] {
+	given := at.Keys()
+	for _, key := range given {
+		if !slices.Contains(names, key) {
 			at.Key(key).Unknown("role", names)
 		}
 	}
 	for _, r := range roles {
-		if !given[r.Name] {
+		if !slices.Contains(given, r.Name) {
 			continue
 		}
 		settings := r.New(c)

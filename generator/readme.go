@@ -16,8 +16,8 @@ import (
 //go:embed template/README.md
 var readmeText string
 
-// readme is the cluster's own README: what there is, what to run next, and what
-// to expect of an outage. sizes are those of each role's user-data.
+// readme is the cluster's own README: what there is, what to run next, and
+// what to expect of an outage. sizes are those of each role's user-data.
 func readme(c *role.Cluster, sizes map[string]int) ([]byte, error) {
 	t, err := template.New("README.md").Option("missingkey=error").Funcs(template.FuncMap{
 		"cell":   func(s string) string { return strings.ReplaceAll(s, "|", `\|`) }, // of a Markdown table
@@ -78,8 +78,8 @@ func (p page) Trials() []role.Trial {
 // Fixed are those of the cluster.
 func (p page) Fixed() []role.FixedKey { return Fixed(p.Cluster) }
 
-// Fixed are the keys of the spec that a cluster takes at its bootstrap and never
-// again, each with what of it, if not all.
+// Fixed are the keys of the spec that a cluster takes at its bootstrap and
+// never again, each with what of it, if not all.
 func Fixed(c *role.Cluster) []role.FixedKey {
 	all := []role.FixedKey{
 		{Key: "name", Only: "under another one its data disks are refused"},

@@ -10,9 +10,9 @@ import (
 //go:embed reference.yaml
 var common string
 
-// Reference is the reference of the spec: a good spec with every key, its default
-// and a sentence on it. What each role has of its own is in the role's
-// reference.yaml.
+// Reference is the reference of the spec: a good spec with every key, its
+// default and a sentence on it. What each role has of its own is in the
+// role's reference.yaml.
 func Reference(roles []*role.Role) string {
 	var b strings.Builder
 	for line := range strings.Lines(common) {

@@ -11,8 +11,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// Schema is the JSON Schema of the spec, for editors. The sentence on each key
-// is the one in the reference.
+// Schema is the JSON Schema of the spec, for editors. The sentence on each
+// key is the one in the reference.
 func Schema(roles []*role.Role) ([]byte, error) {
 	sentences, err := describe(Reference(roles))
 	if err != nil {
@@ -32,8 +32,8 @@ func Schema(roles []*role.Role) ([]byte, error) {
 	c := role.Defaults()
 	properties := emit.Map{}
 	for _, r := range roles {
-		part := spec.Schema(r.New(c), sentence(r))
-		properties = append(properties, emit.Pair{Key: r.Name, Value: append(emit.Map{{Key: "description", Value: r.Doc}}, part...)})
+		of := append(emit.Map{{Key: "description", Value: r.Doc}}, spec.Schema(r.New(c), sentence(r))...)
+		properties = properties.Set(r.Name, of)
 	}
 	schema := append(emit.Map{
 		{Key: "$schema", Value: "https://json-schema.org/draft/2020-12/schema"},
@@ -51,8 +51,8 @@ func Schema(roles []*role.Role) ([]byte, error) {
 	return emit.JSON(schema)
 }
 
-// describe reads the sentences of the reference: path to comment, a list's items
-// being path[].
+// describe reads the sentences of the reference: path to comment, a list's
+// items being path[].
 func describe(reference string) (map[string]string, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal([]byte(reference), &doc); err != nil {

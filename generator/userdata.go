@@ -12,8 +12,8 @@ import (
 	"pgha-gen/generator/yc"
 )
 
-// UserData is what every machine of one role of the cluster is given: what the
-// shared boot steps need, and the role's own files.
+// UserData is what every machine of one role of the cluster is given: what
+// the shared boot steps need, and the role's own files.
 func UserData(c *role.Cluster, group *role.Group) ([]byte, error) {
 	data, err := userData(c, group)
 	if err != nil {
@@ -56,8 +56,8 @@ func access(ports []role.Port) [][]string {
 	return lines
 }
 
-// clusterEnv is what the boot steps of packer/rootfs read, and the mark without
-// which they do nothing.
+// clusterEnv is what the boot steps of packer/rootfs read, and the mark
+// without which they do nothing.
 func clusterEnv(c *role.Cluster, group *role.Group) emit.Map {
 	plan := group.Plan
 	var nodes, secrets []string

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# What every bake does, whatever the role. bake.sh sources this file, which
-# lies beside it, as does rootfs/, the files that go into the image.
-# A bake may be run again on its own result.
+# What every bake does, whatever the role. bake.sh sources this file, and it
+# seal.sh; both lie beside bake.sh, as does rootfs/, the files that go into
+# the image. A bake may be run again on its own result.
 
 umask 022
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
@@ -57,10 +57,12 @@ at_exit() {
 	stop "cannot $doing (status $status): the lines above say why"
 }
 
-# begin DIRECTORY: from a plain system to one in which packages can be
-# installed and nothing starts by itself.
+# begin DIRECTORY: makes of a plain system one in which packages can be
+# installed and no service starts by itself.
 begin() {
 	here=$1
+	# shellcheck source-path=SCRIPTDIR source=seal.sh
+	. "$here/seal.sh"
 	trap 'at_exit $?' EXIT
 	trap 'exit 130' INT TERM
 	refuse_misfits
@@ -77,9 +79,10 @@ begin() {
 	apt_get upgrade
 }
 
-# account NAME NUMBER HOME: the user and group of the role's service, always with
-# the same number, because its data disk outlives the image. Before the packages,
-# which would give it the first number that is free.
+# account NAME NUMBER HOME: makes the user and group of the role's service,
+# always with the same number, because the data disk outlives the image. To be
+# called before the packages are installed: they would take the first free
+# number.
 account() {
 	doing="make the user $1"
 	user=$1
@@ -137,8 +140,8 @@ refuse_misfits() {
 	fi
 }
 
-# Before the first apt: a timer that takes apt's lock, or a package that starts
-# its service, would make two bakes differ.
+# quiet: no timer takes apt's lock, and no package starts its service, which
+# would make two bakes differ. To be called before apt is.
 quiet() {
 	for unit in apt-daily apt-daily-upgrade; do
 		systemctl mask --quiet "$unit.timer" "$unit.service"
@@ -161,17 +164,19 @@ quiet() {
 	fi
 }
 
-# A bake that loses its power starts again, so dpkg need not wait for the disk;
-# and nobody reads the descriptions of packages here.
+# apt_get ARGUMENT...: a bake that is cut short starts again from the base
+# image, so dpkg need not wait for the disk; descriptions of packages are not
+# fetched.
 apt_get() {
 	apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::http::Timeout=30 \
 		-o Acquire::Languages=none -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io \
 		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold "$@"
 }
 
-# Without Error-Mode a mirror that is down is only a warning. Once more, because
-# a mirror that is being updated fits its own index only a while later.
-# refresh all|FILE: every source of packages, or those of one file.
+# refresh all|FILE: reads the lists of every source of packages, or those of
+# one file. Without Error-Mode a mirror that is down is only a warning. It is
+# tried twice: a mirror that is being updated does not fit its own index for a
+# while.
 refresh() {
 	again=yes
 	file=$1
@@ -191,9 +196,9 @@ refresh() {
 	done
 }
 
-# install_packages PACKAGE[=VERSION]...: VERSION is the program's; the
-# distribution appends its own to it. An empty one is the newest. What every
-# image needs comes with them: each run of apt takes a second by itself.
+# install_packages PACKAGE[=VERSION]...: VERSION is upstream's, to which the
+# distribution appends its own; without one, the newest is installed. What
+# every image needs is installed in the same run of apt, which saves a second.
 install_packages() {
 	set -- curl jq e2fsprogs openssl ca-certificates util-linux nftables "$@"
 	for package in "$@"; do
@@ -207,6 +212,8 @@ install_packages() {
 	apt_get install --no-install-recommends --allow-change-held-packages "$@"
 }
 
+# resolve PACKAGE VERSION: the package in the distribution's version, in
+# $resolved.
 resolve() {
 	offered=$(apt-cache madison "$1" | awk -F ' *[|] *' '{ print $2 }')
 	exact=$(printf '%s\n' "$offered" | awk -v v="$2" 'index($0, v "-") == 1 || index($0, v "+") == 1 || $0 == v { print; exit }')
@@ -216,13 +223,13 @@ resolve() {
 	resolved=$1=$exact
 }
 
-# hold PACKAGE...: nothing may change them later.
+# hold PACKAGE...: no later upgrade changes them.
 hold() {
 	apt-mark hold "$@" >/dev/null
 	held="$held $*"
 }
 
-# component NAME VERSION [SHA256 PATH PURL]: a line of the manifest.
+# component NAME VERSION [SHA256 PATH PURL]: adds a component to the manifest.
 component() {
 	components="$components$1	$2	${3:-}	${4:-}	${5:-}
 "
@@ -233,19 +240,19 @@ component_package() {
 	component "$1" "$(dpkg-query -W -f '${Version}' "$2")"
 }
 
-# component_program NAME VERSION PATH PURL: one that no package brought.
+# component_program NAME VERSION PATH PURL: for a program of no package.
 component_program() {
 	sum=$(sha256sum "$3")
 	component "$1" "$2" "${sum%% *}" "$3" "$4"
 }
 
-# own FILE: a file that the bake wrote, beside those of rootfs.
+# own FILE: names a file that the bake wrote, for the bill of materials.
 own() {
 	owned="$owned$1
 "
 }
 
-# copy_rootfs: the files of the image. What is uploaded has lost its modes.
+# copy_rootfs: copies rootfs/ into the image. The upload has lost the modes.
 copy_rootfs() {
 	(cd "$here/rootfs" && find . -type f) | while IFS= read -r path; do
 		mode=0644
@@ -256,8 +263,8 @@ copy_rootfs() {
 	done
 }
 
-# require NAME>=VERSION: also <, one component. The machine refuses to start
-# without it (contract.sh), so that such an image is of no use.
+# require NAME>=VERSION, or NAME<VERSION: refuses another version of a
+# component. A machine would refuse to start from such an image (contract.sh).
 require() {
 	name=${1%%[<>]*}
 	relation=lt
@@ -270,9 +277,9 @@ require() {
 	fi
 }
 
-# deliver SERVICE: from installed packages to a sealed image.
-# SERVICE belongs to pgha.target alone: as a part of multi-user.target it would
-# hold up the boot, or start before its secrets.
+# deliver SERVICE: what follows the packages, up to the sealed image. Only
+# pgha.target starts SERVICE: multi-user.target would start it before its
+# secrets are there, and wait for it.
 deliver() {
 	service=$1
 	for requirement in $PGHA_REQUIRES; do
@@ -288,174 +295,13 @@ deliver() {
 	write_sbom
 	step 'seal the image'
 	seal
+	quieted=
 	step 'verify the image'
 	verify "$service"
-	rm -f /var/cache/apt/*.bin # apt-mark, asked just now, has made them again
-	# In a container it would be the host's disk.
+	rm -f /var/cache/apt/*.bin # verify's apt-mark has made them again
+	# In a container that would be the host's disk.
 	if ! systemd-detect-virt --quiet --container; then
 		fstrim / 2>/dev/null || :
 	fi
 	printf 'bake: done: role %s, %s\n' "$PGHA_ROLE" "$(jq -r '[.components[] | "\(.name) \(.version)"] | join(", ")' "$manifest")"
-}
-
-write_manifest() {
-	component_package cloud-init "$(dpkg-query -S "$(readlink -f "$(command -v cloud-init)")" | sed 's/:.*//')"
-	component_package systemd systemd
-	dpkg-query -W -f '${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\n' | sed -n 's/^[ih]i *\t//p' >"$work/packages"
-	printf '%s' "$components" >"$work/components"
-	jq -n --arg role "$PGHA_ROLE" --argjson contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
-		--arg id "$ID" --arg version "$base_version" --arg baked "$(date -u +%F)" \
-		--rawfile components "$work/components" --rawfile packages "$work/packages" '
-		def rows: split("\n") | map(select(. != "") | split("\t"));
-		{format: "pgha-image/v1", role: $role, contract: $contract, recipe: $recipe, baked: $baked,
-		 base: {id: $id, version: $version},
-		 components: [$components | rows[] | {name: .[0], version: .[1]} + if .[2] != "" then {sha256: .[2]} else {} end],
-		 packages: [$packages | rows[] | {name: .[0], version: .[1]}]}' >"$work/manifest"
-	install -o root -g root -m 0644 "$work/manifest" "$manifest"
-}
-
-# write_sbom: CycloneDX. It has no time, and its serial number is made of its
-# content (a UUID of version 8), so that the same image has the same bytes on any
-# day. The manifest, which has the day of the bake, is therefore not in it.
-write_sbom() {
-	{
-		(cd "$here/rootfs" && find . -type f) | sed 's/^\.//'
-		printf '%s' "$owned"
-	} | LC_ALL=C sort -u | xargs -d '\n' sha256sum | sed 's/  /\t/' >"$work/files"
-	serial=$({
-		jq 'del(.baked)' "$work/manifest"
-		cat "$work/components" "$work/packages" "$work/files"
-	} | sha256sum)
-	jq -n --arg role "$PGHA_ROLE" --arg contract "$PGHA_CONTRACT" --arg recipe "$PGHA_RECIPE" \
-		--arg id "$ID" --arg version "$base_version" --arg serial "$serial" \
-		--rawfile components "$work/components" --rawfile packages "$work/packages" --rawfile files "$work/files" '
-		def rows: split("\n") | map(select(. != "") | split("\t"));
-		# A package URL leaves the colon of an epoch as it is.
-		def quoted: @uri | gsub("%3A"; ":");
-		def file($path; $sum): {
-			hashes: [{alg: "SHA-256", content: $sum}],
-			evidence: {occurrences: [{location: $path}]}};
-		{"$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json", bomFormat: "CycloneDX", specVersion: "1.6",
-		 serialNumber: ($serial | "urn:uuid:\(.[0:8])-\(.[8:12])-8\(.[13:16])-8\(.[17:20])-\(.[20:32])"), version: 1,
-		 metadata: {lifecycles: [{phase: "build"}], component: {
-			type: "operating-system", "bom-ref": "image", name: "pgha-\($role)", version: $recipe,
-			properties: [
-				{name: "pgha:role", value: $role}, {name: "pgha:contract", value: $contract},
-				{name: "pgha:recipe", value: $recipe}, {name: "pgha:base", value: "\($id) \($version)"}]}},
-		 components: ([$packages | rows[]
-			| "pkg:deb/\($id)/\(.[0] | quoted)@\(.[1] | quoted)?arch=\(.[2])&distro=\($id)-\($version)" as $purl
-			| {type: "library", "bom-ref": $purl, name: .[0], version: .[1], purl: $purl}]
-		 + [$components | rows[] | select(.[2] != "")
-			| {type: "application", "bom-ref": "program:\(.[3])", name: .[0], version: .[1], purl: .[4]} + file(.[3]; .[2])]
-		 + [$files | rows[] | {type: "file", "bom-ref": "file:\(.[1])", name: .[1]} + file(.[1]; .[0])])}' >"$work/sbom"
-	install -o root -g root -m 0644 "$work/sbom" "$sbom"
-}
-
-# seal: what the lists of sealed/ say, and whatever else must not be the same on
-# two machines. The build user and its sudo stay: Packer still has to end its session.
-seal() {
-	if ! cleaned=$(cloud-init clean --logs --seed 2>&1); then
-		stop "cannot $doing: cloud-init clean says $(printf '%s' "$cleaned" | tail -n 1)"
-	fi
-	# It writes the seed when it stops, and so would when Packer shuts the machine down.
-	if [ -d /run/systemd/system ]; then
-		systemctl stop systemd-random-seed.service
-	fi
-	cat "$here"/rootfs/usr/lib/pgha/sealed/*.list >"$work/sealed"
-	seal_list
-	mkdir -p /var/lib/dbus
-	ln -sf /etc/machine-id /var/lib/dbus/machine-id
-	# A secret on a tmpfs could be swapped out.
-	if [ -e /etc/fstab ]; then
-		sed -i '/^[^#]*[[:space:]]swap[[:space:]]/d' /etc/fstab
-	fi
-	quieted=
-	apt-get clean
-	rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/lib/dpkg/*-old /var/cache/debconf/*-old
-	find /var/log -type f \( -name '*.gz' -o -name '*.[0-9]' -o -name '*.old' -o -path '/var/log/journal/*' \) -delete
-	find /var/log -type f -exec truncate -s 0 {} +
-	for scratch in /tmp /var/tmp; do
-		find "$scratch" -xdev -mindepth 1 ! -path "$here" ! -path "$here/*" ! -path "$work" ! -path "$work/*" -type f -delete
-	done
-}
-
-# seal_list: a unit that is masked is not stopped, since this bake may be
-# running through it.
-seal_list() {
-	while read -r kind name _; do
-		case $kind in
-		enabled) systemctl enable --quiet "$name" ;;
-		masked)
-			systemctl disable --quiet "$name" 2>/dev/null || :
-			systemctl mask --quiet "$name"
-			;;
-		removed)
-			# It may have *, and has no spaces.
-			# shellcheck disable=SC2086
-			rm -rf $name
-			;;
-		empty) : >"$name" ;;
-		absent | '' | '#'*) ;;
-		*) stop "the lists of sealed/ have a line of an unknown kind, $kind" ;;
-		esac
-	done <"$work/sealed"
-}
-
-verify_list() {
-	while read -r kind name what; do
-		case $kind in
-		enabled) systemctl is-enabled --quiet "$name" || unsound "$name is not enabled" ;;
-		masked) [ "$(readlink "$system/$name")" = /dev/null ] || unsound "$name is not masked" ;;
-		removed | absent)
-			# shellcheck disable=SC2086
-			none $name || unsound "it has $there, $what"
-			;;
-		empty)
-			if ! [ -e "$name" ] || [ -s "$name" ]; then
-				unsound "its $name is missing, or not empty"
-			fi
-			;;
-		esac
-	done <"$work/sealed"
-}
-
-unsound() {
-	stop "the image is not sound: $1"
-}
-
-# none PATH...: globs that match nothing come as themselves.
-none() {
-	for there in "$@"; do
-		if [ -e "$there" ] || [ -L "$there" ]; then
-			return 1
-		fi
-	done
-}
-
-verify() {
-	verify_list
-	if found=$(find "$home" -type f -print -quit 2>/dev/null) && [ -n "$found" ]; then
-		unsound "it has $found, the data of a machine"
-	fi
-	jq -e '.format == "pgha-image/v1" and ([.components[], .packages[] | .name, .version] | all(. != null and . != ""))
-		and (.components | length > 0) and (.packages | length > 0) and (.baked | test("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))' "$manifest" >/dev/null || unsound 'its manifest is not complete'
-	jq -e '[.components[] | .hashes // [] | .[].content] | length > 0 and all(test("^[0-9a-f]{64}$"))' "$sbom" >/dev/null ||
-		unsound 'its bill of materials is not complete'
-	[ -L "$system/pgha.target.wants/$1" ] || unsound "$1 is not part of pgha.target"
-	none "$system/multi-user.target.wants/$1" || unsound "$1 is part of multi-user.target"
-	for package in $held; do
-		[ "$(apt-mark showhold "$package")" = "$package" ] || unsound "$package is not held"
-	done
-	# In a container it would be the host's kernel.
-	if ! systemd-detect-virt --quiet --container; then
-		errors=$(printf '%s\n' 'include "/usr/lib/pgha/firewall.nft"' 'add element inet pgha admitted { 1024 . 192.0.2.1 }' \
-			'add rule inet pgha limits tcp dport 1024 add @held { ip saddr . tcp dport ct count over 1 } drop' | nft -c -f - 2>&1) ||
-			unsound "its kernel does not take the firewall: $(printf '%s' "$errors" | head -n 1)"
-	fi
-	[ -x /usr/lib/pgha/ready-check.sh ] || unsound 'it cannot tell when it is ready: it has no /usr/lib/pgha/ready-check.sh'
-	# It may have ended since it was found.
-	process=$(find /proc -mindepth 1 -maxdepth 1 -user "$user" -print -quit 2>/dev/null) || :
-	if [ -n "$process" ]; then
-		unsound "$(cat "$process/comm" 2>/dev/null || echo "a process of $user") is running"
-	fi
 }

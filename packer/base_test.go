@@ -11,11 +11,11 @@ import (
 	"pgha-gen/internal/testkit"
 )
 
-// shell runs a piece of shell with base.sh's functions, none of which is called
+// shell runs a piece of shell with the bake's functions, none of which is called
 // here that would change this host.
 func shell(t *testing.T, piece string, env ...string) (status int, output string) {
 	t.Helper()
-	cmd := exec.Command("sh", "-euc", ". ./base.sh; "+piece)
+	cmd := exec.Command("sh", "-euc", ". ./base.sh; . ./seal.sh; "+piece)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {

@@ -21,7 +21,7 @@ const scripts = "rootfs/usr/lib/pgha"
 // begin with a dot among them.
 func TestCommon(t *testing.T) {
 	names := func(files fs.FS) (all []string) {
-		for _, pattern := range []string{"base.sh", "rootfs"} {
+		for _, pattern := range []string{"base.sh", "seal.sh", "rootfs"} {
 			err := fs.WalkDir(files, pattern, func(name string, d fs.DirEntry, err error) error {
 				if !d.IsDir() {
 					all = append(all, name)
@@ -234,7 +234,7 @@ func TestNoConsole(t *testing.T) {
 
 func TestShellcheck(t *testing.T) {
 	testkit.Need(t, "shellcheck")
-	files := []string{"base.sh"}
+	files := []string{"base.sh", "seal.sh"}
 	for _, pattern := range []string{"rootfs/usr/lib/pgha/*.sh", "../roles/*/bake.sh", "../roles/*/rootfs/usr/lib/pgha/*.sh"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {

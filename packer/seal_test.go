@@ -70,7 +70,7 @@ empty @/id
 
 var sealLine = regexp.MustCompile(`^(#.*|(enabled|masked) [a-z@-]+\.(service|timer|socket)|(removed|absent) /\S+ \S.*|empty /\S+)?$`)
 
-// TestSealLists: every line is one that base.sh and image check read alike.
+// TestSealLists: every line is one that seal.sh and image check read alike.
 func TestSealLists(t *testing.T) {
 	n := 0
 	for _, pattern := range []string{"rootfs/usr/lib/pgha/sealed/*.list", "../roles/*/rootfs/usr/lib/pgha/sealed/*.list"} {

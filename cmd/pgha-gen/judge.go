@@ -23,8 +23,8 @@ const patience = 10 * time.Second
 // version than this host. A program that is not here says nothing.
 func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 	var all spec.Problems
-	for _, p := range c.Groups {
-		j := p.Plan.Judge
+	for _, g := range c.Groups {
+		j := g.Plan.Judge
 		if j == nil {
 			continue
 		}
@@ -36,7 +36,7 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 			continue
 		}
 		doc := spec.Parse(file, src)
-		at := doc.Root().Key("roles").Key(p.Name)
+		at := doc.Root().Key("roles").Key(g.Name)
 		lines := strings.Split(string(j.Files[j.Main]), "\n")
 		complaints := regexp.MustCompile(j.OfLine).FindAllStringSubmatch(said, -1)
 		if whole := regexp.MustCompile(j.OfFile).FindStringSubmatch(said); whole != nil && len(complaints) == 0 {

@@ -55,11 +55,11 @@ func (a *app) renderRole(file cli.SpecFile, want string) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range c.Groups {
-		if p.Name != want {
+	for _, g := range c.Groups {
+		if g.Name != want {
 			continue
 		}
-		data, err := generator.UserData(c, p)
+		data, err := generator.UserData(c, g)
 		if err != nil {
 			return err
 		}

@@ -93,8 +93,8 @@ func (a *app) validate(file cli.SpecFile, strict bool) error {
 		return err
 	}
 	var parts []string
-	for _, p := range c.Groups {
-		parts = append(parts, fmt.Sprintf("%d %s", len(p.Nodes()), p.Name))
+	for _, g := range c.Groups {
+		parts = append(parts, fmt.Sprintf("%d %s", len(g.Nodes()), g.Name))
 	}
 	if _, err = fmt.Fprintf(a.Out, "%s: cluster %s is fine: %s\n", file, c.Name, strings.Join(parts, ", ")); err != nil {
 		return err

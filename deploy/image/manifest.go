@@ -15,7 +15,7 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// Format is the format of the manifests that this program reads; base.sh writes it.
+// Format is the format of the manifests that this program reads; seal.sh writes it.
 const Format = "pgha-image/v1"
 
 // oldest is how many days old an image may be before the updates that its base

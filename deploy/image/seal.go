@@ -18,7 +18,7 @@ const readyPath = "usr/lib/pgha/ready-check.sh"
 // units is where an image has the links by which its units start, or do not.
 const units = "etc/systemd/system/"
 
-// line is one of the lists that base.sh seals an image by. The first of them,
+// line is one of the lists that seal.sh seals an image by. The first of them,
 // base.list, says what they mean.
 type line struct{ kind, name, what string }
 
@@ -46,7 +46,7 @@ func readLists(recipe tree.Tree) ([]line, error) {
 	return lines, nil
 }
 
-// checkSeal holds a root to the lists of its recipe, as base.sh does at the end
+// checkSeal holds a root to the lists of its recipe, as seal.sh does at the end
 // of a bake.
 func checkSeal(f *findings, root *os.Root, recipe tree.Tree) error {
 	const reseal = "(it is not sealed: bake it again, and start no machine from its root)"

@@ -1,5 +1,5 @@
-// Package cloudinit writes the user-data of a machine: whole files, and nobody
-// who could log in.
+// Package cloudinit writes the user-data of a machine: whole files, and
+// nobody who could log in.
 package cloudinit
 
 import (
@@ -16,11 +16,12 @@ import (
 )
 
 // Limit is the size of one metadata value in Yandex Cloud
-// (yandex/cloud/compute/v1/instance_service.proto: "values must be 256 KB or less").
+// (yandex/cloud/compute/v1/instance_service.proto: "values must be 256 KB or
+// less").
 const Limit = 256 << 10
 
-// File is a file that cloud-init writes, whole, at the first boot. It is root's,
-// and everybody may read it: user-data holds no secrets.
+// File is a file that cloud-init writes, whole, at the first boot. It is
+// root's, and everybody may read it: user-data holds no secrets.
 type File struct {
 	Path string
 	Data []byte
@@ -30,9 +31,9 @@ type File struct {
 // no '$' in it, since the cloud's command-line tool would put the caller's
 // environment there.
 //
-// Refused are paths that are not absolute and clean, a path given twice or also
-// used as a folder, and a document that one metadata value cannot hold. The
-// error lists the problems of all files.
+// Refused are paths that are not absolute and clean, a path given twice or
+// also used as a folder, and a document that one metadata value cannot hold.
+// The error lists the problems of all files.
 func UserData(files []File) ([]byte, error) {
 	var problems []error
 	var entries []any
@@ -68,7 +69,8 @@ func UserData(files []File) ([]byte, error) {
 	return out, nil
 }
 
-// entry writes plain text as text, for people to read, and the rest in base64.
+// entry writes plain text as text, for people to read, and the rest in
+// base64.
 func entry(f File) emit.Map {
 	m := emit.Map{{Key: "path", Value: f.Path}, {Key: "permissions", Value: "0644"}}
 	if isPlain(f.Data) {

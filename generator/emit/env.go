@@ -34,7 +34,8 @@ func Env(vars Map) ([]byte, error) {
 		if err := checkLine(s); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.Key, err)
 		}
-		// systemd drops the whole file for one of them (unichar_is_valid in src/basic/utf8.c).
+		// systemd drops the whole file for one of them (unichar_is_valid in
+		// src/basic/utf8.c).
 		if i := strings.IndexFunc(s, isNoncharacter); i >= 0 {
 			return nil, fmt.Errorf("%s: %q holds a Unicode noncharacter, which systemd refuses", p.Key, s)
 		}

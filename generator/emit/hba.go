@@ -11,10 +11,10 @@ import (
 // "a,b", addresses, options, and what HBAName made of a database or user.
 //
 // Refused is a record that PostgreSQL would not read as just these words
-// (https://www.postgresql.org/docs/current/auth-pg-hba-conf.html): a word that
-// is empty or holds a control character or, outside of double quotes, a blank
-// or '#'; a comma at either end, an open quote, a backslash at the end of the
-// record, and a quoted name that begins with a slash.
+// (https://www.postgresql.org/docs/current/auth-pg-hba-conf.html): a word
+// that is empty or holds a control character or, outside of double quotes, a
+// blank or '#'; a comma at either end, an open quote, a backslash at the end
+// of the record, and a quoted name that begins with a slash.
 func HBA(words ...string) (string, error) {
 	if len(words) == 0 {
 		return "", errors.New("cannot write an access record without words")
@@ -32,8 +32,8 @@ func HBA(words ...string) (string, error) {
 }
 
 // HBAName returns a database or user name in double quotes, so that "all",
-// "+x", "@x" and "a,b" are names and nothing else. For a name that begins with
-// a slash there is no such way; HBA refuses it.
+// "+x", "@x" and "a,b" are names and nothing else. For a name that begins
+// with a slash there is no such way; HBA refuses it.
 func HBAName(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
@@ -53,8 +53,8 @@ func checkHBAWord(w string) error {
 		switch {
 		case r == '"':
 			open = !open
-			// The server compiles a regular expression without asking for quotes
-			// (regcomp_auth_token in src/backend/libpq/hba.c).
+			// The server compiles a regular expression without asking for
+			// quotes (regcomp_auth_token in src/backend/libpq/hba.c).
 			if open && strings.HasPrefix(w[i:], `"/`) {
 				return fmt.Errorf("%s: a name that begins with a slash is read as a regular expression, quoted or not", w)
 			}

@@ -6,9 +6,9 @@ import (
 )
 
 // WordLine is a line of words in the format in which '#' starts a comment, a
-// backslash escapes, and single quotes keep all as it is. A word means itself,
-// whatever it holds. Refused are control characters, text that is not UTF-8, and
-// a line without words.
+// backslash escapes, and single quotes keep all as it is. A word means
+// itself, whatever it holds. Refused are control characters, text that is not
+// UTF-8, and a line without words.
 func WordLine(words []string) (string, error) {
 	if len(words) == 0 {
 		return "", errors.New("a line without words")

@@ -1,5 +1,5 @@
-// Package emit is the only place where values become text that another program
-// reads.
+// Package emit is the only place where values become text that another
+// program reads.
 package emit
 
 import (
@@ -134,8 +134,8 @@ func checkLine(s string) error {
 	return nil
 }
 
-// onlyOf says whether s has no other bytes than ASCII letters, digits and those
-// of punctuation.
+// onlyOf says whether s has no other bytes than ASCII letters, digits and
+// those of punctuation.
 func onlyOf(s, punctuation string) bool {
 	for i := range len(s) {
 		c := s[i]

@@ -7,8 +7,8 @@ import (
 )
 
 // Words returns lines of words with one blank between them, for readers that
-// split at blanks and know no quotes. Refused are words that are empty or hold
-// more than letters, digits and ._/:-
+// split at blanks and know no quotes. Refused are words that are empty or
+// hold more than letters, digits and ._/:-
 func Words(lines [][]string) ([]byte, error) {
 	var b bytes.Buffer
 	for i, line := range lines {

@@ -36,7 +36,8 @@ func plain(tag, value string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
 }
 
-// text is a string as a value: a literal block if it is a text file, else a word.
+// text is a string as a value: a literal block if it is a text file, else a
+// word.
 func text(s string) *yaml.Node {
 	if isBlock(s) {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s, Style: yaml.LiteralStyle}

@@ -18,13 +18,13 @@ import (
 // gives the machine: Files in one folder there, and bake.sh of them run with
 // Environment, whose values are texts.
 type Recipe struct {
-	Files       tree.Tree // base.sh bake.sh rootfs/
+	Files       tree.Tree // base.sh seal.sh bake.sh rootfs/
 	Environment emit.Map
 	Digest      string // of both: what the image is made of, as far as the spec decides it
 }
 
-// New gives the recipe of a role's image. Refused is a role with a file of the
-// path of one that all images have.
+// New gives the recipe of a role's image. Refused is a role with a file of
+// the path of one that all images have.
 func New(c *role.Cluster, group *role.Group) (*Recipe, error) {
 	files := tree.Tree{}
 	if err := files.AddFS("", packer.Common()); err != nil {
@@ -45,6 +45,5 @@ func New(c *role.Cluster, group *role.Group) (*Recipe, error) {
 	}
 	sum := sha256.Sum256(append(files.Sums(), env...))
 	digest := hex.EncodeToString(sum[:6])
-	environment = append(environment, emit.Pair{Key: "PGHA_RECIPE", Value: digest})
-	return &Recipe{files, environment, digest}, nil
+	return &Recipe{files, environment.Set("PGHA_RECIPE", digest), digest}, nil
 }

@@ -35,13 +35,13 @@ func cluster(t *testing.T, b role.Builder) *role.Cluster {
 
 // folder is what bakes one role, by path below its folder; what all roles share
 // is beside it.
-func folder(t *testing.T, c *role.Cluster, part *role.Group) map[string]string {
+func folder(t *testing.T, c *role.Cluster, group *role.Group) map[string]string {
 	t.Helper()
 	out := tree.Tree{}
 	testkit.OK(t, recipe.Add(out, c))
 	files := map[string]string{}
 	for name, file := range out {
-		if below, ok := strings.CutPrefix(name, "packer/"+part.Name+"/"); ok {
+		if below, ok := strings.CutPrefix(name, "packer/"+group.Name+"/"); ok {
 			files[below] = string(file.Data)
 		}
 		if below, ok := strings.CutPrefix(name, "packer/common/"); ok {
@@ -52,13 +52,13 @@ func folder(t *testing.T, c *role.Cluster, part *role.Group) map[string]string {
 }
 
 // every runs a test for each role and builder.
-func every(t *testing.T, test func(t *testing.T, b role.Builder, part *role.Group, files map[string]string)) {
+func every(t *testing.T, test func(t *testing.T, b role.Builder, group *role.Group, files map[string]string)) {
 	for _, name := range role.Builder("").Values() {
 		b := role.Builder(name)
 		c := cluster(t, b)
-		for _, part := range c.Groups {
-			t.Run(name+"/"+part.Name, func(t *testing.T) {
-				test(t, b, part, folder(t, c, part))
+		for _, group := range c.Groups {
+			t.Run(name+"/"+group.Name, func(t *testing.T) {
+				test(t, b, group, folder(t, c, group))
 			})
 		}
 	}
@@ -72,10 +72,10 @@ func TestEnvironment(t *testing.T) {
 		"VERSION_ID":       "os-release",
 		"VERSION_CODENAME": "os-release",
 	}
-	every(t, func(t *testing.T, _ role.Builder, part *role.Group, files map[string]string) {
+	every(t, func(t *testing.T, _ role.Builder, group *role.Group, files map[string]string) {
 		var values struct{ Environment map[string]string }
 		testkit.OK(t, json.Unmarshal([]byte(files["image.auto.pkrvars.json"]), &values))
-		wanted := demands(t, files["../common/base.sh"]+"\n"+files["bake.sh"])
+		wanted := demands(t, files["../common/base.sh"]+files["../common/seal.sh"]+"\n"+files["bake.sh"])
 		for _, name := range wanted {
 			if _, ok := values.Environment[name]; !ok && elsewhere[name] == "" {
 				t.Errorf("the scripts need %s, and the recipe does not tell it", name)
@@ -87,14 +87,14 @@ func TestEnvironment(t *testing.T) {
 			}
 		}
 		for name, value := range values.Environment {
-			if !strings.Contains(files["../common/base.sh"]+files["bake.sh"], name) {
+			if !strings.Contains(files["../common/base.sh"]+files["../common/seal.sh"]+files["bake.sh"], name) {
 				t.Errorf("no script reads %s", name)
 			}
 			if strings.HasPrefix(name, "PGHA_") && value == "" {
 				t.Errorf("%s is empty", name)
 			}
 		}
-		if values.Environment["PGHA_ROLE"] != part.Name {
+		if values.Environment["PGHA_ROLE"] != group.Name {
 			t.Errorf("PGHA_ROLE is %q", values.Environment["PGHA_ROLE"])
 		}
 	})
@@ -182,16 +182,16 @@ func TestAddOnce(t *testing.T) {
 		}
 		seen[data] = name
 	}
-	for _, part := range c.Groups {
-		made, err := recipe.New(c, part)
+	for _, group := range c.Groups {
+		made, err := recipe.New(c, group)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name := range made.Files {
 			_, common := out[path.Join("packer/common", name)]
-			_, own := out[path.Join("packer", part.Name, name)]
+			_, own := out[path.Join("packer", group.Name, name)]
 			if common == own {
-				t.Errorf("%s of %s: in common %v, in its own folder %v: want one of them", name, part.Name, common, own)
+				t.Errorf("%s of %s: in common %v, in its own folder %v: want one of them", name, group.Name, common, own)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -14,31 +15,25 @@ import (
 
 // Add puts into t what bakes the images of all roles:
 //
-//	packer/common/           base.sh rootfs/, which all images share
+//	packer/common/           base.sh seal.sh rootfs/, which all images share
 //	packer/<role>/           bake.sh rootfs/, the role's own, and:
 //	image.pkr.hcl            the builder's source, and the build
 //	plugins.pkr.hcl          required_plugins alone: Packer before 1.7 refuses it
 //	image.auto.pkrvars.json  the values; Packer loads it by itself
 //	packer/images.sh         bakes them side by side, where Packer makes the machines
 //
-// Packer reads the templates of one folder and no others, so each role has the
-// builder's two files.
+// Packer reads the templates of one folder and no others, so each role has
+// the builder's two files.
 func Add(t tree.Tree, c *role.Cluster) error {
 	builder := c.Images.Builder
-	source, err := fs.ReadFile(packer.Template(), "template/"+string(builder)+"/source.pkr.hcl")
+	image, err := read(string(builder)+"/source.pkr.hcl", "build.pkr.hcl")
 	if err != nil {
 		return err
 	}
-	build, err := fs.ReadFile(packer.Template(), "template/build.pkr.hcl")
+	plugins, err := read(string(builder) + "/plugins.pkr.hcl")
 	if err != nil {
 		return err
 	}
-	plugins, err := fs.ReadFile(packer.Template(), "template/"+string(builder)+"/plugins.pkr.hcl")
-	if err != nil {
-		return err
-	}
-	image := append(append(source, '\n'), build...)
-
 	if err := t.AddFS("packer/common", packer.Common()); err != nil {
 		return err
 	}
@@ -47,8 +42,7 @@ func Add(t tree.Tree, c *role.Cluster) error {
 		if err != nil {
 			return err
 		}
-		values, err := emit.JSON(append(builder.Variables(c, group, recipe.Digest),
-			emit.Pair{Key: "environment", Value: recipe.Environment}))
+		values, err := emit.JSON(builder.Variables(c, group, recipe.Digest).Set("environment", recipe.Environment))
 		if err != nil {
 			return fmt.Errorf("recipe of %s: %w", group.Name, err)
 		}
@@ -70,6 +64,19 @@ func Add(t tree.Tree, c *role.Cluster) error {
 		return nil
 	}
 	return t.Add("packer/images.sh", packer.Images())
+}
+
+// read is template files of packer, with an empty line between them.
+func read(names ...string) ([]byte, error) {
+	var texts [][]byte
+	for _, name := range names {
+		text, err := fs.ReadFile(packer.Template(), "template/"+name)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return bytes.Join(texts, []byte("\n")), nil
 }
 
 // Step is what a person does to bake the images, in Markdown.

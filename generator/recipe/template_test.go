@@ -40,15 +40,15 @@ func TestImageIDWins(t *testing.T) {
 func TestLongestName(t *testing.T) {
 	c := cluster(t, role.Yandex)
 	all := c.Groups
-	for _, part := range all {
-		c.Groups = []*role.Group{part}
-		c.Name = strings.Repeat("n", role.LongestClusterName(part.Name))
-		for _, trouble := range judge(role.Yandex, folder(t, c, part)) {
-			t.Errorf("%s: %s", part.Name, trouble)
+	for _, group := range all {
+		c.Groups = []*role.Group{group}
+		c.Name = strings.Repeat("n", role.LongestClusterName(group.Name))
+		for _, trouble := range judge(role.Yandex, folder(t, c, group)) {
+			t.Errorf("%s: %s", group.Name, trouble)
 		}
 		c.Name += "n"
-		if troubles := judge(role.Yandex, folder(t, c, part)); len(troubles) != 1 || !strings.Contains(troubles[0], "is refused by the cloud") {
-			t.Errorf("%s: a name of %d characters is as good: %q", part.Name, len(c.Name), troubles)
+		if troubles := judge(role.Yandex, folder(t, c, group)); len(troubles) != 1 || !strings.Contains(troubles[0], "is refused by the cloud") {
+			t.Errorf("%s: a name of %d characters is as good: %q", group.Name, len(c.Name), troubles)
 		}
 	}
 }

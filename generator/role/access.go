@@ -45,9 +45,9 @@ func (c *Cluster) checkAccess(at spec.Place) {
 	}
 }
 
-// Exposes says whom a network lets in that is a large part of the internet:
-// everybody, or how many. It is empty for a network of at most 2^24 addresses
-// and, of IPv6, for one that a provider may have.
+// Exposes says how much of the internet a network lets in: "everybody", or
+// how many addresses. It is empty for a network of at most 2^24 addresses
+// and, of IPv6, for one of the size that a provider may have.
 func Exposes(p netip.Prefix) string {
 	switch {
 	case p.Bits() == 0:
@@ -60,8 +60,8 @@ func Exposes(p netip.Prefix) string {
 	return ""
 }
 
-// notInternet are the addresses that nobody on the internet has (the registry of
-// IPv4 special-purpose addresses).
+// notInternet are the addresses that nobody on the internet has (the registry
+// of IPv4 special-purpose addresses).
 var notInternet = []string{
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
 	"172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3",
@@ -76,8 +76,8 @@ func everybody(networks []netip.Prefix) bool {
 	return covered(netip.MustParsePrefix("0.0.0.0/0"), all)
 }
 
-// covered says whether each address of a network is in one of the others. Only
-// those that begin in it are asked about its halves, so it ends soon.
+// covered says whether each address of a network is in one of the others.
+// Only those within it are tried on its halves, so the recursion is short.
 func covered(p netip.Prefix, by []netip.Prefix) bool {
 	var within []netip.Prefix
 	for _, other := range by {
@@ -97,8 +97,8 @@ func covered(p netip.Prefix, by []netip.Prefix) bool {
 	return covered(low, within) && covered(netip.PrefixFrom(netip.AddrFrom4(high), p.Bits()+1), within)
 }
 
-// Sources are nodes as a firewall names them: their addresses, or their names in
-// the network's DNS.
+// Sources are nodes as a firewall names them: their addresses, or their names
+// in the network's DNS.
 func (c *Cluster) Sources(nodes ...[]Node) []string {
 	var all []string
 	for _, n := range slices.Concat(nodes...) {

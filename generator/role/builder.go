@@ -44,11 +44,11 @@ const (
 	SSH    Builder = "ssh"    // a machine that is already there
 )
 
-// builder is a way to bake. It takes a row here and its files in the folder of
-// its name below packer/template, and no more.
+// builder is a way to bake: a row of builders, and the files in the folder of
+// its name below packer/template.
 type builder struct {
 	name      Builder
-	machines  string // what it makes for each bake, as the start of a sentence; empty: it bakes one that is there
+	machines  string // what it makes for each bake, as the start of a sentence; empty: it bakes an existing one
 	check     func(b Base, at spec.Place)
 	variables func(c *Cluster, group *Group, digest string) emit.Map
 	networks  bool // each bake that is given no subnet makes a network
@@ -80,8 +80,8 @@ func (Builder) Values() []string {
 	return spec.Values(names...)
 }
 
-// MakesMachines says whether the builder makes the machine that it bakes: then
-// all roles can be baked side by side, and the image has a disk of
+// MakesMachines says whether the builder makes the machine that it bakes:
+// then all roles can be baked side by side, and the image has a disk of
 // images.bake.disk_size.
 func (b Builder) MakesMachines() bool { return b.row().machines != "" }
 

@@ -12,22 +12,16 @@ import (
 // SameCA says whether two texts hold the same certificates of authorities, in
 // whatever order and form.
 func SameCA(one, other string) bool {
-	a, err := ParseCA(one)
-	if err != nil {
-		return false
-	}
-	b, err := ParseCA(other)
-	if err != nil {
-		return false
-	}
+	a, errA := ParseCA(one)
+	b, errB := ParseCA(other)
 	within := func(all, others []*x509.Certificate) bool {
 		return !slices.ContainsFunc(all, func(c *x509.Certificate) bool { return !slices.ContainsFunc(others, c.Equal) })
 	}
-	return within(a, b) && within(b, a)
+	return errA == nil && errB == nil && within(a, b) && within(b, a)
 }
 
-// ParseCA reads the certificates of authorities, one or more in PEM. Refused is
-// anything else: between them, behind them, and above all a private key.
+// ParseCA reads the certificates of authorities, one or more in PEM. Refused
+// is anything else: between them, behind them, and above all a private key.
 func ParseCA(text string) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	rest := []byte(text)

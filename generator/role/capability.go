@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// Capability is what one role offers and another uses: how they find each other.
+// Capability is what one role offers and another uses: how they find each
+// other.
 type Capability string
 
-// The capabilities. What there is to know of an offered one is in the Plan of the
-// role that offers it.
+// The capabilities. What there is to know of an offered one is in the Plan of
+// the role that offers it.
 const (
 	DCS      Capability = "dcs"      // the distributed configuration store in which a leader is elected
 	Database Capability = "database" // PostgreSQL
@@ -47,14 +48,14 @@ func (c *Cluster) Using(what Capability) []Node {
 // DCS is the cluster's DCS as its role has planned it; nil if there is none.
 func (c *Cluster) DCS() *DCSOffer { return offer(c, func(p *Plan) *DCSOffer { return p.DCS }) }
 
-// Database is the cluster's database as its role has planned it; nil if there is
-// none.
+// Database is the cluster's database as its role has planned it; nil if there
+// is none.
 func (c *Cluster) Database() *DatabaseOffer {
 	return offer(c, func(p *Plan) *DatabaseOffer { return p.Database })
 }
 
-// Proxy is the first of the cluster's proxies as its role has planned it; nil if
-// there is none.
+// Proxy is the first of the cluster's proxies as its role has planned it; nil
+// if there is none.
 func (c *Cluster) Proxy() *ProxyOffer { return offer(c, func(p *Plan) *ProxyOffer { return p.Proxy }) }
 
 func offer[O any](c *Cluster, of func(*Plan) *O) *O {
@@ -86,8 +87,8 @@ type Login struct {
 }
 
 // Connect is a command that runs one SQL statement with a login, at a port of
-// hosts, which may be proxies; options are further ones of libpq. It is run in
-// the folder of the spec.
+// hosts, which may be proxies; options are further ones of libpq. It is run
+// in the folder of the spec.
 func (c *Cluster) Connect(login *Login, hosts []Node, port int, options, statement string) string {
 	var names []string
 	for _, n := range hosts {

@@ -35,7 +35,8 @@ func (c *Cluster) Check(at spec.Place) {
 		return
 	}
 	c.checkIDs(secrets.Key("lockbox"), c.Secrets.Lockbox, "secret", "Lockbox secret for these machines", "reads no secret", "yc lockbox secret list")
-	// With one account for two roles, a machine of either could read both secrets.
+	// With one account for two roles, a machine of either could read both
+	// secrets.
 	c.checkIDs(cloud.Key("service_accounts"), c.Cloud.ServiceAccounts, "account", "service account of these machines", "needs no service account", "yc iam service-account list")
 	c.checkNodes(roles)
 	for _, g := range c.Groups {
@@ -48,7 +49,8 @@ func (c *Cluster) Check(at spec.Place) {
 func (c *Cluster) checkCloud(at spec.Place) {
 	regionName.check(at.Key("region"), c.Cloud.Region)
 	region := regionName.MatchString(c.Cloud.Region)
-	// What follows from a wrong region by default is not a problem of its own.
+	// What follows from a wrong region by default is not a problem of its
+	// own.
 	if domain := c.Cloud.Domain; (region || at.Key("domain").Given()) && (!domainName.MatchString(domain) || len(domain) > longestDomain) {
 		at.Key("domain").Problem("%s", domainName.refusal(domain))
 	}
@@ -75,9 +77,9 @@ func (c *Cluster) checkCloud(at spec.Place) {
 	}
 }
 
-// checkIDs looks at the ids of what each role that reads secrets has one of. what
-// and whose say what that is, none what a role does that has none, and list is
-// the command that shows the ids.
+// checkIDs looks at the ids of what each role that reads secrets has one of.
+// what and whose say what that is, none what a role does that has none, and
+// list is the command that shows the ids.
 func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, whose, none, list string) {
 	owners := map[string]string{}
 	var known []string

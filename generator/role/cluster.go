@@ -13,7 +13,8 @@ import (
 // Format is the format of the spec that this program reads.
 const Format = "pgha/v1"
 
-// Cluster is a spec as understood: every default filled in, and nothing wrong.
+// Cluster is a spec as understood: every default filled in, and nothing
+// wrong.
 type Cluster struct {
 	Format     string         `yaml:"format,required"`
 	Name       string         `yaml:"name,required"`
@@ -54,8 +55,8 @@ type Cloud struct {
 // Secrets says where the secrets are; none is ever in the spec.
 type Secrets struct {
 	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
-	// The certificates of the authorities that the cluster trusts, in PEM. They
-	// are no secret. Empty until they are made.
+	// The certificates of the authorities that the cluster trusts, in PEM.
+	// They are no secret. Empty until they are made.
 	CA spec.Text `yaml:"ca"`
 }
 
@@ -79,10 +80,10 @@ func Defaults() *Cluster {
 	}
 }
 
-// DeriveDefaults fills in the defaults that follow from values of another reading
-// of the same spec: the domain is the region's, and images are baked in a subnet
-// of the cluster's. Packer makes a network for each bake that has none, and clouds have
-// a quota of two.
+// DeriveDefaults fills in the defaults that follow from values of another
+// reading of the same spec: the domain is the region's, and images are baked
+// in a subnet of the cluster's. Packer makes a network for each bake that has
+// none, and clouds have a quota of two.
 func (c *Cluster) DeriveDefaults(of *Cluster) {
 	c.Cloud.Domain = of.Cloud.Region + ".internal"
 	zone := of.Cloud.Region + "-a"

@@ -14,9 +14,9 @@ type Defects struct {
 // Defect is a defect of all versions from Defects.From to one below Fixed.
 type Defect struct{ Fixed, What string }
 
-// Of are the defects that a version has, and at the end what to do, as ends of
-// a sentence that starts with component and version. What is no Debian version
-// has none: a form that nobody knows is no reason to warn.
+// Of are the defects that a version has, and at the end what to do, as ends
+// of a sentence that starts with component and version. What is no Debian
+// version has none: a form that nobody knows is no reason to warn.
 func (d Defects) Of(v string) []string {
 	have, err := version.Parse(v)
 	first, _ := version.Parse(d.From) // of nothing: before all

@@ -74,7 +74,8 @@ func (c *Cluster) checkMachine(at spec.Place, m Machines) {
 	platformName.check(at.Key("platform"), m.Platform)
 	boot, image, images := at.Key("boot_disk"), c.Images.Bake.DiskSize, at.Root().Key("images")
 	m.BootDisk.check(boot, leastBoot)
-	// The cloud refuses a disk that is smaller than the one the image was made on.
+	// The cloud refuses a disk that is smaller than the one the image was
+	// made on.
 	if size := m.BootDisk.Size; size >= leastBoot && size < image && image <= largest &&
 		spec.Known(images.Key("builder"), images.Key("bake").Key("disk_size")) && c.Images.Builder.MakesMachines() {
 		boot.Key("size").Problem("%s is under images.bake.disk_size (want at least %s)", size, image)

@@ -58,17 +58,18 @@ const (
 	longestFamily = 48 // an image's 63, less the time that the bake adds to its family
 )
 
-// Narrower than the cloud's own pattern: no underscore, which neither DNS names
-// nor certificates can hold.
+// Narrower than the cloud's own pattern: no underscore, which neither DNS
+// names nor certificates can hold.
 var hostName = regexp.MustCompile(`^[a-z]([-a-z0-9]*[a-z0-9])?$`)
 
-// IsClusterName says whether a cluster can have the name, if it can have names
-// of at most this length.
+// IsClusterName says whether a cluster can have the name, if it can have
+// names of at most this length.
 func IsClusterName(name string, longest int) bool {
 	return len(name) <= longest && hostName.MatchString(name)
 }
 
-// LongestClusterName is how long the name of a cluster with these roles can be.
+// LongestClusterName is how long the name of a cluster with these roles can
+// be.
 func LongestClusterName(roles ...string) int {
 	longest := longestFamily
 	for _, role := range roles {

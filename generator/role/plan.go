@@ -8,8 +8,8 @@ import (
 	"pgha-gen/generator/emit"
 )
 
-// Plan is what a role does in one cluster. All that is written for its machines
-// is made of it.
+// Plan is what a role does in one cluster. All that is written for its
+// machines is made of it.
 type Plan struct {
 	// The image.
 	Bake     emit.Map // the environment of the role's bake.sh
@@ -24,7 +24,7 @@ type Plan struct {
 	Secrets    []Secret         // what they need of Lockbox
 	Ports      []Port           // where they listen
 	Env        emit.Map         // what the role's own scripts need beside that, as PGHA_* variables
-	Files      []cloudinit.File // what the role adds to the user-data
+	Files      []cloudinit.File // the role's own, for the user-data
 	Lacks      string           // why there can be no user-data yet; empty: there can
 
 	// What a person should know.
@@ -61,7 +61,8 @@ func (s Secret) Entry(node string) string {
 // SecretKind says what a secret is, and so how it is made.
 type SecretKind int
 
-// The kinds of secrets. A certificate x.crt always has its key, x.key, beside it.
+// The kinds of secrets. A certificate x.crt always has its key, x.key, beside
+// it.
 const (
 	CA          SecretKind = iota // the certificate of the cluster's own authority
 	Certificate                   // signed by it, for a server and a client
@@ -73,11 +74,12 @@ const (
 // Expectation is what happens in an outage.
 type Expectation struct{ What, Then string }
 
-// Trial is what a person tries once the cluster runs, in the folder of the spec.
+// Trial is what a person tries once the cluster runs, in the folder of the
+// spec.
 type Trial struct{ What, Command string }
 
-// FixedKey is a key of the spec that a cluster takes at its bootstrap and never
-// again, and what of it, if not all.
+// FixedKey is a key of the spec that a cluster takes at its bootstrap and
+// never again, and what of it, if not all.
 type FixedKey struct{ Key, Only string }
 
 // Judge is a check of files by the program that they are for.
@@ -86,14 +88,15 @@ type Judge struct {
 	Files   map[string][]byte   // by name
 	Main    string              // the file that it names lines of
 	Written map[string][]string // a line of it that the spec brings: the keys to it, below the role's part
-	// How the program says what is wrong with a line, and what is wrong at all, as
-	// regular expressions. Groups of the first: the line's number, and what; of the
-	// second: what.
+	// How the program says what is wrong with a line, and what is wrong at
+	// all, as regular expressions. Groups of the first: the line's number,
+	// and what; of the second: what.
 	OfLine, OfFile string
 }
 
-// Plan makes the plan of each role, in their order. It is to be made again after
-// the cluster was changed. Groups that were there before keep their old plans.
+// Plan makes the plan of each role, in their order. It is to be made again
+// after the cluster was changed. Groups that were there before keep their old
+// plans.
 func (c *Cluster) Plan() error {
 	groups := make([]*Group, len(c.Groups))
 	for i, g := range c.Groups {

@@ -8,7 +8,8 @@ const MetricsPort = 9190
 // metricsConnections is half of what metrics.py serves at a time.
 const metricsConnections = 4
 
-// Port is a TCP port that a machine listens on, and the machine's firewall opens.
+// Port is a TCP port that a machine listens on, and the machine's firewall
+// opens.
 type Port struct {
 	Number int
 	For    string   // who connects to it, for what

@@ -14,9 +14,10 @@ type Need struct {
 	Over   bool   // the amount is more than that
 }
 
-// Needs are what all machines and disks take together, and networks where each
-// bake makes its own. The quotas are a new cloud's (the table of quotas and
-// limits of Compute Cloud, and of Virtual Private Cloud); support raises them.
+// Needs are what all machines and disks take together, and networks where
+// each bake makes its own. The quotas are a new cloud's (the table of quotas
+// and limits of Compute Cloud, and of Virtual Private Cloud); support raises
+// them.
 func (c *Cluster) Needs() []Need {
 	machines, cores, disks, networks := 0, 0, 0, 0
 	var memory spec.Size

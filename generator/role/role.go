@@ -9,12 +9,12 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// Contract is the number that an image and user-data must share. It rises when
-// one of them starts to need something of the other.
+// Contract is the number that an image and user-data must share. It rises
+// when one of them starts to need something of the other.
 const Contract = 2
 
-// Role is a kind of machine. It is added by adding its folder under roles/ and
-// one line to the list there, behind the roles that it uses.
+// Role is a kind of machine. It is added by adding its folder under roles/
+// and one line to the list there, behind the roles that it uses.
 type Role struct {
 	Name    string       // its key under roles: in the spec
 	Doc     string       // one sentence
@@ -22,28 +22,28 @@ type Role struct {
 	Offers  []Capability // what its machines do for those of other roles
 	Uses    []Capability // what its machines connect to other roles' machines for
 	Defects []Defects    // of components of its image, as far as known
-	// Its part of the spec's reference: its name as the one key, below it every key
-	// with its default and a sentence.
+	// Its part of the spec's reference: its name as the one key, below it
+	// every key with its default and a sentence.
 	Reference string
 	// Its machines read a secret in Lockbox, with a service account.
 	ReadsSecrets bool
 	New          func(c *Cluster) Settings // its part of the spec with every default, for a cluster whose common part is known
 }
 
-// Settings is a role's part of the spec: a pointer to a struct that spec.Decode
-// fills, and that Common is embedded in.
+// Settings is a role's part of the spec: a pointer to a struct that
+// spec.Decode fills, and that Common is embedded in.
 type Settings interface {
 	// Machines are those of the role, as the spec has them.
 	Machines() Machines
 	// Check reports what is wrong, at being the place of the role's part.
 	Check(c *Cluster, at spec.Place)
-	// Plan is what follows from settings that Check found nothing wrong with. The
-	// plans of the roles that this one uses are there already.
+	// Plan is what follows from settings that Check found nothing wrong with.
+	// The plans of the roles that this one uses are there already.
 	Plan(c *Cluster) (*Plan, error)
 }
 
-// DefaultsDeriver is Settings with defaults that follow from other values of the
-// same role, which it has by the time of the call.
+// DefaultsDeriver is Settings with defaults that follow from other values of
+// the same role, which it has by the time of the call.
 type DefaultsDeriver interface{ DeriveDefaults() }
 
 // Machines are a role's machines. All have the same hardware: any of them may
@@ -54,8 +54,8 @@ type Machines struct {
 	DataDisk *Disk // of each; nil: they keep no data
 }
 
-// Common is what the part of every role has: machines of a kind, such as Machine,
-// and nodes of a kind, such as Node.
+// Common is what the part of every role has: machines of a kind, such as
+// Machine, and nodes of a kind, such as Node.
 type Common[M interface{ hardware() Machines }, N interface{ node() Node }] struct {
 	Machine M   `yaml:"machine"`
 	Members []N `yaml:"nodes,required"`

@@ -19,7 +19,8 @@ import (
 // Defaulter is a list item whose fields are not all zero before it is read.
 type Defaulter interface{ Defaults() }
 
-// Enum is a text type with a fixed set of values; the zero value need not be one.
+// Enum is a text type with a fixed set of values; the zero value need not be
+// one.
 type Enum interface{ Values() []string }
 
 // Elsewhere is the type of a field whose part of the document is read by
@@ -38,15 +39,15 @@ func Values[E ~string](all ...E) []string {
 	return texts
 }
 
-// Decode puts what is written at p over the value that into points to: what is
-// not written keeps the value it has, so defaults are put in before. Every
+// Decode puts what is written at p over the value that into points to: what
+// is not written keeps the value it has, so defaults are put in before. Every
 // mismatch of shape is reported at its place and leaves that value alone.
 //
-// Shapes: structs by yaml tags (`yaml:"name"`, `yaml:"name,required"`, embedded
-// structs inline), slices, string, Text, int, bool, Size, Duration, netip.Addr,
-// netip.Prefix, Enum types, map[string]string, map[string]any. Other Go types
-// are a mistake of the program and panic. The document must have no problem of
-// form: what Parse reports is not looked for again.
+// Shapes: structs by yaml tags (`yaml:"name"`, `yaml:"name,required"`,
+// embedded structs inline), slices, string, Text, int, bool, Size, Duration,
+// netip.Addr, netip.Prefix, Enum types, map[string]string, map[string]any.
+// Other Go types are a mistake of the program and panic. The document must
+// have no problem of form: what Parse reports is not looked for again.
 func (p Place) Decode(into any) {
 	_, node, depth := p.find()
 	if depth == len(p.path) {
@@ -54,8 +55,8 @@ func (p Place) Decode(into any) {
 	}
 }
 
-// Keys are the keys of the mapping at p, in file order; none if something else
-// is there, which is reported.
+// Keys are the keys of the mapping at p, in file order; none if something
+// else is there, which is reported.
 func (p Place) Keys() []string {
 	_, node, depth := p.find()
 	if depth != len(p.path) || p.null(node) || !p.is(node, yaml.MappingNode, "a mapping") {
@@ -157,8 +158,8 @@ func pairs(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
 	}
 }
 
-// decimal reads a number that every reader of YAML takes for the same one: 010
-// is eight to some and ten to others.
+// decimal reads a number that every reader of YAML takes for the same one:
+// 010 is eight to some and ten to others.
 func decimal(s string) (int, error) {
 	i, err := strconv.Atoi(s)
 	if err != nil || strconv.Itoa(i) != s {
@@ -208,7 +209,8 @@ func (p Place) decodeString(n *yaml.Node, v reflect.Value) {
 	v.SetString(n.Value)
 }
 
-// printable refuses the characters that some reader of our files does not take.
+// printable refuses the characters that some reader of our files does not
+// take.
 func printable(s string, lines bool) error {
 	for _, r := range s {
 		switch {
@@ -272,7 +274,8 @@ func (p Place) decodeStruct(n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// plain is a node as nil, string, bool, int, float64, []any or map[string]any.
+// plain is a node as nil, string, bool, int, float64, []any or
+// map[string]any.
 func (p Place) plain(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.SequenceNode:

@@ -1,5 +1,5 @@
-// Package spec turns YAML written by people into Go values, or says everything
-// that is wrong with it, and where.
+// Package spec turns YAML written by people into Go values, or says
+// everything that is wrong with it, and where.
 package spec
 
 import (
@@ -89,8 +89,8 @@ func load(src []byte) (first, second *yaml.Node, err error) {
 // Root is the place of the whole document.
 func (d *Document) Root() Place { return Place{doc: d} }
 
-// Problems gives what was found, in file order: errors, and apart from them the
-// warnings.
+// Problems gives what was found, in file order: errors, and apart from them
+// the warnings.
 func (d *Document) Problems() (errs, warnings Problems) {
 	for _, p := range d.found {
 		if p.Warning {
@@ -142,9 +142,10 @@ var hints = []struct{ words, hint string }{
 	{"found unknown escape character", "in double quotes a backslash is written \\\\; in single ones it means itself"},
 }
 
-// syntax reports an error of the YAML library. The line that it names is often
-// the one where the mapping around the mistake begins; the line to show is the
-// last of the shortest beginning of the file that gives the same error.
+// syntax reports an error of the YAML library. The line that it names is
+// often the one where the mapping around the mistake begins; the line to show
+// is the last of the shortest beginning of the file that gives the same
+// error.
 func (d *Document) syntax(err error) {
 	line := 1 + sort.Search(len(d.lines)-1, func(i int) bool {
 		_, _, e := load([]byte(strings.Join(d.lines[:i+1], "\n")))
@@ -186,8 +187,8 @@ func oddBlank(line string) int {
 	return 0
 }
 
-// isText says whether a file is UTF-8 text with Unix line ends, and reports one
-// that is not.
+// isText says whether a file is UTF-8 text with Unix line ends, and reports
+// one that is not.
 func (d *Document) isText(src []byte) bool {
 	if len(src) > MaxSize {
 		d.addAt(1, 1, "the file has %d bytes (a spec has at most %d)", len(src), MaxSize)
@@ -219,8 +220,8 @@ func (d *Document) isText(src []byte) bool {
 	return true
 }
 
-// deepest is how many keys and list items may lead to a value; a spec has nine,
-// and more in raw overrides.
+// deepest is how many keys and list items may lead to a value; a spec has
+// nine, and more in raw overrides.
 const deepest = 50
 
 // wellFormed reports what YAML allows and a spec does not.
@@ -267,8 +268,8 @@ func (d *Document) bareNode(at Place, n *yaml.Node, what string) {
 	}
 }
 
-// isKey says whether a key of the mapping at a place is a text, and reports one
-// that is not.
+// isKey says whether a key of the mapping at a place is a text, and reports
+// one that is not.
 func (d *Document) isKey(at Place, k *yaml.Node) bool {
 	switch {
 	case k.Kind == yaml.AliasNode:

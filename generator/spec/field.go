@@ -50,8 +50,8 @@ func (fs fields) names() []string {
 
 var elsewhere = reflect.TypeFor[Elsewhere]()
 
-// forms are the types that are read by their UnmarshalText: how a problem names
-// what is wanted, and their schema.
+// forms are the types that are read by their UnmarshalText: how a problem
+// names what is wanted, and their schema.
 var forms = map[reflect.Type]struct {
 	want   string
 	schema emit.Pair

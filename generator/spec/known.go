@@ -2,8 +2,8 @@ package spec
 
 import "gopkg.in/yaml.v3"
 
-// A flaw says why the value of a node is not known. A default stands in for it,
-// and nothing must be judged by that.
+// A flaw is why the value of a node is not known. A default stands in for it,
+// by which nothing else must be judged.
 type flaw uint8
 
 const (
@@ -11,16 +11,17 @@ const (
 	holds                      // something in it is misshapen, or missing
 )
 
-// missing is a key that a mapping seems to leave out: it has no default, or may be
-// what an unknown key beside it was meant to be. The empty one is any key.
+// missing is a key that is not in a mapping and may have been meant to be: it
+// has no default, or an unknown key beside it may be a misspelling of it. The
+// empty key stands for any.
 type missing struct {
 	from *yaml.Node
 	key  string
 }
 
-// Known says whether the values at all these places are known, with all that is
-// in them: nothing there had a wrong shape when it was decoded. What is left out
-// is known too, unless an unknown key may be what was meant.
+// Known says whether the values at all these places are known, with all that
+// is in them: nothing there had a wrong shape when it was decoded. What is
+// left out is known too, unless an unknown key may be what was meant.
 func Known(places ...Place) bool {
 	for _, p := range places {
 		if p.flaws() != 0 {
@@ -30,8 +31,8 @@ func Known(places ...Place) bool {
 	return true
 }
 
-// wrongShape reports that the value has not the shape that is wanted here, and is
-// not known for that.
+// wrongShape reports that the value has not the shape that is wanted here,
+// and is not known for that.
 func (p Place) wrongShape(format string, args ...any) {
 	p.report(format, args...)
 	p.mark(misshapen)

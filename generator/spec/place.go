@@ -37,8 +37,8 @@ func (p Place) up() Place { return Place{p.doc, p.path[:len(p.path)-1]} }
 // Root is the place of the whole document.
 func (p Place) Root() Place { return p.doc.Root() }
 
-// Each are the places of a key in all items of the list here; this place itself
-// if it has no list.
+// Each are the places of a key in all items of the list here; this place
+// itself if it has no list.
 func (p Place) Each(key string) []Place {
 	_, list, depth := p.find()
 	if depth < len(p.path) || list.Kind != yaml.SequenceNode {
@@ -51,8 +51,8 @@ func (p Place) Each(key string) []Place {
 	return all
 }
 
-// Or is the place whose value counts here: this one or, where the file has nothing
-// here, the one that the default follows from.
+// Or is the place whose value counts here: this one or, where the file has
+// nothing here, the one that the default follows from.
 func (p Place) Or(from Place) Place {
 	if p.Given() || !Known(p) {
 		return p
@@ -60,10 +60,10 @@ func (p Place) Or(from Place) Place {
 	return from
 }
 
-// Problem reports that what is written here is wrong, unless its shape is wrong
-// already: the value is not known then. The text says what, and in parentheses
-// what instead. A problem that other values have a part in is reported only if
-// they are Known.
+// Problem reports that what is written here is wrong, unless its shape is
+// wrong already: the value is not known then. The text says what, and in
+// parentheses what instead. A problem that other values have a part in is
+// reported only if they are Known.
 func (p Place) Problem(format string, args ...any) {
 	if p.flaws()&misshapen == 0 {
 		p.report(format, args...)
@@ -114,9 +114,10 @@ func (p Place) String() string {
 
 func (p Place) report(format string, args ...any) { p.doc.add(p.position(), p, format, args...) }
 
-// position is the node to point at: a scalar or a value in brackets itself, but
-// for a list or mapping in block style its key, because such a value starts on
-// its first item's line. Where the path leads nowhere: the deepest ancestor.
+// position is the node to point at: a scalar or a value in brackets itself,
+// but for a list or mapping in block style its key, because such a value
+// starts on its first item's line. Where the path leads nowhere: the deepest
+// ancestor.
 func (p Place) position() *yaml.Node {
 	key, value, _ := p.find()
 	if key == nil || value.Kind == yaml.ScalarNode || value.Style&yaml.FlowStyle != 0 {
@@ -125,8 +126,8 @@ func (p Place) position() *yaml.Node {
 	return key
 }
 
-// find walks as far as the document goes: the key and value reached (the key is
-// nil at the root and for list items), and how many steps led there.
+// find walks as far as the document goes: the key and value reached (the key
+// is nil at the root and for list items), and how many steps led there.
 func (p Place) find() (key, value *yaml.Node, depth int) {
 	value = p.doc.root
 	for depth, step := range p.path {
@@ -151,9 +152,9 @@ func (d *Document) child(n *yaml.Node, s step) (key, value *yaml.Node) {
 	return nil, nil
 }
 
-// keys is where in a mapping's content its keys are. It is remembered: looking
-// through a mapping for every problem with one of its keys would take minutes
-// for a file that is wrong on every line.
+// keys is where in a mapping's content its keys are. It is remembered:
+// looking through a mapping for every problem with one of its keys would take
+// minutes for a file that is wrong on every line.
 func (d *Document) keys(n *yaml.Node) map[string]int {
 	keys, ok := d.index[n]
 	if !ok {

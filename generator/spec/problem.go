@@ -22,7 +22,8 @@ type Problem struct {
 	width  int    // characters to mark in it, at least 1
 }
 
-// String is the problem on one line: file:line:col: path: what (what instead).
+// String is the problem on one line: file:line:col: path: what (what
+// instead).
 func (p Problem) String() string {
 	text := p.Text
 	if p.Path != "" {

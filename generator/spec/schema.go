@@ -7,10 +7,10 @@ import (
 	"pgha-gen/generator/emit"
 )
 
-// Schema is the JSON Schema (2020-12) of what Decode accepts into a value like
-// v, or like what v points to. describe gives the sentence for the key at a
-// path ("a.b[].c"), or "". The schema knows shapes; meaning is checked by
-// pgha-gen validate alone.
+// Schema is the JSON Schema (2020-12) of what Decode accepts into a value
+// like v, or like what v points to. describe gives the sentence for the key
+// at a path ("a.b[].c"), or "". The schema knows shapes; meaning is checked
+// by pgha-gen validate alone.
 func Schema(v any, describe func(path string) string) emit.Map {
 	return schemaOf(reflect.Indirect(reflect.ValueOf(v)).Type(), "", describe)
 }

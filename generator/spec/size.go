@@ -7,8 +7,9 @@ import (
 	"strconv"
 )
 
-// Size is a number of bytes, written with a unit: 512MiB, 8GiB, 1TiB; MB, GB and
-// TB mean the same, as they do to PostgreSQL and to the cloud's own tools.
+// Size is a number of bytes, written with a unit: 512MiB, 8GiB, 1TiB; MB, GB
+// and TB mean the same, as they do to PostgreSQL and to the cloud's own
+// tools.
 type Size int64
 
 // The units of Size.
@@ -23,8 +24,8 @@ const sizeWanted = "a size such as 512MB or 8GB"
 
 var sizeForm = regexp.MustCompile(`^(\d{1,12}) ?(kB|KB|KiB|MB|MiB|GB|GiB|TB|TiB)$`)
 
-// UnmarshalText refuses numbers without a unit, 8 may be anything, and what no
-// int64 holds.
+// UnmarshalText refuses numbers without a unit, 8 may be anything, and what
+// no int64 holds.
 func (s *Size) UnmarshalText(text []byte) error {
 	m := sizeForm.FindSubmatch(text)
 	if m == nil {

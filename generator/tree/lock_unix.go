@@ -11,9 +11,9 @@ import (
 )
 
 // lock waits until no other program writes below dir, or ctx is done: what it
-// finds there of a writer is then left by one that is gone. A file system that has
-// no locks is used without; two writers at once are rare, and each checks what it
-// replaces.
+// finds there of a writer is then left by one that is gone. A file system
+// that has no locks is used without; two writers at once are rare, and each
+// checks what it replaces.
 func lock(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {

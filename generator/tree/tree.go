@@ -1,4 +1,5 @@
-// Package tree is a set of files in memory, as a generator makes them, and their way to a folder.
+// Package tree is a set of files in memory, as a generator makes them, and
+// their way to a folder.
 package tree
 
 import (
@@ -32,8 +33,8 @@ type Tree map[string]File
 //
 // Refused are paths that are not relative and clean or that hold a backslash
 // or a character that does not print, SumsName, a path that is already there,
-// and one below a file. A file that is added where others already need a folder
-// is only found by Write.
+// and one below a file. A file that is added where others already need a
+// folder is only found by Write.
 func (t Tree) Add(name string, data []byte) error {
 	if err := checkPath(name); err != nil {
 		return err
@@ -78,7 +79,8 @@ func (t Tree) AddFS(prefix string, fsys fs.FS) error {
 	})
 }
 
-// Sums returns the SHA-256 of every file in the format of sha256sum(1), by path.
+// Sums returns the SHA-256 of every file in the format of sha256sum(1), by
+// path.
 func (t Tree) Sums() []byte {
 	var b bytes.Buffer
 	for _, name := range t.Names() {

@@ -20,8 +20,8 @@ import (
 // have. Everything else is refused: a file that was edited or put there by
 // hand, a link, and dir being a file or a link itself.
 //
-// Once ctx is done nothing more is written, and all is as it was. What a program
-// that was killed left beside dir is removed.
+// Once ctx is done nothing more is written, and all is as it was. What a
+// program that was killed left beside dir is removed.
 func (t Tree) Write(ctx context.Context, dir string) error {
 	err := t.write(ctx, dir, os.Rename)
 	var at *fs.PathError
@@ -184,7 +184,8 @@ func writeFile(name string, f File) error {
 	return os.Chmod(name, f.Mode)
 }
 
-// checkReplaceable refuses dir if replacing it would lose what we did not write.
+// checkReplaceable refuses dir if replacing it would lose what we did not
+// write.
 func checkReplaceable(dir string) error {
 	info, err := os.Lstat(dir)
 	switch {

@@ -4,6 +4,7 @@ package yc
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"strconv"
@@ -22,61 +23,53 @@ var functions []byte
 const DataDevice = "data"
 
 // Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
-// come before the machines that they are for, and are never deleted with them.
+// come before the machines that they are for, and are never deleted with
+// them.
 func Create(c *role.Cluster) ([]byte, error) {
-	folder, err := emit.Shell(c.Cloud.FolderID)
-	if err != nil {
-		return nil, fmt.Errorf("cloud.folder_id: %w", err)
-	}
 	var b bytes.Buffer
-	b.Write(functions)
 	var failed error
 	line := func(words ...string) {
 		s, err := command(words)
-		if err != nil && failed == nil {
-			failed = err
-		}
+		failed = cmp.Or(failed, err)
 		b.WriteString(s + "\n")
+	}
+	folder, err := emit.Shell(c.Cloud.FolderID)
+	if err != nil {
+		return nil, fmt.Errorf("cloud.folder_id: %w", err)
 	}
 	token, err := emit.Shell(c.Token())
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
+	b.Write(functions)
 	b.WriteString("\nFOLDER=" + folder + "\nTOKEN=" + token + "\nlook\n")
-	for _, p := range c.Groups {
-		if names := bootstrapMembers(p); len(names) > 0 {
-			line(append([]string{"bootstrap_members"}, names...)...)
+	for _, g := range c.Groups {
+		if !g.Plan.Bootstraps {
+			continue
 		}
+		members := []string{"bootstrap_members"}
+		for _, n := range g.Nodes() {
+			members = append(members, n.Name)
+		}
+		line(members...)
 	}
 	b.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
-	for _, p := range c.Groups {
-		machines := p.Settings.Machines()
-		for _, n := range machines.Nodes {
+	for _, g := range c.Groups {
+		data := g.Settings.Machines().DataDisk
+		for _, n := range g.Nodes() {
 			b.WriteString("\n")
-			if data := machines.DataDisk; data != nil {
+			if data != nil {
 				line("disk", DataDisk(n), "--zone", n.Zone,
 					"--type", string(data.Type), "--size", gigabytes(data.Size),
-					"--labels", labels(c, p))
+					"--labels", labels(c, g))
 			}
-			line(append([]string{"machine", n.Name}, arguments(c, p, n)...)...)
+			line(append([]string{"machine", n.Name}, arguments(c, g, n)...)...)
 		}
 	}
 	if failed != nil {
 		return nil, failed
 	}
 	return b.Bytes(), nil
-}
-
-// bootstrapMembers are the names of the machines of a role that bootstraps its
-// part of the cluster.
-func bootstrapMembers(p *role.Group) (names []string) {
-	if !p.Plan.Bootstraps {
-		return nil
-	}
-	for _, n := range p.Nodes() {
-		names = append(names, n.Name)
-	}
-	return names
 }
 
 // command is a command in the shell, every option on a line of its own.
@@ -101,15 +94,15 @@ func command(words []string) (string, error) {
 // DataDisk is the name of a node's data disk in the cloud.
 func DataDisk(n role.Node) string { return n.Name + "-data" }
 
-func arguments(c *role.Cluster, p *role.Group, n role.Node) []string {
-	m := p.Settings.Machines()
+func arguments(c *role.Cluster, g *role.Group, n role.Node) []string {
+	m := g.Settings.Machines()
 	args := []string{
 		"--zone", n.Zone,
 		"--platform", m.Platform,
 		"--cores", strconv.Itoa(m.Cores),
 		"--core-fraction", strconv.Itoa(m.CoreFraction),
 		"--memory", gigabytes(m.Memory),
-		"--create-boot-disk", list("image-folder-id", c.Cloud.FolderID, "image-family", c.ImageFamily(p.Name),
+		"--create-boot-disk", list("image-folder-id", c.Cloud.FolderID, "image-family", c.ImageFamily(g.Name),
 			"type", string(m.BootDisk.Type), "size", gigabytes(m.BootDisk.Size), "auto-delete", "true"),
 	}
 	if m.DataDisk != nil {
@@ -125,19 +118,19 @@ func arguments(c *role.Cluster, p *role.Group, n role.Node) []string {
 	}
 	args = append(args,
 		"--network-interface", list(nic...),
-		"--metadata-from-file", "user-data=../user-data/"+p.Name+".yaml",
+		"--metadata-from-file", "user-data=../user-data/"+g.Name+".yaml",
 	)
-	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its token
-	// where there are secrets to read.
+	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its
+	// token where there are secrets to read.
 	token := "disabled"
-	if account := c.Cloud.ServiceAccounts[p.Name]; account != "" {
+	if account := c.Cloud.ServiceAccounts[g.Name]; account != "" {
 		args = append(args, "--service-account-id", account)
 		token = "enabled"
 	}
 	args = append(args,
 		"--metadata-options", list("gce-http-endpoint", "enabled", "gce-http-token", token,
 			"aws-v1-http-endpoint", "enabled", "aws-v1-http-token", "disabled"),
-		"--labels", labels(c, p),
+		"--labels", labels(c, g),
 		"--maintenance-policy", "migrate",
 		"--maintenance-grace-period", "60s",
 	)
@@ -147,8 +140,8 @@ func arguments(c *role.Cluster, p *role.Group, n role.Node) []string {
 	return args
 }
 
-func labels(c *role.Cluster, p *role.Group) string {
-	return list("pgha-cluster", c.Name, "pgha-role", p.Name)
+func labels(c *role.Cluster, g *role.Group) string {
+	return list("pgha-cluster", c.Name, "pgha-role", g.Name)
 }
 
 // list is yc's property list: key=value,key=value.

@@ -87,8 +87,8 @@ func TestFirstRun(t *testing.T) {
 			t.Errorf("%q is for folder %q", call, got)
 		}
 	}
-	for _, p := range spec.Groups {
-		for _, n := range p.Nodes() {
+	for _, g := range spec.Groups {
+		for _, n := range g.Nodes() {
 			i := slices.IndexFunc(calls, func(call []string) bool {
 				return call[1] == "instance" && call[2] == "create" && option(call, "--name") == n.Name
 			})
@@ -99,11 +99,11 @@ func TestFirstRun(t *testing.T) {
 				"--hostname":           n.Name,
 				"--zone":               n.Zone,
 				"--network-interface":  "subnet-id=e9bexample,ipv4-address=" + n.Address.String(),
-				"--metadata-from-file": "user-data=../user-data/" + p.Name + ".yaml",
-				"--service-account-id": spec.Cloud.ServiceAccounts[p.Name],
+				"--metadata-from-file": "user-data=../user-data/" + g.Name + ".yaml",
+				"--service-account-id": spec.Cloud.ServiceAccounts[g.Name],
 				"--attach-disk":        "disk-name=" + n.Name + "-data,device-name=data,mode=rw,auto-delete=false",
 			}
-			if p.Plan.DataMount == "" {
+			if g.Plan.DataMount == "" {
 				want["--attach-disk"] = ""
 			}
 			got := map[string]string{}

@@ -12,6 +12,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"pgha-gen/internal/testkit"
 )
 
 // CA signs certificates that are good for 127.0.0.1.
@@ -36,9 +38,7 @@ func NewCA(t *testing.T) *CA {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return &CA{PEM: encode("CERTIFICATE", der), t: t, cert: cert, key: key}
 }
 
@@ -53,25 +53,19 @@ func (c *CA) Issue(end time.Time) (cert, key string) {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, c.cert, k.Public(), c.key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, err)
 	return encode("CERTIFICATE", der), encode("PRIVATE KEY", keyDER)
 }
 
-// ServerConfig is for a server that wants its clients to have a certificate of
-// the same CA.
+// ServerConfig is for a server that wants its clients to have a certificate
+// of the same CA.
 func (c *CA) ServerConfig() *tls.Config {
 	c.t.Helper()
 	cert, key := c.Issue(time.Now().Add(time.Hour))
 	pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, err)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(c.PEM))
 	return &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
@@ -80,9 +74,7 @@ func (c *CA) ServerConfig() *tls.Config {
 func newKey(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return key
 }
 

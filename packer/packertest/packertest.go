@@ -34,8 +34,9 @@ type Machine struct {
 	bin, cwd, console string
 }
 
-// New gives a machine with the scripts of these directories, whose sleep takes
-// no time and ends the script at the fifth call, and whose /run is a tmpfs.
+// New gives a machine with the scripts of these directories, whose sleep
+// takes no time and ends the script at the fifth call, and whose /run is a
+// tmpfs.
 func New(t *testing.T, scripts ...string) *Machine {
 	t.Helper()
 	testkit.Need(t, "sh", "curl", "jq", "openssl")
@@ -46,9 +47,7 @@ func New(t *testing.T, scripts ...string) *Machine {
 		t:     t, bin: filepath.Join(dir, "bin"), cwd: filepath.Join(dir, "cwd"), console: filepath.Join(dir, "console"),
 	}
 	for _, d := range []string{m.Etc, m.Run, m.Lib, m.bin, m.cwd} {
-		if err := os.Mkdir(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Mkdir(d, 0o755))
 	}
 	for _, from := range scripts {
 		files, err := filepath.Glob(filepath.Join(from, "*.sh"))
@@ -56,13 +55,7 @@ func New(t *testing.T, scripts ...string) *Machine {
 			t.Fatalf("no scripts in %s (%v)", from, err)
 		}
 		for _, f := range files {
-			text, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(m.Lib, filepath.Base(f)), text, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			m.Write(filepath.Join(m.Lib, filepath.Base(f)), testkit.Text(t, f))
 		}
 	}
 	m.Patience(4)
@@ -81,11 +74,7 @@ func (m *Machine) Patience(n int) {
 
 // Slept are the arguments of sleep so far.
 func (m *Machine) Slept() string {
-	text, err := os.ReadFile(m.bin + "/slept")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		m.t.Fatal(err)
-	}
-	return strings.Join(strings.Fields(string(text)), " ")
+	return strings.Join(strings.Fields(m.Read(m.bin+"/slept")), " ")
 }
 
 // Fake puts a program before the real one of that name.
@@ -97,12 +86,8 @@ func (m *Machine) Fake(name, script string) {
 // Write makes a file and its directories.
 func (m *Machine) Write(path, text string) {
 	m.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		m.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	testkit.OK(m.t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 // Read gives a file's text, or "" if there is none.
@@ -147,9 +132,7 @@ func (m *Machine) Boot(script string, args ...string) Result {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := os.WriteFile(m.console, nil, 0o600); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.WriteFile(m.console, nil, 0o600))
 	cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(m.Lib, script)}, args...)...)
 	cmd.Dir = m.cwd
 	cmd.Env = append([]string{
@@ -226,27 +209,21 @@ func (m *Machine) Give(path string, to User) {
 	err := filepath.WalkDir(path, func(p string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(p, to.UID, to.GID))
 	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, err)
 }
 
 // Age makes a file as old as if it had been written so many minutes ago.
 func (m *Machine) Age(path string, minutes int) {
 	m.t.Helper()
 	then := time.Now().Add(-time.Duration(minutes) * time.Minute)
-	if err := os.Chtimes(path, then, then); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chtimes(path, then, then))
 }
 
 // Open lets every user get to a path, through the test's own directories.
 func (m *Machine) Open(path string) {
 	m.t.Helper()
 	for dir := filepath.Dir(path); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Chmod(dir, 0o755))
 	}
 }
 
@@ -257,8 +234,6 @@ const Nowhere = "http://127.0.0.1:1"
 func user(t testing.TB) string {
 	t.Helper()
 	me, err := osuser.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return me.Username
 }

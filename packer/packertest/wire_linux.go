@@ -14,9 +14,9 @@ import (
 	"pgha-gen/internal/testkit"
 )
 
-// Wire joins a machine, at 10.77.0.1, to the world outside of it, at the other
-// addresses of 10.77.0.0/24 and at that of metadata: two network namespaces that
-// end with the test.
+// Wire joins a machine, at 10.77.0.1, to the world outside of it, at the
+// other addresses of 10.77.0.0/24 and at that of metadata: two network
+// namespaces that end with the test.
 type Wire struct {
 	t                testing.TB
 	machine, outside int
@@ -60,9 +60,7 @@ func (w *Wire) Listen(port int) {
 	w.t.Helper()
 	w.Inside(func() {
 		l, err := net.Listen("tcp4", fmt.Sprintf("10.77.0.1:%d", port))
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		testkit.OK(w.t, err)
 		w.t.Cleanup(func() { l.Close() })
 		go func() {
 			for {
@@ -87,8 +85,8 @@ func (w *Wire) Listen(port int) {
 	})
 }
 
-// Dial connects from 10.77.0.<from> to a port of the machine, and gives nil if
-// nobody answers within this time.
+// Dial connects from 10.77.0.<from> to a port of the machine, and gives nil
+// if nobody answers within this time.
 func (w *Wire) Dial(from, port int, within time.Duration) net.Conn {
 	w.t.Helper()
 	var c net.Conn
@@ -141,8 +139,8 @@ func own() (int, error) {
 	return unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 }
 
-// within does something on a thread that is in this namespace meanwhile; -1 is
-// the one where it is.
+// within does something on a thread that is in this namespace meanwhile; -1
+// is the one where it is.
 func within(t testing.TB, fd int, f func()) {
 	t.Helper()
 	runtime.LockOSThread()

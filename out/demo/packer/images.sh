@@ -1,12 +1,13 @@
 #!/bin/sh
-# images.sh [OPTION]...: bakes the images of all roles side by side, with these
-# options of packer build. Each line says whose it is; a role that fails does not
-# stop the others.
+# images.sh [OPTION]...: bakes the images of all roles side by side, with
+# these options of packer build. Each line says whose it is; a role that fails
+# does not stop the others.
 set -eu
 cd "$(dirname "$0")"
 logs=$(mktemp -d "${TMPDIR:-/tmp}/pgha-images.XXXXXX")
 
-# bake ROLE [OPTION]...: on the terminal the steps alone, in a file everything.
+# bake ROLE [OPTION]...: on the terminal the steps alone, in a file
+# everything.
 bake() {
 	role=$1
 	shift
@@ -25,8 +26,8 @@ bake() {
 }
 
 for template in */image.pkr.hcl; do
-	# One after the other: they share the plugin's folder. Packer before 1.7 has
-	# its builders within; for it the file is removed.
+	# One after the other: they share the plugin's folder. Packer before 1.7
+	# has its builders within; for it the file is removed.
 	if [ -e "${template%/*}/plugins.pkr.hcl" ]; then
 		(cd "${template%/*}" && packer init .)
 	fi

@@ -121,6 +121,7 @@ build {
   provisioner "file" {
     sources = [
       "${path.root}/../common/base.sh",
+      "${path.root}/../common/seal.sh",
       "${path.root}/../common/rootfs",
       "${path.root}/bake.sh",
       "${path.root}/rootfs",

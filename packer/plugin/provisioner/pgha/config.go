@@ -79,8 +79,8 @@ func (c *Config) work() (*work, []error) {
 	w.warnings = cluster.Warnings
 
 	var given []*role.Role
-	for _, p := range cluster.Groups {
-		given = append(given, p.Role)
+	for _, g := range cluster.Groups {
+		given = append(given, g.Role)
 	}
 	part := cluster.Group(c.Role)
 	if part == nil {

@@ -1,6 +1,6 @@
 // Package pgha is a Packer provisioner that makes the machine of any build a
-// role of a cluster: it renders the role's recipe from the spec, uploads it and
-// runs it there.
+// role of a cluster: it renders the role's recipe from the spec, uploads it
+// and runs it there.
 package pgha
 
 import (
@@ -32,7 +32,8 @@ func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec {
 }
 
 // Prepare reads the template's attributes and the spec, and says all that is
-// wrong with them. Nothing of the machine is needed: packer validate calls it.
+// wrong with them. Nothing of the machine is needed: packer validate calls
+// it.
 func (p *Provisioner) Prepare(raws ...any) error {
 	err := config.Decode(&p.config, &config.DecodeOpts{
 		PluginType:         "pgha",

@@ -255,7 +255,7 @@ func TestProvision(t *testing.T) {
 			if m.UploadDirDst != remoteFolder || !strings.HasSuffix(m.UploadDirSrc, "/") || m.UploadDirExclude != nil {
 				t.Errorf("uploaded %q to %q but %q", m.UploadDirSrc, m.UploadDirDst, m.UploadDirExclude)
 			}
-			if diff := cmp.Diff([]string{"SHA256SUMS", "bake.sh", "base.sh", "rootfs"}, m.uploaded); diff != "" {
+			if diff := cmp.Diff([]string{"SHA256SUMS", "bake.sh", "base.sh", "rootfs", "seal.sh"}, m.uploaded); diff != "" {
 				t.Errorf("uploaded (-want +got):\n%s", diff)
 			}
 			if _, err := os.Stat(m.UploadDirSrc); !errors.Is(err, os.ErrNotExist) {

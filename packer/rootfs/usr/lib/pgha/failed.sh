@@ -1,7 +1,7 @@
 #!/bin/sh
-# failed.sh UNIT: the last lines that a failed unit wrote, on the console, since
-# nobody can log in to read its journal. A unit that fails again and again with
-# the same lines is told once in five minutes.
+# failed.sh UNIT: writes the last lines of a failed unit's journal to the
+# console, since nobody can log in to read it. The same lines are written once
+# in five minutes.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -10,10 +10,10 @@ if [ -r "$PGHA_RUN/identity.env" ]; then
 	read_identity "$unit"
 fi
 
-# Its own words only: what a boot step says is on the console already, and what
-# systemd says of it helps nobody.
+# Only what the unit itself wrote: not systemd's lines about it, nor what a
+# boot step has said on the console already.
 set -- --boot --no-pager _SYSTEMD_UNIT="$unit"
-# Of its last run alone.
+# Only its last run.
 run=$(journalctl "$@" --output json --lines 1 | jq -r '._SYSTEMD_INVOCATION_ID // empty' 2>/dev/null) || run=
 if [ -n "$run" ]; then
 	set -- "$@" _SYSTEMD_INVOCATION_ID="$run"
@@ -30,12 +30,12 @@ if [ "$(cat "$told" 2>/dev/null)" = "$sum" ] && [ -n "$(find "$told" -mmin -5)" 
 	exit 0
 fi
 printf '%s\n' "$sum" >"$told"
-# A boot step has ended; systemd starts a service again.
+# A boot step has ended for good; a service is started again by systemd.
 status='wait'
 case $unit in
 pgha-*) status=fail ;;
 esac
 printf '%s\n' "$lines" | while IFS= read -r line; do
-	said= # every line, though the one before is young
+	said= # say drops a line that repeats the one before
 	say "$unit" "$status" "$line"
 done

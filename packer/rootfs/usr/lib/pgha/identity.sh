@@ -1,11 +1,12 @@
 #!/bin/sh
-# Who is this machine? Its metadata says it; identity.env keeps it for this boot.
+# identity.sh: asks metadata who this machine is, refuses what is not in the
+# spec, and writes identity.env for this boot.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
 read_cluster identity
 
-# look PATH: the value in $value.
+# look PATH: a value of metadata, in $value.
 look() {
 	status=0
 	value=$(metadata "$1") || status=$?
@@ -31,7 +32,8 @@ ask() {
 	zone=${value##*/}
 }
 
-# demand WHAT VALUE PATTERN: the value ends up in files that shells and systemd read.
+# demand WHAT VALUE PATTERN: refuses a value of another form, since shells and
+# systemd read it later.
 demand() {
 	if [ "$(printf '%s\n' "$2" | grep -cE "^$3\$")" != 1 ] || [ "${2#*"$newline"}" != "$2" ]; then
 		fail identity "metadata gives \"$2\" as the $1 of this machine, which cannot be one"
@@ -56,7 +58,8 @@ done
 if [ "$expected" = none ]; then
 	fail identity "this machine is called $name, but the nodes of role $PGHA_ROLE are $(printf '%s' "$PGHA_NODES" | sed 's/=[^ ]*//g'): give the machine one of these host names, or add it to the spec"
 fi
-# Certificates, firewalls and pg_hba.conf of the others are for that address.
+# Certificates, and the firewalls and pg_hba.conf of the others, name that
+# address.
 if [ -n "$expected" ] && [ "$expected" != "$address" ]; then
 	fail identity "this machine has the address $address, but the spec says $expected for $name: create it with that address, or change the spec"
 fi

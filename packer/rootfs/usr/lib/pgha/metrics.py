@@ -10,7 +10,7 @@ from typing import Any
 
 FILE = os.path.join(os.environ.get("PGHA_RUN", "/run/pgha"), "metrics", "pgha.prom")
 THREADS = 8
-OLD = 30  # seconds: nobody watches any more
+OLD = 30  # seconds: then watch.py no longer runs
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -56,20 +56,20 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(address, Handler)
 
     def server_bind(self) -> None:
-        """Without HTTPServer's own, which looks a name up."""
+        """Binds without a look-up of the host's name, which HTTPServer does."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Takes it, or closes it if too many are there."""
+        """Serves it, or closes it if too many are being served."""
         if not self.free.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """A client that sends a byte now and then ends, too."""
+        """Serves it, and ends one that takes too long, such as of a slow client."""
         def end() -> None:
             try:
                 request.shutdown(socket.SHUT_RDWR)

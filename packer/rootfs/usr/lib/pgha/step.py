@@ -1,4 +1,4 @@
-"""What the Python programs of a machine share: its files, its line on the console."""
+"""What the Python programs of a machine share: paths, and lines on the console."""
 
 import os
 import re

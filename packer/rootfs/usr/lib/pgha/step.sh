@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What every boot step shares: its files, its line on the console, its patience.
+# What the boot steps share: paths, lines on the console, waiting, metadata.
 
 PGHA_ETC=${PGHA_ETC:-/etc/pgha}
 PGHA_RUN=${PGHA_RUN:-/run/pgha}
@@ -18,10 +18,10 @@ said_at=0
 failed=
 
 # read_values FILE PATTERN...: sets the variables of FILE, lines NAME=value,
-# whose names match one of the patterns. Nothing in FILE is ever run: a value is
-# plain characters, in single quotes if there are blanks. Any other form, and
-# the variables that say where this program's own files are, end with status 1
-# and the line in $values_line.
+# whose names match one of the patterns. Nothing in FILE is ever run: a value
+# is plain characters, in single quotes if there are blanks. Any other form,
+# and the variables that say where this program's own files are, end with
+# status 1 and the line in $values_line.
 read_values() {
 	values_file=$1
 	shift
@@ -105,8 +105,8 @@ fail() {
 	exit 1
 }
 
-# An end that nobody expected must not be a silent one. A stop by systemd is
-# expected.
+# ended STATUS: says on the console that the step ended with an error that it
+# has not said. A stop by systemd is no error.
 ended() {
 	if [ "$1" != 0 ] && [ -z "$failed" ]; then
 		ended_step=${0##*/}
@@ -133,8 +133,9 @@ until_done() {
 	done
 }
 
-# complaint FILE: what curl said, or a program whose errors start with "Error:",
-# without the times that differ at every try and would make each reason a new one.
+# complaint FILE: what curl said, or a program whose errors start with
+# "Error:", without the times that differ at every try and would make each
+# reason a new one.
 complaint() {
 	sed -nE '/^(curl|Error):/ { s/ after [0-9]+ (ms|milliseconds)//; p; }' "$1" | tail -n 1
 }
@@ -152,11 +153,11 @@ metadata() {
 	esac
 }
 
-# may_bootstrap: may this machine bootstrap its cluster? Only who creates machines knows
-# whether there ever was a cluster, and says so by the attribute pgha-bootstrap.
-# A machine that has served in the cluster never may, whatever metadata still
+# may_bootstrap: whether this machine may bootstrap its cluster; if not,
+# status 1 and the reason in $reason. Only who creates machines knows whether
+# there ever was a cluster, and says so by the attribute pgha-bootstrap. A
+# machine that has served in the cluster never may, whatever metadata still
 # says: with an empty disk it would be a member that has forgotten everything.
-# Status 1, with $reason.
 may_bootstrap() {
 	if [ -e "$PGHA_STATE/served" ]; then
 		reason='this machine has served in the cluster before, so it never bootstraps one'
@@ -178,7 +179,8 @@ may_bootstrap() {
 	fi
 }
 
-# remember_service: from now on this machine bootstraps nothing.
+# remember_service: marks this machine as one that has served, which never
+# bootstraps again.
 remember_service() {
 	mkdir -p "$PGHA_STATE"
 	: >"$PGHA_STATE/served"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Do this user-data and this image belong together?
+# contract.sh: refuses user-data and an image that do not fit together.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -11,7 +11,8 @@ of_image() {
 	jq -r --arg key "$1" '.[$key] // empty' "$manifest"
 }
 
-# require NAME>=VERSION: also <, one component.
+# require NAME>=VERSION, or NAME<VERSION: refuses another version of a
+# component.
 require() {
 	name=${1%%[<>=]*}
 	case $1 in

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The data disk: found, formatted only when there is nothing at all on it,
-# mounted, and proved to belong to this cluster.
+# disk.sh: finds the data disk, formats it if it is empty, mounts it, and
+# refuses one that belongs to another cluster.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -15,20 +15,21 @@ device=$PGHA_DATA_DEVICE
 target=$PGHA_DATA_MOUNT
 marker=$target/.pgha
 
-# It may be attached later, at any time.
+# device_is_there: a disk may be attached at any time.
 device_is_there() {
 	reason="there is no $device: attach the data disk to this machine under the device name ${device##*/virtio-}"
 	[ -e "$device" ]
 }
 
-# blkid answers 2 both for an empty disk and for one that it cannot read.
+# demand_readable: blkid ends with 2 for an empty disk, and for one that it
+# cannot read, which must not be taken for empty.
 demand_readable() {
 	if ! dd if="$device" of=/dev/null bs=1M count=1 2>/dev/null; then
 		fail disk "cannot read $device: nothing was changed; replace the disk"
 	fi
 }
 
-# The type of the file system in $kind, empty when the disk is empty.
+# probe: the type of the file system, in $kind; empty: the disk is empty.
 probe() {
 	status=0
 	found=$(blkid -p -o export "$device" 2>&1) || status=$?
@@ -54,8 +55,8 @@ write_marker() {
 	sync
 }
 
-# A file system without a marker is ours only if it is empty: a first boot
-# that ended between mkfs and the marker.
+# refuse_foreign: a file system without a marker is ours only if it is empty:
+# a first boot ended between mkfs and the marker.
 refuse_foreign() {
 	if [ -e "$marker" ]; then
 		owner=$(cat "$marker")
@@ -67,8 +68,8 @@ refuse_foreign() {
 	fi
 }
 
-# grow: the file system takes all of a disk that has become larger. It does
-# nothing to one that has not, and a disk that cannot grow still works.
+# grow: makes the file system as large as the disk. That it cannot is no
+# reason not to start.
 grow() {
 	case $(findmnt -n -o FSTYPE --mountpoint "$target") in
 	ext4) grown=$(resize2fs "$device" 2>&1 >/dev/null) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
@@ -76,8 +77,8 @@ grow() {
 	esac
 }
 
-# take_over: a disk that another image wrote may have another number for the
-# service's user. What is below the mount point belongs to that user alone.
+# take_over: in another image the service's user may have had another number.
+# All below the mount point belongs to that user.
 take_over() {
 	wanted=$(id -u "$PGHA_SERVICE_USER"):$(id -g "$PGHA_SERVICE_USER")
 	for path in "$target"/*; do
@@ -92,9 +93,9 @@ take_over() {
 	done
 }
 
-# look: refuses a foreign disk before it is mounted to write, which alone would
-# change it. A journal that still has to be replayed may hold our mark: then
-# only the mount to write can tell.
+# look: refuses a foreign disk before it is mounted read-write, which would
+# change it. The marker may still be in the journal: then only the read-write
+# mount, which replays it, can tell.
 look() {
 	if [ "$kind" != ext4 ] || dumpe2fs -h "$device" 2>/dev/null | grep -q needs_recovery; then
 		return
@@ -124,8 +125,8 @@ else
 	else
 		look
 	fi
-	# The look before may still be mounted in the copy of the mounts that another
-	# unit has just been given; it goes by itself.
+	# A unit that has just started may have a copy of the mounts with the one
+	# of look in it. That copy goes away by itself.
 	tries=1
 	until errors=$(mount -t "$kind" -o noatime "$device" "$target" 2>&1); do
 		if [ "$tries" = 20 ]; then

@@ -1,30 +1,30 @@
 #!/bin/sh
 # firewall.sh close|open|follow: who may reach this machine.
-#   close    before the network comes up: whom user-data named at an earlier
-#            boot, by address; at the first boot, nobody
-#   open     those whom user-data names; names are looked up
-#   follow   looks the names up again and again: a machine that is replaced may
-#            have another address
-# user-data brings data only, lines "admit PORT SOURCE" and "limit PORT NUMBER";
-# the rules are firewall.nft's.
+#   close    before the network is up: admits the addresses that user-data had
+#            at an earlier boot; at the first boot, nobody
+#   open     admits those whom user-data names, host names by their addresses
+#   follow   looks host names up every three seconds: a machine that is
+#            replaced may have another address
+# user-data has only lines "admit PORT SOURCE" and "limit PORT NUMBER"; the
+# rules are in firewall.nft.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
 access=$PGHA_ETC/access
 octet='(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])'
 address="$octet\\.$octet\\.$octet\\.$octet(/(3[0-2]|[12]?[0-9]))?"
-# Its last part begins with a letter: 10.0.0.256 is no name.
+# The last part of a host name begins with a letter: 10.0.0.256 is none.
 name='([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z]([-a-z0-9]{0,61}[a-z0-9])?'
 number='[1-9][0-9]{0,4}'
 
-# is WORD PATTERN
+# is WORD PATTERN: whether the whole word matches.
 is() {
 	printf '%s\n' "$1" | grep -qxE "$2"
 }
 
-# wanted: the access file as lines "admit PORT ADDRESS" and "limit PORT NUMBER",
-# every name replaced by its addresses. Names that are not known yet are left
-# out. Status 1: $line is not what it should be.
+# wanted: the access file as lines "admit PORT ADDRESS" and "limit PORT
+# NUMBER", with its addresses in place of each host name. Names that nobody
+# knows yet are left out. Status 1: $line has another form.
 wanted() {
 	while IFS= read -r line || [ -n "$line" ]; do
 		# shellcheck disable=SC2086 # its words
@@ -55,7 +55,7 @@ wanted() {
 }
 
 # look_up NAME: its addresses, or those that it had when a resolver last
-# answered. Before the network is there, nobody could.
+# answered. None before the network is up.
 look_up() {
 	if [ "$mode" = close ]; then
 		return
@@ -67,8 +67,8 @@ look_up() {
 	cat "$PGHA_RUN/names/$1" 2>/dev/null || :
 }
 
-# rules: firewall.nft, and what is wanted, for nft. It takes no networks that
-# overlap: one within another is left out.
+# rules FILE: the input of nft: firewall.nft, and what FILE wants. nft refuses
+# networks that overlap, so one that lies within another is left out.
 rules() {
 	printf 'include "%s"\n' "$PGHA_LIB/firewall.nft"
 	awk '
@@ -122,7 +122,7 @@ elif ! wanted >"$new"; then
 fi
 case $mode in
 close)
-	# Whatever the file says, the network finds a machine that is closed.
+	# A file that nft refuses admits nobody.
 	if ! rules "$new" | nft -f - 2>/dev/null; then
 		: >"$new"
 		load "$new"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Does the service answer? The role's own check says it, or why not.
+# ready.sh: waits until the role's own check says that the service answers.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -17,7 +17,7 @@ check() {
 }
 
 rm -f "$PGHA_RUN/ready"
-# It asks only this machine, and somebody waits for the answer.
+# The check asks only this machine, and somebody waits for the answer.
 longest=1
 until_done ready check
 : >"$PGHA_RUN/ready"

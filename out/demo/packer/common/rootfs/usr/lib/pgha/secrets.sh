@@ -1,8 +1,8 @@
 #!/bin/sh
-# The role's secrets: from Lockbox to a tmpfs, and proved to fit together. They
-# are root's, and the service's group may read them: nothing that root reads
-# later may be written by a service. What only systemd reads, *.env, is root's
-# alone. A value is never printed and never an argument of a program.
+# secrets.sh: fetches the role's secrets from Lockbox into a tmpfs, and checks
+# that they fit together. The service's group may read them, and only root
+# write them, since root reads them later. *.env is for systemd: only root may
+# read it. A secret is never printed, and never an argument of a program.
 set -eu
 umask 077
 # shellcheck source-path=SCRIPTDIR source=step.sh
@@ -81,7 +81,7 @@ get_payload() {
 	fi
 }
 
-# write FILE: from the node's own entry, or from the one for all nodes.
+# write FILE: writes it, from the node's own entry or from that for all nodes.
 write() {
 	entry=$(jq -r --arg own "$NODE_NAME.$1" --arg all "$1" \
 		'[.entries[].key] | if index($own) then $own elif index($all) then $all else "" end' "$payload")
@@ -100,7 +100,8 @@ write() {
 	fi
 }
 
-# check CERTIFICATE: by this cluster's CA alone, today, with its own key.
+# check CERTIFICATE: it is valid today, signed by this cluster's CA, and has
+# its key beside it.
 check() {
 	if ! [ -e "$fresh/ca.crt" ]; then
 		reason="$1 cannot be verified without ca.crt: render user-data again"
@@ -121,8 +122,8 @@ check() {
 	fi
 }
 
-# take: all files, from one answer of Lockbox. Whatever is wrong with it may be
-# mended there, so it is asked again.
+# take: writes and checks all files, from one answer of Lockbox. What is wrong
+# may be mended there, so Lockbox is asked again.
 take() {
 	get_payload || return 1
 	for file in $PGHA_SECRET_FILES; do
