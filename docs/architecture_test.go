@@ -14,7 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
+	"pgha-gen/packer"
 )
 
 // room is a line of the table of imports in architecture.md.
@@ -95,10 +97,14 @@ func TestUnits(t *testing.T) {
 			told = append(told, strings.TrimSpace(name))
 		}
 	}
-	for _, pattern := range []string{"../packer", "../roles/*"} {
-		files, err := filepath.Glob(pattern + "/rootfs/usr/lib/systemd/system/*.service*")
+	images := []fs.FS{packer.Common()}
+	for _, r := range demo.Roles() {
+		images = append(images, r.Files)
+	}
+	for _, image := range images {
+		files, err := fs.Glob(image, "rootfs/usr/lib/systemd/system/*.service*")
 		if err != nil || len(files) == 0 {
-			t.Fatalf("%s has no units (%v)", pattern, err)
+			t.Fatalf("an image has no units (%v)", err)
 		}
 		for _, file := range files {
 			have = append(have, strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".d"), ".service"))

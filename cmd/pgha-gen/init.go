@@ -10,7 +10,6 @@ import (
 
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator"
-	"pgha-gen/roles"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -28,7 +27,7 @@ command that shows each. A pgha.yaml that is there already is not overwritten.`,
 			if len(args) == 1 {
 				cluster = args[0]
 			}
-			text, err := generator.Example(cluster, roles.All())
+			text, err := generator.Example(cluster, a.roles)
 			if err != nil {
 				return cli.UsageError(err)
 			}

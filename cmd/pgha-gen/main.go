@@ -4,8 +4,10 @@ package main
 
 import (
 	"os"
+
+	"pgha-gen/roles"
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], roles.All(), os.Stdin, os.Stdout, os.Stderr))
 }

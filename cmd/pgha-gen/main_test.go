@@ -15,11 +15,12 @@ import (
 
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
-	"pgha-gen/roles"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pgha-gen": main})
+	testscript.Main(m, map[string]func(){"pgha-gen": func() {
+		os.Exit(run(os.Args[1:], demo.Roles(), os.Stdin, os.Stdout, os.Stderr))
+	}})
 }
 
 func TestScript(t *testing.T) {
@@ -30,7 +31,7 @@ func TestScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	var names []string
-	for _, r := range roles.All() {
+	for _, r := range demo.Roles() {
 		names = append(names, r.Name)
 	}
 	testscript.Run(t, testscript.Params{

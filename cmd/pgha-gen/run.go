@@ -11,7 +11,6 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/roles"
 )
 
 // app is one run of the command.
@@ -20,8 +19,8 @@ type app struct {
 	roles []*role.Role
 }
 
-func run(args []string, in io.Reader, out, err io.Writer) int {
-	a := &app{cli.Streams{Name: "pgha-gen", In: in, Out: out, Err: err}, roles.All()}
+func run(args []string, known []*role.Role, in io.Reader, out, err io.Writer) int {
+	a := &app{cli.Streams{Name: "pgha-gen", In: in, Out: out, Err: err}, known}
 	root := &cobra.Command{
 		Use:   "pgha-gen",
 		Short: "Images, user-data and commands for a highly available PostgreSQL cluster",

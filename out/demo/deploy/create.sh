@@ -5,7 +5,7 @@
 #
 #   sh create.sh            create disks and machines
 #   sh create.sh finish     once all machines are ready: take back the permission
-#                           to bootstrap it, so that no machine can ever bootstrap another
+#                           to bootstrap, so that no machine ever starts a second cluster
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 

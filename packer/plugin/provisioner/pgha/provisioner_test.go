@@ -19,11 +19,18 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
+	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
 
-const example = "../../../../docs/reference.yaml"
+// reference is a file with the reference of the roles that these tests know.
+func reference(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "reference.yaml")
+	testkit.OK(t, os.WriteFile(file, []byte(demo.Spec(t)), 0o644))
+	return file
+}
 
 // TestConfigSpec: a template may have what Config has, and nothing else.
 func TestConfigSpec(t *testing.T) {
@@ -83,6 +90,7 @@ func TestDocumented(t *testing.T) {
 }
 
 func TestPrepare(t *testing.T) {
+	example := reference(t)
 	var all []string
 	for _, r := range roles.All() {
 		all = append(all, r.Name)
@@ -179,6 +187,7 @@ func TestPrepare(t *testing.T) {
 }
 
 func TestPrepareUnknownKey(t *testing.T) {
+	example := reference(t)
 	err := new(Provisioner).Prepare(map[string]any{"spec": example, "roel": "etcd"})
 	if err == nil || !strings.Contains(err.Error(), `"roel"`) {
 		t.Errorf("got %v", err)
@@ -221,6 +230,7 @@ func TestQuotes(t *testing.T) {
 }
 
 func TestProvision(t *testing.T) {
+	example := reference(t)
 	lost := errors.New("no more connection")
 	tests := []struct {
 		name, reason string
@@ -271,6 +281,7 @@ func TestProvision(t *testing.T) {
 
 // TestCancelled: the machine may still be baking, out of the folder.
 func TestCancelled(t *testing.T) {
+	example := reference(t)
 	var p Provisioner
 	testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "etcd"}))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -282,6 +293,7 @@ func TestCancelled(t *testing.T) {
 
 // TestWarnings: what validate would warn of is said before the bake.
 func TestWarnings(t *testing.T) {
+	example := reference(t)
 	var p Provisioner
 	testkit.OK(t, p.Prepare(map[string]any{"spec": example, "role": "etcd"}))
 	var said packersdk.MockUi
