@@ -7,8 +7,8 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// FlatConfig is an auto-generated flat version of Config. Where the contents
-// of a field with a `mapstructure:,squash` tag are bubbled up.
+// FlatConfig is an auto-generated flat version of Config.
+// Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatConfig struct {
 	PackerBuildName     *string           `mapstructure:"packer_build_name" cty:"packer_build_name" hcl:"packer_build_name"`
 	PackerBuilderType   *string           `mapstructure:"packer_builder_type" cty:"packer_builder_type" hcl:"packer_builder_type"`
@@ -24,9 +24,9 @@ type FlatConfig struct {
 	ExecuteCommand      *string           `mapstructure:"execute_command" cty:"execute_command" hcl:"execute_command"`
 }
 
-// FlatMapstructure returns a new FlatConfig. FlatConfig is an auto-generated
-// flat version of Config. Where the contents a fields with a
-// `mapstructure:,squash` tag are bubbled up.
+// FlatMapstructure returns a new FlatConfig.
+// FlatConfig is an auto-generated flat version of Config.
+// Where the contents a fields with a `mapstructure:,squash` tag are bubbled up.
 func (*Config) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spec } {
 	return new(FlatConfig)
 }
