@@ -12,23 +12,22 @@ import (
 
 const exampleName = "demo"
 
-// exampleInit is a value for which a new cluster gets another, with the
-// reason.
+// exampleInit matches a value of the reference that a new cluster gets
+// another one for, and the reason.
 var exampleInit = regexp.MustCompile(`(?m): \S+ # (.*); init writes (\S+), (.*)$`)
 
-// exampleCA is the authority of the example, which nobody has the key of.
+// exampleCA matches the authority of the reference, whose key nobody has.
 var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
 
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
-// exampleID is an id of the reference; the first letters of an id tell what
-// it is of. What a new cluster gets instead is none, so that it cannot be
-// forgotten.
+// exampleID matches an id of the reference. Its first letters tell what it is
+// of. A new cluster gets a placeholder, which validate refuses.
 var exampleID = regexp.MustCompile(`\b(b1g|e9b|aje|e6q)example\w*`)
 
 // decided are the keys that a person decides, beside those that a spec must
-// have. Names that differ from cluster to cluster are *, a list's items are
-// [].
+// have. * stands for a name that differs between clusters, [] for the items
+// of a list.
 var decided = map[string]bool{
 	"cloud.subnets.*": true, "cloud.service_accounts.*": true, "secrets.lockbox.*": true,
 	"access.operators": true, "access.monitoring": true, "failover": true, "durability": true, "secrets.ca": true,
@@ -43,10 +42,10 @@ const exampleHead = `# Set the keys below that are not comments. All others are 
 `
 
 // Example is a spec for a new cluster of the given name, made of the
-// reference: with what a person decides, and all else as comments; without
-// ids and an authority; and with the values that are better than the
-// reference's where something new begins. Refused is a name that no cluster
-// with these roles can have.
+// reference. Keys that nobody has to decide are comments; ids are
+// placeholders, and there is no authority yet; a few values are better suited
+// to something new. Refused is a name that no cluster with these roles can
+// have.
 func Example(name string, roles []*role.Role) ([]byte, error) {
 	var names []string
 	for _, r := range roles {
@@ -91,7 +90,7 @@ func leaveToDefaults(text string) (string, error) {
 		}
 		return false
 	}
-	// leave does it in n, which ends before a line.
+	// leave makes comments of such keys in n, which ends before the line end.
 	var leave func(path string, n *yaml.Node, end int)
 	leave = func(path string, n *yaml.Node, end int) {
 		step := 1

@@ -23,9 +23,9 @@ func WordLine(words []string) (string, error) {
 	return strings.Join(quoted, " "), nil
 }
 
-// strongQuote leaves alone what has no meaning bare. A bare '[' at the start
-// of a line would open a scope. A single quote stands outside of quotes,
-// escaped, since nothing is an escape within.
+// strongQuote puts a word into quotes unless all its characters are plain. A
+// bare '[' at the start of a line would open a scope. A single quote stands
+// escaped between two quoted parts, since nothing is an escape within quotes.
 func strongQuote(s string) string {
 	if s != "" && onlyOf(s, "_./:,@%+=-{}()<>!?&|*;~^") {
 		return s

@@ -21,7 +21,7 @@ func SameCA(one, other string) bool {
 }
 
 // ParseCA reads the certificates of authorities, one or more in PEM. Refused
-// is anything else: between them, behind them, and above all a private key.
+// is anything else before, between or behind them, above all a private key.
 func ParseCA(text string) ([]*x509.Certificate, error) {
 	var all []*x509.Certificate
 	rest := []byte(text)

@@ -13,8 +13,7 @@ import (
 // Format is the format of the spec that this program reads.
 const Format = "pgha/v1"
 
-// Cluster is a spec as understood: every default filled in, and nothing
-// wrong.
+// Cluster is a checked spec with every default filled in.
 type Cluster struct {
 	Format     string         `yaml:"format,required"`
 	Name       string         `yaml:"name,required"`
@@ -139,9 +138,9 @@ func (c *Cluster) Group(role string) *Group {
 // FQDN is the name of a node in the DNS of the cloud's network.
 func (c *Cluster) FQDN(node string) string { return node + "." + c.Cloud.Domain }
 
-// Token tells this cluster from every other, past ones of the same name in
-// other folders included. It marks data disks, and keeps apart what speaks to
-// each other; it is no secret.
+// Token is different for every cluster, also for one of the same name in
+// another folder. It marks data disks, and keeps members of different
+// clusters apart. It is no secret.
 func (c *Cluster) Token() string {
 	sum := sha256.Sum256([]byte(c.Cloud.FolderID + "/" + c.Name))
 	return c.Name + "-" + hex.EncodeToString(sum[:4])

@@ -38,7 +38,7 @@ func (f form) refusal(name string) string {
 	return fmt.Sprintf("%q is no %s (want one such as %s)", name, f.what, f.such)
 }
 
-// Placeholder ends what stands for an id that a person has yet to put in.
+// Placeholder is how an id ends that still has to be filled in.
 const Placeholder = "..."
 
 const listSubnets = "yc vpc subnet list"

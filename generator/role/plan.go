@@ -94,9 +94,9 @@ type Judge struct {
 	OfLine, OfFile string
 }
 
-// Plan makes the plan of each role, in their order. It is to be made again
-// after the cluster was changed. Groups that were there before keep their old
-// plans.
+// Plan makes the plan of each role, in their order. It has to be made again
+// whenever the cluster was changed. It replaces the groups, so that whoever
+// holds an old one keeps its plan.
 func (c *Cluster) Plan() error {
 	groups := make([]*Group, len(c.Groups))
 	for i, g := range c.Groups {
@@ -120,7 +120,7 @@ func (c *Cluster) Plan() error {
 	return nil
 }
 
-// agrees says whether the plan is what the role promises of it.
+// agrees refuses a plan that is not what the role promises.
 func (g *Group) agrees(p *Plan) error {
 	for _, promise := range []struct {
 		what       string

@@ -19,7 +19,7 @@ type Need struct {
 // and limits of Compute Cloud, and of Virtual Private Cloud); support raises
 // them.
 func (c *Cluster) Needs() []Need {
-	machines, cores, disks, networks := 0, 0, 0, 0
+	machines, cores, disks := 0, 0, 0
 	var memory spec.Size
 	disk := map[DiskType]spec.Size{}
 	for _, g := range c.Groups {
@@ -37,26 +37,23 @@ func (c *Cluster) Needs() []Need {
 			disk[d.Type] += spec.Size(n) * d.Size
 		}
 	}
-	if c.Images.Builder.row().networks && c.Images.Bake.SubnetID == "" {
-		networks = len(c.Groups)
-	}
-	number := func(what string, n, quota int) Need {
-		return Need{what, fmt.Sprint(n), fmt.Sprint(quota), n > quota}
-	}
-	size := func(what string, n, quota spec.Size) Need {
-		return Need{what, n.String(), quota.String(), n > quota}
-	}
 	all := []Need{
-		number("machines", machines, 12), number("cores", cores, 32), size("memory", memory, 128*spec.GiB),
-		number("disks", disks, 32),
+		need("machines", machines, 12),
+		need("cores", cores, 32),
+		need("memory", memory, 128*spec.GiB),
+		need("disks", disks, 32),
 	}
 	for _, d := range []Disk{{SSD, 200 * spec.GiB}, {HDD, 500 * spec.GiB}, {NonReplicated, 558 * spec.GiB}, {IOM3, 186 * spec.GiB}} {
 		if disk[d.Type] > 0 {
-			all = append(all, size(string(d.Type), disk[d.Type], d.Size))
+			all = append(all, need(string(d.Type), disk[d.Type], d.Size))
 		}
 	}
-	if networks > 0 {
-		all = append(all, number("networks, one for each bake", networks, 2))
+	if c.Images.Builder.row().networks && c.Images.Bake.SubnetID == "" {
+		all = append(all, need("networks, one for each bake", len(c.Groups), 2))
 	}
 	return all
+}
+
+func need[A ~int | ~int64](what string, amount, quota A) Need {
+	return Need{what, fmt.Sprint(amount), fmt.Sprint(quota), amount > quota}
 }

@@ -9,8 +9,8 @@ import (
 	"pgha-gen/generator/spec"
 )
 
-// Contract is the number that an image and user-data must share. It rises
-// when one of them starts to need something of the other.
+// Contract is the number that an image and user-data must share. It is raised
+// when one of them needs something new of the other.
 const Contract = 2
 
 // Role is a kind of machine. It is added by adding its folder under roles/
@@ -46,8 +46,8 @@ type Settings interface {
 // the same role, which it has by the time of the call.
 type DefaultsDeriver interface{ DeriveDefaults() }
 
-// Machines are a role's machines. All have the same hardware: any of them may
-// have to do the work of any other.
+// Machines are a role's machines. All have the same hardware, since any of
+// them may have to do the work of any other.
 type Machines struct {
 	Nodes []Node // in the order of the spec
 	Compute

@@ -157,8 +157,8 @@ func (d *Document) syntax(err error) {
 		d.addAt(line, i+1, "a tab in the indent (indent with blanks)")
 		return
 	}
-	// To YAML such a blank is a letter, so that what it makes no sense of is
-	// often the line behind.
+	// YAML takes such a blank for a letter, so its error is often about the
+	// next line.
 	for _, i := range []int{line - 1, line} {
 		if column := oddBlank(d.lines[max(i-1, 0)]); column > 0 {
 			d.addAt(max(i, 1), column, "a blank that is not the usual one, such as a no-break space (write it anew)")
@@ -312,7 +312,8 @@ func looksSecret(s string) string {
 	return ""
 }
 
-// WithoutReporting runs a reading of the document, and forgets its problems.
+// WithoutReporting reads the document without keeping the problems that are
+// found.
 func (d *Document) WithoutReporting(read func(root Place)) {
 	copied := *d
 	copied.forget()

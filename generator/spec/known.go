@@ -20,8 +20,9 @@ type missing struct {
 }
 
 // Known says whether the values at all these places are known, with all that
-// is in them: nothing there had a wrong shape when it was decoded. What is
-// left out is known too, unless an unknown key may be what was meant.
+// is in them: nothing there had a wrong shape when it was decoded. A key that
+// is left out is known, too, unless an unknown key may be a misspelling of
+// it.
 func Known(places ...Place) bool {
 	for _, p := range places {
 		if p.flaws() != 0 {
@@ -31,14 +32,15 @@ func Known(places ...Place) bool {
 	return true
 }
 
-// wrongShape reports that the value has not the shape that is wanted here,
-// and is not known for that.
+// wrongShape reports that the value does not have the shape that is wanted,
+// so that it is not known.
 func (p Place) wrongShape(format string, args ...any) {
 	p.report(format, args...)
 	p.mark(misshapen)
 }
 
-// lacks remembers that a key, or any, may only seem to be left out here.
+// lacks remembers that a key here (empty: any key) may only seem to be left
+// out.
 func (p Place) lacks(key string) {
 	n := p.mark(holds)
 	p.doc.missing[missing{n, key}] = true

@@ -51,7 +51,7 @@ func (p Place) Each(key string) []Place {
 	return all
 }
 
-// Or is the place whose value counts here: this one or, where the file has
+// Or is the place that the value comes from: this one, or, if the file has
 // nothing here, the one that the default follows from.
 func (p Place) Or(from Place) Place {
 	if p.Given() || !Known(p) {
@@ -114,10 +114,9 @@ func (p Place) String() string {
 
 func (p Place) report(format string, args ...any) { p.doc.add(p.position(), p, format, args...) }
 
-// position is the node to point at: a scalar or a value in brackets itself,
-// but for a list or mapping in block style its key, because such a value
-// starts on its first item's line. Where the path leads nowhere: the deepest
-// ancestor.
+// position is the node to point at: a scalar or a value in brackets; for a
+// list or mapping in block style its key, since such a value starts on the
+// line of its first item. Where the path leads nowhere, the deepest ancestor.
 func (p Place) position() *yaml.Node {
 	key, value, _ := p.find()
 	if key == nil || value.Kind == yaml.ScalarNode || value.Style&yaml.FlowStyle != 0 {
@@ -152,7 +151,7 @@ func (d *Document) child(n *yaml.Node, s step) (key, value *yaml.Node) {
 	return nil, nil
 }
 
-// keys is where in a mapping's content its keys are. It is remembered:
+// keys says where in a mapping's content its keys are. It is remembered:
 // looking through a mapping for every problem with one of its keys would take
 // minutes for a file that is wrong on every line.
 func (d *Document) keys(n *yaml.Node) map[string]int {

@@ -94,7 +94,8 @@ func (t Tree) Names() []string {
 	return slices.Sorted(maps.Keys(t))
 }
 
-// check is for what came into the map by another way than Add.
+// check refuses what Add would, and other modes than permissions: files can
+// be put into the map without Add.
 func (t Tree) check() error {
 	again := Tree{}
 	for _, name := range t.Names() {

@@ -46,29 +46,34 @@ func (t Tree) write(ctx context.Context, dir string, rename func(from, to string
 	if err != nil {
 		return err
 	}
+	if err := t.replace(ctx, dir, rename); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
+}
+
+// replace writes to a folder beside dir, which then takes its place.
+func (t Tree) replace(ctx context.Context, dir string, rename func(from, to string) error) error {
 	unlock, err := lock(ctx, filepath.Dir(dir))
 	if err != nil {
-		return errors.Join(err, undo())
+		return err
 	}
 	defer unlock()
 	if err := sweep(filepath.Dir(dir)); err != nil {
-		return errors.Join(err, undo())
+		return err
 	}
 	work, err := os.MkdirTemp(filepath.Dir(dir), workPrefix+"*")
 	if err != nil {
-		return errors.Join(err, undo())
+		return err
 	}
 	fresh, old := filepath.Join(work, freshName), filepath.Join(work, oldName)
-	if err := t.writeNew(ctx, fresh); err != nil {
-		return errors.Join(err, os.RemoveAll(work), undo())
+	if err = t.writeNew(ctx, fresh); err == nil {
+		err = swap(dir, fresh, old, rename)
 	}
-	if err := swap(dir, fresh, old, rename); err != nil {
-		if _, lost := os.Lstat(old); lost == nil {
-			return fmt.Errorf("%w: the former content is in %q", err, old)
-		}
-		return errors.Join(err, os.RemoveAll(work), undo())
+	if _, lost := os.Lstat(old); err != nil && lost == nil {
+		return fmt.Errorf("%w: the former content is in %q", err, old)
 	}
-	return os.RemoveAll(work)
+	return errors.Join(err, os.RemoveAll(work))
 }
 
 // What a writer works in: a folder beside its target, with at most two in it.
