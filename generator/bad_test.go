@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
@@ -27,7 +27,7 @@ func TestBad(t *testing.T) {
 	demo.Read(t, []byte(testkit.Text(t, "testdata/bad/base.yaml")))
 	eachSpec(t, "bad", func(t *testing.T, src []byte) {
 		_, err := generator.Read("pgha.yaml", src, demo.Roles())
-		var found spec.Problems
+		var found specfile.Problems
 		if !errors.As(err, &found) {
 			t.Fatalf("got %v, want problems", err)
 		}
@@ -83,7 +83,7 @@ func comments(src []byte, mark string) []string {
 
 // places are the problems found, as comments gives them. All must be in the
 // file, in file order.
-func places(t *testing.T, found spec.Problems, src []byte) []string {
+func places(t *testing.T, found specfile.Problems, src []byte) []string {
 	t.Helper()
 	var all []string
 	line, column := 0, 0
@@ -106,7 +106,7 @@ func places(t *testing.T, found spec.Problems, src []byte) []string {
 
 // inside says whether a problem points at a character of src, or just behind
 // the end of one of its lines.
-func inside(p spec.Problem, src []byte) bool {
+func inside(p specfile.Problem, src []byte) bool {
 	lines := bytes.Split(bytes.TrimPrefix(src, []byte("\ufeff")), []byte("\n"))
 	return p.Line >= 1 && p.Line <= len(lines) && p.Column >= 1 && p.Column <= utf8.RuneCount(lines[p.Line-1])+1
 }
@@ -227,13 +227,13 @@ func TestBadForm(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := generator.Read("pgha.yaml", []byte(test.src), roles.All())
-			var found spec.Problems
+			var found specfile.Problems
 			if !errors.As(err, &found) {
 				t.Fatalf("got %v, want problems: %s", err, test.reason)
 			}
 			var got []string
 			for _, p := range found {
-				if len(test.src) < spec.MaxSize && !strings.HasPrefix(test.name, "UTF-16") && !inside(p, []byte(test.src)) {
+				if len(test.src) < specfile.MaxSize && !strings.HasPrefix(test.name, "UTF-16") && !inside(p, []byte(test.src)) {
 					t.Errorf("%s: not a place in the file", p)
 				}
 				got = append(got, strings.TrimPrefix(p.String(), "pgha.yaml:"))
@@ -253,7 +253,7 @@ func TestManyProblems(t *testing.T) {
 		fmt.Fprintf(&src, "k%d: 1\n", i)
 	}
 	_, err := generator.Read("pgha.yaml", []byte(src.String()), roles.All())
-	var found spec.Problems
+	var found specfile.Problems
 	if !errors.As(err, &found) || len(found) != 90_000+6 {
 		t.Fatalf("got %d problems, want one for each line and for the six keys that are missing", len(found))
 	}

@@ -13,7 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"pgha-gen/generator"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
@@ -25,12 +25,12 @@ import (
 func TestOneFault(t *testing.T) {
 	one := func(t *testing.T, src []byte) {
 		broken := 0
-		eachFault(t, src, true, func(f fault, found spec.Problems) {
+		eachFault(t, src, true, func(f fault, found specfile.Problems) {
 			if f.misspelt && !f.reported(found) {
 				return // of a mapping that may have any key
 			}
 			want := []string{f.path}
-			if slices.ContainsFunc(found, func(p spec.Problem) bool { return p.Path == f.meant() && strings.HasPrefix(p.Text, "missing") }) {
+			if slices.ContainsFunc(found, func(p specfile.Problem) bool { return p.Path == f.meant() && strings.HasPrefix(p.Text, "missing") }) {
 				want = []string{f.meant(), f.path}
 			}
 			if diff := cmp.Diff(want, slices.Sorted(slices.Values(paths(found)))); diff != "" {
@@ -52,11 +52,11 @@ func TestOneFault(t *testing.T) {
 func TestSecondFault(t *testing.T) {
 	hidden := map[string]bool{}
 	eachSpec(t, "bad", func(t *testing.T, src []byte) {
-		if errs, _ := spec.Parse("pgha.yaml", src).Problems(); len(errs) > 0 {
+		if errs, _ := specfile.Parse("pgha.yaml", src).Problems(); len(errs) > 0 {
 			return // of form
 		}
 		before := paths(problems(src))
-		eachFault(t, src, false, func(f fault, found spec.Problems) {
+		eachFault(t, src, false, func(f fault, found specfile.Problems) {
 			if !f.reported(found) {
 				return // what it is in is broken already
 			}
@@ -145,8 +145,8 @@ func (f fault) meant() string {
 }
 
 // reported says whether it is among the problems, as one of shape.
-func (f fault) reported(found spec.Problems) bool {
-	return slices.ContainsFunc(found, func(p spec.Problem) bool {
+func (f fault) reported(found specfile.Problems) bool {
+	return slices.ContainsFunc(found, func(p specfile.Problem) bool {
 		unknown := strings.HasPrefix(p.Text, "unknown key (") || strings.HasPrefix(p.Text, "unknown role (")
 		return p.Path == f.path && (unknown || !f.misspelt)
 	})
@@ -154,7 +154,7 @@ func (f fault) reported(found spec.Problems) bool {
 
 // eachFault calls do for every fault that a spec can have, misspelt keys among them
 // or not, with the problems that it has then.
-func eachFault(t *testing.T, src []byte, misspelt bool, do func(fault fault, found spec.Problems)) {
+func eachFault(t *testing.T, src []byte, misspelt bool, do func(fault fault, found specfile.Problems)) {
 	t.Helper()
 	var root yaml.Node
 	testkit.OK(t, yaml.Unmarshal(src, &root))
@@ -198,14 +198,14 @@ func eachFault(t *testing.T, src []byte, misspelt bool, do func(fault fault, fou
 	walk("", root.Content[0])
 }
 
-func problems(src []byte) (found spec.Problems) {
+func problems(src []byte) (found specfile.Problems) {
 	_, err := generator.Read("pgha.yaml", src, roles.All())
 	errors.As(err, &found)
 	return found
 }
 
 // paths are where problems are.
-func paths(found spec.Problems) []string {
+func paths(found specfile.Problems) []string {
 	var all []string
 	for _, p := range found {
 		all = append(all, p.Path)

@@ -12,7 +12,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
@@ -67,7 +67,7 @@ func FuzzRead(f *testing.F) {
 
 func checkPlaces(t *testing.T, err error, src []byte) {
 	t.Helper()
-	var found spec.Problems
+	var found specfile.Problems
 	if !errors.As(err, &found) || len(found) == 0 {
 		t.Fatalf("got %v, want problems", err)
 	}

@@ -4,7 +4,7 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/generator/tree"
 	"pgha-gen/generator/yc"
 )
@@ -51,7 +51,7 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 func Effective(c *role.Cluster) ([]byte, error) {
 	roles := emit.Map{}
 	for _, group := range c.Groups {
-		roles = append(roles, emit.Pair{Key: group.Name, Value: spec.Encode(group.Settings)})
+		roles = append(roles, emit.Pair{Key: group.Name, Value: specfile.Encode(group.Settings)})
 	}
-	return emit.YAML(spec.Encode(c).(emit.Map).Set("roles", roles))
+	return emit.YAML(specfile.Encode(c).(emit.Map).Set("roles", roles))
 }

@@ -6,15 +6,15 @@ import (
 	"slices"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Read gives the cluster that src describes, file being the name to use in
-// messages. Or it gives every problem, in file order, as a spec.Problems: all
+// messages. Or it gives every problem, in file order, as a specfile.Problems: all
 // of shape, and those of meaning that do not depend on what has the wrong
 // shape. The warnings of a good spec are in the cluster.
 func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
-	doc := spec.Parse(file, src)
+	doc := specfile.Parse(file, src)
 	if errs, _ := doc.Problems(); len(errs) > 0 {
 		return nil, errs
 	}
@@ -34,9 +34,9 @@ func Read(file string, src []byte, roles []*role.Role) (*role.Cluster, error) {
 // decode reads twice: some defaults follow from values that the file gives,
 // so a first reading, whose problems the second finds again, makes them
 // known.
-func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
+func decode(doc *specfile.Document, roles []*role.Role) *role.Cluster {
 	first := role.Defaults()
-	doc.WithoutReporting(func(root spec.Place) { root.Decode(first) })
+	doc.WithoutReporting(func(root specfile.Place) { root.Decode(first) })
 	c := role.Defaults()
 	c.DeriveDefaults(first)
 	doc.Root().Decode(c)
@@ -58,7 +58,7 @@ func decode(doc *spec.Document, roles []*role.Role) *role.Cluster {
 		}
 		settings := r.New(c)
 		if f, ok := settings.(role.DefaultsDeriver); ok {
-			doc.WithoutReporting(func(root spec.Place) { root.Key("roles").Key(r.Name).Decode(settings) })
+			doc.WithoutReporting(func(root specfile.Place) { root.Key("roles").Key(r.Name).Decode(settings) })
 			f.DeriveDefaults()
 		}
 		at.Key(r.Name).Decode(settings)

@@ -8,7 +8,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Schema is the JSON Schema of the spec, for editors. The sentence on each
@@ -32,13 +32,13 @@ func Schema(roles []*role.Role) ([]byte, error) {
 	c := role.Defaults()
 	properties := emit.Map{}
 	for _, r := range roles {
-		of := append(emit.Map{{Key: "description", Value: r.Doc}}, spec.Schema(r.New(c), sentence(r))...)
+		of := append(emit.Map{{Key: "description", Value: r.Doc}}, specfile.Schema(r.New(c), sentence(r))...)
 		properties = properties.Set(r.Name, of)
 	}
 	schema := append(emit.Map{
 		{Key: "$schema", Value: "https://json-schema.org/draft/2020-12/schema"},
 		{Key: "title", Value: "pgha.yaml, format " + role.Format},
-	}, spec.Schema(c, func(path string) string { return sentences[path] })...)
+	}, specfile.Schema(c, func(path string) string { return sentences[path] })...)
 	for i := range schema {
 		if schema[i].Key != "properties" {
 			continue

@@ -10,7 +10,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"pgha-gen/generator"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
@@ -41,7 +41,7 @@ func TestSchema(t *testing.T) {
 	schema := compiled(t)
 	used := map[string]bool{}
 	agree := func(t *testing.T, src []byte) {
-		doc := spec.Parse("pgha.yaml", src)
+		doc := specfile.Parse("pgha.yaml", src)
 		if errs, _ := doc.Problems(); len(errs) > 0 {
 			return // of form: a schema sees only what a reader of YAML makes of the file
 		}

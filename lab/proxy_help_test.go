@@ -23,7 +23,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/netns"
@@ -110,7 +110,7 @@ func newFakes(t *testing.T, ctx context.Context, command []string, edit func(*ro
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Secrets.CA = spec.Text(authority.Certificate())
+	c.Secrets.CA = specfile.Text(authority.Certificate())
 	f.nodes = fakeNodes(t, f.network, nodes, payloads[patroni.Name])
 
 	if err := c.Plan(); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/miekg/dns"
 
 	"pgha-gen/deploy/secrets"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/lab/cloud"
 )
 
@@ -118,7 +118,7 @@ func (l *Lab) fillLockbox() error {
 	if l.CA, err = secrets.NewCA(c.Name, l.config.Now(), rand.Reader); err != nil {
 		return err
 	}
-	c.Secrets.CA = spec.Text(l.CA.Certificate())
+	c.Secrets.CA = specfile.Text(l.CA.Certificate())
 	if err := c.Plan(); err != nil {
 		return err
 	}

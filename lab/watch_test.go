@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
@@ -378,7 +378,7 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-const diskSize = spec.GiB
+const diskSize = specfile.GiB
 
 // certificateEnd is when the first certificate of a text ends.
 func certificateEnd(t *testing.T, text string) time.Time {

@@ -15,7 +15,7 @@ import (
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
 )
@@ -35,15 +35,15 @@ func poolerRole(t *testing.T) *role.Role {
 		New: func(*role.Cluster) role.Settings {
 			s := &pooler{Port: 6432}
 			s.Machine = role.Compute{
-				Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 2 * spec.GiB,
-				BootDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
+				Platform: "standard-v3", Cores: 2, CoreFraction: 100, Memory: 2 * specfile.GiB,
+				BootDisk: role.Disk{Type: role.SSD, Size: 10 * specfile.GiB},
 			}
 			return s
 		},
 	}
 }
 
-func (s *pooler) Check(c *role.Cluster, at spec.Place) {
+func (s *pooler) Check(c *role.Cluster, at specfile.Place) {
 	role.CheckPorts(role.PlacedPort{Number: s.Port, At: at.Key("port")})
 }
 

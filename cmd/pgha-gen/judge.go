@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // patience is how long a program may take to check its configuration.
@@ -21,8 +21,8 @@ const patience = 10 * time.Second
 // judge lets programs that this host has check what the spec adds to their
 // configuration. What they find are warnings: the machines may have another
 // version than this host. A program that is not here says nothing.
-func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
-	var all spec.Problems
+func judge(file string, src []byte, c *role.Cluster) (specfile.Problems, error) {
+	var all specfile.Problems
 	for _, g := range c.Groups {
 		j := g.Plan.Judge
 		if j == nil {
@@ -35,7 +35,7 @@ func judge(file string, src []byte, c *role.Cluster) (spec.Problems, error) {
 		if said == "" {
 			continue
 		}
-		doc := spec.Parse(file, src)
+		doc := specfile.Parse(file, src)
 		at := doc.Root().Key("roles").Key(g.Name)
 		lines := strings.Split(string(j.Files[j.Main]), "\n")
 		complaints := regexp.MustCompile(j.OfLine).FindAllStringSubmatch(said, -1)

@@ -10,7 +10,7 @@ import (
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // The forms in which validate says its findings.
@@ -108,12 +108,12 @@ func (a *app) validate(file cli.SpecFile, strict bool) error {
 // validateJSON says the same for programs.
 func (a *app) validateJSON(file cli.SpecFile, strict bool) error {
 	c, err := a.judged(file)
-	var found, more spec.Problems
+	var found, more specfile.Problems
 	switch {
 	case err == nil:
 		found = c.Warnings
 		for _, note := range notes(c) {
-			more = append(more, spec.Problem{File: file.String(), Line: 1, Column: 1, Text: note})
+			more = append(more, specfile.Problem{File: file.String(), Line: 1, Column: 1, Text: note})
 		}
 	case !errors.As(err, &found):
 		return err

@@ -13,15 +13,15 @@ import (
 
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/testkit"
 )
 
 // store is a role of the tests: what a cluster asks of an image, and no more.
 type store struct{ requires, exact []string }
 
-func (store) Machines() role.Machines         { return role.Machines{DataDisk: &role.Disk{}} }
-func (store) Check(*role.Cluster, spec.Place) {}
+func (store) Machines() role.Machines             { return role.Machines{DataDisk: &role.Disk{}} }
+func (store) Check(*role.Cluster, specfile.Place) {}
 
 func (s store) Plan(*role.Cluster) (*role.Plan, error) {
 	return &role.Plan{Unit: "store.service", DataMount: "/var/lib/store", Requires: s.requires, Exact: s.exact}, nil

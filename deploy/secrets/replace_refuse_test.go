@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/deploy/secrets"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 )
 
@@ -110,7 +110,7 @@ func onlyNext(t *testing.T, dir string) {
 func TestSpecWithoutTheNewAuthority(t *testing.T) {
 	dir := made(t)
 	c := demo.Cluster(t)
-	c.Secrets.CA = spec.Text(files(t, dir)["ca.crt"])
+	c.Secrets.CA = specfile.Text(files(t, dir)["ca.crt"])
 	if _, err := secrets.Generate(dir, c, introduce, on(now)); err != nil {
 		t.Fatal(err)
 	}

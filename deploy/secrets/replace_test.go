@@ -19,7 +19,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 )
@@ -34,7 +34,7 @@ var (
 // many files written as are allowed.
 func run(t *testing.T, dir string, c *role.Cluster, rotate secrets.Rotation, at time.Time, allowed int) (*secrets.Written, error) {
 	t.Helper()
-	c.Secrets.CA = spec.Text(files(t, dir)["ca.crt"])
+	c.Secrets.CA = specfile.Text(files(t, dir)["ca.crt"])
 	return secrets.GenerateBy(dir, c, rotate, on(at), func(staged, target string, replace bool) error {
 		if allowed--; allowed < 0 {
 			return errors.New("power was lost")

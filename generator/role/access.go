@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Access is who may reach the machines from outside of the cluster.
@@ -15,7 +15,7 @@ type Access struct {
 	Monitoring []netip.Prefix `yaml:"monitoring"`       // who read metrics
 }
 
-func (c *Cluster) checkAccess(at spec.Place) {
+func (c *Cluster) checkAccess(at specfile.Place) {
 	if len(c.Access.Clients) == 0 {
 		at.Key("clients").Problem("no network (give those that may reach PostgreSQL)")
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"pgha-gen/generator/emit"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Images is how the images are baked.
@@ -29,9 +29,9 @@ type Base struct {
 
 // BakeMachine is the machine that bakes, in the cloud.
 type BakeMachine struct {
-	Zone     string    `yaml:"zone"`
-	SubnetID string    `yaml:"subnet_id"`
-	DiskSize spec.Size `yaml:"disk_size"`
+	Zone     string        `yaml:"zone"`
+	SubnetID string        `yaml:"subnet_id"`
+	DiskSize specfile.Size `yaml:"disk_size"`
 }
 
 // Builder is what Packer bakes in: the name of a row of builders.
@@ -49,7 +49,7 @@ const (
 type builder struct {
 	name      Builder
 	machines  string // what it makes for each bake, as the start of a sentence; empty: it bakes an existing one
-	check     func(b Base, at spec.Place)
+	check     func(b Base, at specfile.Place)
 	variables func(c *Cluster, group *Group, digest string) emit.Map
 	networks  bool // each bake that is given no subnet makes a network
 }
@@ -77,7 +77,7 @@ func (Builder) Values() []string {
 	for _, row := range builders() {
 		names = append(names, row.name)
 	}
-	return spec.Values(names...)
+	return specfile.Values(names...)
 }
 
 // MakesMachines says whether the builder makes the machine that it bakes:
@@ -90,16 +90,16 @@ func (b Builder) MakesMachines() bool { return b.row().machines != "" }
 func (b Builder) Variables(c *Cluster, group *Group, digest string) emit.Map {
 	all := b.row().variables(c, group, digest).Set("ssh_username", c.Images.Base.User)
 	if b.MakesMachines() {
-		all = all.Set("disk_size_gb", int(c.Images.Bake.DiskSize/spec.GiB))
+		all = all.Set("disk_size_gb", int(c.Images.Bake.DiskSize/specfile.GiB))
 	}
 	return all
 }
 
-func (c *Cluster) checkImages(at spec.Place) {
+func (c *Cluster) checkImages(at specfile.Place) {
 	i := c.Images
 	base := at.Key("base")
 	loginName.check(base.Key("user"), i.Base.User)
-	if spec.Known(at.Key("builder")) {
+	if specfile.Known(at.Key("builder")) {
 		row := i.Builder.row()
 		row.check(i.Base, base)
 		if row.machines != "" && i.Architecture != AMD64 {
@@ -116,17 +116,17 @@ func (c *Cluster) checkImages(at spec.Place) {
 	checkSize(bake.Key("disk_size"), i.Bake.DiskSize, leastBoot)
 }
 
-func checkYandex(b Base, at spec.Place) {
+func checkYandex(b Base, at specfile.Place) {
 	if b.ImageID != "" {
 		checkID(at.Key("image_id"), b.ImageID, "yc compute image list --folder-id standard-images")
-	} else if spec.Known(at.Key("image_id")) {
+	} else if specfile.Known(at.Key("image_id")) {
 		familyName.check(at.Key("family"), b.Family)
 	}
 }
 
 var checksum = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
-func checkQEMU(b Base, at spec.Place) {
+func checkQEMU(b Base, at specfile.Place) {
 	if b.URL == "" {
 		at.Key("url").Problem("missing (the qemu builder starts from a disk image: give its file or URL)")
 	}
@@ -135,7 +135,7 @@ func checkQEMU(b Base, at spec.Place) {
 	}
 }
 
-func checkSSH(b Base, at spec.Place) {
+func checkSSH(b Base, at specfile.Place) {
 	if b.Host == "" {
 		at.Key("host").Problem("missing (the ssh builder bakes a machine that is already there: give its name or address)")
 	}

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Check reports everything that is wrong with the cluster as a whole: the
 // common part, and what no role can see alone. at is the document's root.
-func (c *Cluster) Check(at spec.Place) {
+func (c *Cluster) Check(at specfile.Place) {
 	roles, secrets, cloud := at.Key("roles"), at.Key("secrets"), at.Key("cloud")
 	if c.Format != Format {
 		at.Key("format").Problem("unknown format %q (this program reads %s)", c.Format, Format)
@@ -29,7 +29,7 @@ func (c *Cluster) Check(at spec.Place) {
 		}
 	}
 	if len(c.Groups) == 0 {
-		if spec.Known(roles) {
+		if specfile.Known(roles) {
 			roles.Problem("no role (give at least one)")
 		}
 		return
@@ -46,7 +46,7 @@ func (c *Cluster) Check(at spec.Place) {
 	}
 }
 
-func (c *Cluster) checkCloud(at spec.Place) {
+func (c *Cluster) checkCloud(at specfile.Place) {
 	regionName.check(at.Key("region"), c.Cloud.Region)
 	region := regionName.MatchString(c.Cloud.Region)
 	// What follows from a wrong region by default is not a problem of its
@@ -70,7 +70,7 @@ func (c *Cluster) checkCloud(at spec.Place) {
 			here.KeyProblem("%s", zoneName.refusal(zone))
 			continue
 		}
-		if region && spec.Known(at.Key("region")) && !strings.HasPrefix(zone, c.Cloud.Region+"-") {
+		if region && specfile.Known(at.Key("region")) && !strings.HasPrefix(zone, c.Cloud.Region+"-") {
 			here.KeyProblem("zone %q is not in region %q (its name would start with %s-)", zone, c.Cloud.Region, c.Cloud.Region)
 		}
 		checkID(here, c.Cloud.Subnets[zone], listSubnets)
@@ -80,7 +80,7 @@ func (c *Cluster) checkCloud(at spec.Place) {
 // checkIDs looks at the ids of what each role that reads secrets has one of.
 // what and whose say what that is, none what a role does that has none, and
 // list is the command that shows the ids.
-func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, whose, none, list string) {
+func (c *Cluster) checkIDs(at specfile.Place, ids map[string]string, what, whose, none, list string) {
 	owners := map[string]string{}
 	var known []string
 	for _, g := range c.Groups {
@@ -104,14 +104,14 @@ func (c *Cluster) checkIDs(at spec.Place, ids map[string]string, what, whose, no
 		owners[id] = g.Name
 	}
 	for _, name := range slices.Sorted(maps.Keys(ids)) {
-		if c.Group(name) == nil && spec.Known(at.Root().Key("roles").Key(name)) {
+		if c.Group(name) == nil && specfile.Known(at.Root().Key("roles").Key(name)) {
 			at.Key(name).Unknown("role of this cluster", known)
 		}
 	}
 }
 
 // checkNodes looks at all machines together, whatever their role.
-func (c *Cluster) checkNodes(at spec.Place) {
+func (c *Cluster) checkNodes(at specfile.Place) {
 	hosts, addresses := map[string]string{}, map[netip.Addr]string{} // each to where it is
 	for _, g := range c.Groups {
 		list := at.Key(g.Name).Key("nodes")
@@ -144,7 +144,7 @@ func (c *Cluster) checkNodes(at spec.Place) {
 	}
 }
 
-func checkAddress(at spec.Place, a netip.Addr) {
+func checkAddress(at specfile.Place, a netip.Addr) {
 	if !a.Is4() || !a.IsPrivate() {
 		at.Problem("%s is no private IPv4 address (the cloud's subnets have only those)", a)
 		return

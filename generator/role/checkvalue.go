@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"regexp"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 var (
@@ -15,7 +15,7 @@ var (
 
 // CheckRange reports a value that is not from least to most. The problem's
 // text has one verb, for the value.
-func CheckRange[T cmp.Ordered](at spec.Place, value, least, most T, text string) bool {
+func CheckRange[T cmp.Ordered](at specfile.Place, value, least, most T, text string) bool {
 	if value < least || value > most {
 		at.Problem(text, value)
 		return false
@@ -25,7 +25,7 @@ func CheckRange[T cmp.Ordered](at spec.Place, value, least, most T, text string)
 
 // CheckPackage reports what is no version of a Debian package; like is one
 // that is. Empty is good: it leaves the version to the bake.
-func CheckPackage(at spec.Place, version, like string) bool {
+func CheckPackage(at specfile.Place, version, like string) bool {
 	if version != "" && !packageForm.MatchString(version) {
 		at.Problem("%q is no Debian version (want one such as %s)", version, like)
 		return false
@@ -34,7 +34,7 @@ func CheckPackage(at spec.Place, version, like string) bool {
 }
 
 // CheckURL reports what is no URL to download from. Empty is good.
-func CheckURL(at spec.Place, url string) {
+func CheckURL(at specfile.Place, url string) {
 	if url != "" && !urlForm.MatchString(url) {
 		at.Problem("%q is no URL (want http:// or https://)", url)
 	}

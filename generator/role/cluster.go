@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Format is the format of the spec that this program reads.
@@ -15,18 +15,18 @@ const Format = "pgha/v1"
 
 // Cluster is a checked spec with every default filled in.
 type Cluster struct {
-	Format     string         `yaml:"format,required"`
-	Name       string         `yaml:"name,required"`
-	Cloud      Cloud          `yaml:"cloud,required"`
-	Access     Access         `yaml:"access,required"`
-	Failover   Failover       `yaml:"failover"`
-	Durability Durability     `yaml:"durability"`
-	Secrets    Secrets        `yaml:"secrets,required"`
-	Images     Images         `yaml:"images"`
-	Roles      spec.Elsewhere `yaml:"roles,required"`
+	Format     string            `yaml:"format,required"`
+	Name       string            `yaml:"name,required"`
+	Cloud      Cloud             `yaml:"cloud,required"`
+	Access     Access            `yaml:"access,required"`
+	Failover   Failover          `yaml:"failover"`
+	Durability Durability        `yaml:"durability"`
+	Secrets    Secrets           `yaml:"secrets,required"`
+	Images     Images            `yaml:"images"`
+	Roles      specfile.Deferred `yaml:"roles,required"`
 
-	Groups   []*Group      `yaml:"-"` // the roles, in the program's order
-	Warnings spec.Problems `yaml:"-"` // what works and should still be known
+	Groups   []*Group          `yaml:"-"` // the roles, in the program's order
+	Warnings specfile.Problems `yaml:"-"` // what works and should still be known
 }
 
 // Group is the machines of a role in this cluster.
@@ -56,7 +56,7 @@ type Secrets struct {
 	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
 	// The certificates of the authorities that the cluster trusts, in PEM.
 	// They are no secret. Empty until they are made.
-	CA spec.Text `yaml:"ca"`
+	CA specfile.Text `yaml:"ca"`
 }
 
 // Defaults is a cluster with every default that does not depend on another
@@ -74,7 +74,7 @@ func Defaults() *Cluster {
 			Builder:      Yandex,
 			Architecture: AMD64,
 			Base:         Base{Family: "ubuntu-2404-lts", User: "ubuntu"},
-			Bake:         BakeMachine{DiskSize: 10 * spec.GiB},
+			Bake:         BakeMachine{DiskSize: 10 * specfile.GiB},
 		},
 	}
 }
@@ -160,7 +160,7 @@ const (
 )
 
 // Values are all of them.
-func (Failover) Values() []string { return spec.Values(Fast, Balanced, Safe) }
+func (Failover) Values() []string { return specfile.Values(Fast, Balanced, Safe) }
 
 // Durability is what an acknowledged commit survives.
 type Durability string
@@ -174,7 +174,7 @@ const (
 )
 
 // Values are all of them.
-func (Durability) Values() []string { return spec.Values(Async, Sync, Strict, Quorum) }
+func (Durability) Values() []string { return specfile.Values(Async, Sync, Strict, Quorum) }
 
 // Architecture is a Debian architecture.
 type Architecture string
@@ -186,4 +186,4 @@ const (
 )
 
 // Values are all of them.
-func (Architecture) Values() []string { return spec.Values(AMD64, ARM64) }
+func (Architecture) Values() []string { return specfile.Values(AMD64, ARM64) }

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // form is what a kind of name in the cloud looks like.
@@ -28,7 +28,7 @@ var (
 )
 
 // check reports a name that does not have the form.
-func (f form) check(at spec.Place, name string) {
+func (f form) check(at specfile.Place, name string) {
 	if !f.MatchString(name) {
 		at.Problem("%s", f.refusal(name))
 	}
@@ -44,7 +44,7 @@ const Placeholder = "..."
 const listSubnets = "yc vpc subnet list"
 
 // checkID looks at an id of the cloud; list is the command that shows them.
-func checkID(at spec.Place, id, list string) {
+func checkID(at specfile.Place, id, list string) {
 	if strings.HasSuffix(id, Placeholder) {
 		at.Problem("%q is not filled in (put in the id, as this shows it: %s)", id, list)
 		return

@@ -1,6 +1,6 @@
 package role
 
-import "pgha-gen/generator/spec"
+import "pgha-gen/generator/specfile"
 
 // MetricsPort is where each machine gives out what it knows of itself.
 const MetricsPort = 9190
@@ -23,7 +23,7 @@ func CheckPorts(ports ...PlacedPort) {
 	taken := map[int]string{}
 	for _, p := range ports {
 		switch {
-		case !spec.Known(p.At):
+		case !specfile.Known(p.At):
 		case p.Number < 1024 || p.Number > 65535:
 			p.At.Problem("port %d (want 1024 to 65535: the services do not run as root)", p.Number)
 		case p.Number == MetricsPort:
@@ -39,5 +39,5 @@ func CheckPorts(ports ...PlacedPort) {
 // PlacedPort is a port and where the spec gives it.
 type PlacedPort struct {
 	Number int
-	At     spec.Place
+	At     specfile.Place
 }

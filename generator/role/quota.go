@@ -3,7 +3,7 @@ package role
 import (
 	"fmt"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Need is how much of something the cluster takes from the cloud.
@@ -20,8 +20,8 @@ type Need struct {
 // them.
 func (c *Cluster) Needs() []Need {
 	machines, cores, disks := 0, 0, 0
-	var memory spec.Size
-	disk := map[DiskType]spec.Size{}
+	var memory specfile.Size
+	disk := map[DiskType]specfile.Size{}
 	for _, g := range c.Groups {
 		m := g.Settings.Machines()
 		n := len(m.Nodes)
@@ -31,19 +31,19 @@ func (c *Cluster) Needs() []Need {
 		}
 		machines += n
 		cores += n * m.Cores
-		memory += spec.Size(n) * m.Memory
+		memory += specfile.Size(n) * m.Memory
 		disks += n * len(each)
 		for _, d := range each {
-			disk[d.Type] += spec.Size(n) * d.Size
+			disk[d.Type] += specfile.Size(n) * d.Size
 		}
 	}
 	all := []Need{
 		need("machines", machines, 12),
 		need("cores", cores, 32),
-		need("memory", memory, 128*spec.GiB),
+		need("memory", memory, 128*specfile.GiB),
 		need("disks", disks, 32),
 	}
-	for _, d := range []Disk{{SSD, 200 * spec.GiB}, {HDD, 500 * spec.GiB}, {NonReplicated, 558 * spec.GiB}, {IOM3, 186 * spec.GiB}} {
+	for _, d := range []Disk{{SSD, 200 * specfile.GiB}, {HDD, 500 * specfile.GiB}, {NonReplicated, 558 * specfile.GiB}, {IOM3, 186 * specfile.GiB}} {
 		if disk[d.Type] > 0 {
 			all = append(all, need(string(d.Type), disk[d.Type], d.Size))
 		}

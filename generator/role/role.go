@@ -6,7 +6,7 @@ import (
 	"io/fs"
 	"net/netip"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Contract is the number that an image and user-data must share. It is raised
@@ -31,12 +31,12 @@ type Role struct {
 }
 
 // Settings is a role's part of the spec: a pointer to a struct that
-// spec.Decode fills, and that Common is embedded in.
+// specfile.Decode fills, and that Common is embedded in.
 type Settings interface {
 	// Machines are those of the role, as the spec has them.
 	Machines() Machines
 	// Check reports what is wrong, at being the place of the role's part.
-	Check(c *Cluster, at spec.Place)
+	Check(c *Cluster, at specfile.Place)
 	// Plan is what follows from settings that Check found nothing wrong with.
 	// The plans of the roles that this one uses are there already.
 	Plan(c *Cluster) (*Plan, error)

@@ -12,7 +12,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 //go:embed create.sh
@@ -153,4 +153,4 @@ func list(pairs ...string) string {
 	return strings.Join(parts, ",")
 }
 
-func gigabytes(s spec.Size) string { return fmt.Sprintf("%dGB", s/spec.GiB) }
+func gigabytes(s specfile.Size) string { return fmt.Sprintf("%dGB", s/specfile.GiB) }

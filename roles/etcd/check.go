@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 var (
@@ -15,13 +15,13 @@ var (
 )
 
 // Check implements role.Settings.
-func (s *Settings) Check(c *role.Cluster, at spec.Place) {
+func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 	s.checkMembers(at.Key("nodes"))
 	s.checkVersion(c, at)
 	s.checkTimers(at)
-	role.CheckRange(at.Key("quota_backend_bytes"), s.QuotaBackendBytes, 100*spec.MiB, 8*spec.GiB,
+	role.CheckRange(at.Key("quota_backend_bytes"), s.QuotaBackendBytes, 100*specfile.MiB, 8*specfile.GiB,
 		"%s (want 100MB to 8GB, where etcd's own advice ends)")
-	role.CheckRange(at.Key("auto_compaction_retention"), s.AutoCompactionRetention, 5*spec.Minute, 72*spec.Hour,
+	role.CheckRange(at.Key("auto_compaction_retention"), s.AutoCompactionRetention, 5*specfile.Minute, 72*specfile.Hour,
 		"%s keeps too little or too much history (want 5m to 72h)")
 	s.checkEnv(at.Key("env"))
 	if s.Machine.Preemptible {
@@ -29,7 +29,7 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	}
 }
 
-func (s *Settings) checkMembers(at spec.Place) {
+func (s *Settings) checkMembers(at specfile.Place) {
 	n := len(s.Members)
 	switch {
 	case n == 0:
@@ -52,7 +52,7 @@ func (s *Settings) checkMembers(at spec.Place) {
 	}
 }
 
-func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
+func (s *Settings) checkVersion(c *role.Cluster, at specfile.Place) {
 	version, artifact := at.Key("version"), at.Key("artifacts").Key("etcd")
 	if !versionForm.MatchString(s.Version) {
 		version.Problem("%q is no version that is supported (want 3.5.x, such as 3.5.15)", s.Version)
@@ -62,7 +62,7 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 	switch sum := s.Artifacts.Etcd.SHA256; {
 	case sum != "" && !sha256Form.MatchString(sum):
 		artifact.Key("sha256").Problem("%q is no checksum (want 64 hexadecimal digits)", sum)
-	case !spec.Known(version, artifact.Key("sha256"), at.Root().Key("images").Key("architecture")):
+	case !specfile.Known(version, artifact.Key("sha256"), at.Root().Key("images").Key("architecture")):
 	case sum != "" && known != "" && sum != known:
 		artifact.Key("sha256").Problem("%.12s… is not the checksum of etcd %s on %s, which is %.12s… (leave it out)", sum, s.Version, c.Images.Architecture, known)
 	case sum == "" && known == "":
@@ -74,16 +74,16 @@ func (s *Settings) checkVersion(c *role.Cluster, at spec.Place) {
 	}
 }
 
-func (s *Settings) checkTimers(at spec.Place) {
+func (s *Settings) checkTimers(at specfile.Place) {
 	heartbeat, election := s.HeartbeatInterval, s.ElectionTimeout
 	interval := at.Key("heartbeat_interval").Or(at.Root().Key("failover"))
-	if !role.CheckRange(at.Key("heartbeat_interval"), heartbeat, 10*spec.Millisecond, slowest, "%s (want 10ms to 5s; 100ms inside one region)") {
+	if !role.CheckRange(at.Key("heartbeat_interval"), heartbeat, 10*specfile.Millisecond, slowest, "%s (want 10ms to 5s; 100ms inside one region)") {
 		return
 	}
 	switch {
-	case election < 5*heartbeat && spec.Known(interval):
+	case election < 5*heartbeat && specfile.Known(interval):
 		at.Key("election_timeout").Problem("%s is under five heartbeats of %s (etcd refuses to start; want ten)", election, heartbeat)
-	case election > 50*spec.Second:
+	case election > 50*specfile.Second:
 		at.Key("election_timeout").Problem("%s (want at most 50s, etcd's limit)", election)
 	}
 }

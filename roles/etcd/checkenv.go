@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 var envForm = regexp.MustCompile(`^ETCD_[A-Z0-9_]+$`)
@@ -36,7 +36,7 @@ func wrong(value, takes string) string {
 }
 
 // checkEnv takes what is tunable, and says of all else why not.
-func (s *Settings) checkEnv(at spec.Place) {
+func (s *Settings) checkEnv(at specfile.Place) {
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		here, value := at.Key(name), s.Env[name]
 		takes, tunable := rules().Tunable[name]
@@ -67,7 +67,7 @@ func instead(name string) string {
 			known = append(known, strings.TrimPrefix(variable, prefix))
 		}
 	}
-	if near := spec.Nearest(strings.TrimPrefix(name, prefix), known); near != "" {
+	if near := specfile.Nearest(strings.TrimPrefix(name, prefix), known); near != "" {
 		return "did you mean " + prefix + near + "?"
 	}
 	return "want one such as ETCD_SNAPSHOT_COUNT"

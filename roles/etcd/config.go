@@ -8,7 +8,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 const (
@@ -55,4 +55,4 @@ func (s *Settings) environment(c *role.Cluster) emit.Map {
 // peerName is the common name of a cluster's peer certificates.
 func peerName(c *role.Cluster) string { return c.Name + "-etcd-peer" }
 
-func milliseconds(d spec.Duration) int { return int(d / spec.Millisecond) }
+func milliseconds(d specfile.Duration) int { return int(d / specfile.Millisecond) }

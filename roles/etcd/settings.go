@@ -4,17 +4,17 @@ import (
 	"fmt"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Settings is roles.etcd in the spec.
 type Settings struct {
 	Version                 string            `yaml:"version"`
 	Artifacts               Artifacts         `yaml:"artifacts"`
-	HeartbeatInterval       spec.Duration     `yaml:"heartbeat_interval"`
-	ElectionTimeout         spec.Duration     `yaml:"election_timeout"`
-	AutoCompactionRetention spec.Duration     `yaml:"auto_compaction_retention"`
-	QuotaBackendBytes       spec.Size         `yaml:"quota_backend_bytes"`
+	HeartbeatInterval       specfile.Duration `yaml:"heartbeat_interval"`
+	ElectionTimeout         specfile.Duration `yaml:"election_timeout"`
+	AutoCompactionRetention specfile.Duration `yaml:"auto_compaction_retention"`
+	QuotaBackendBytes       specfile.Size     `yaml:"quota_backend_bytes"`
 	Env                     map[string]string `yaml:"env"`
 	role.Common[role.Machine, role.Node]
 }
@@ -36,20 +36,20 @@ func newSettings(c *role.Cluster) *Settings {
 		// Inside one region round trips take a few milliseconds. Measured on
 		// 3.5.15, a lost leader costs 1.5-2.2 s with these and up to 8 s with
 		// 1000/5000, which is longer than Patroni's retry_timeout under fast.
-		HeartbeatInterval: 100 * spec.Millisecond,
-		ElectionTimeout:   spec.Second,
+		HeartbeatInterval: 100 * specfile.Millisecond,
+		ElectionTimeout:   specfile.Second,
 		// Patroni rewrites a few keys every loop, so history is worthless
 		// soon.
-		AutoCompactionRetention: spec.Hour,
-		QuotaBackendBytes:       2 * spec.GiB,
+		AutoCompactionRetention: specfile.Hour,
+		QuotaBackendBytes:       2 * specfile.GiB,
 		Env:                     map[string]string{},
 	}
 	s.Machine = role.Machine{
-		Compute:  role.NewCompute(2, 4*spec.GiB, 10*spec.GiB),
-		DataDisk: role.Disk{Type: role.SSD, Size: 10 * spec.GiB},
+		Compute:  role.NewCompute(2, 4*specfile.GiB, 10*specfile.GiB),
+		DataDisk: role.Disk{Type: role.SSD, Size: 10 * specfile.GiB},
 	}
 	if c.Failover == role.Safe {
-		s.HeartbeatInterval, s.ElectionTimeout = 250*spec.Millisecond, 2500*spec.Millisecond
+		s.HeartbeatInterval, s.ElectionTimeout = 250*specfile.Millisecond, 2500*specfile.Millisecond
 	}
 	return s
 }
@@ -64,7 +64,7 @@ func (s *Settings) DeriveDefaults() {
 
 // slowest is the longest interval whose ten make an election timeout that
 // etcd takes.
-const slowest = 5 * spec.Second
+const slowest = 5 * specfile.Second
 
 // UseArchive makes a bake take etcd from the archive at this URL, as
 // artifacts.etcd does. Refused: another version than the spec's.

@@ -7,14 +7,14 @@ import (
 	"strings"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 var keywordForm = regexp.MustCompile(`^[a-z][a-z0-9.-]*( [a-z][a-z0-9.-]*)*$`)
 
 // Check implements role.Settings.
-func (s *Settings) Check(c *role.Cluster, at spec.Place) {
-	if !c.Offers(role.Database) && spec.Known(at.Root().Key("roles").Key("patroni")) {
+func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
+	if !c.Offers(role.Database) && specfile.Known(at.Root().Key("roles").Key("patroni")) {
 		at.Problem("needs patroni (add roles.patroni: there is nothing to send clients to)")
 	}
 	role.CheckPackage(at.Key("version"), s.Version, "2.8.16-0ubuntu0.24.04.3")
@@ -23,12 +23,12 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 		role.PlacedPort{Number: s.Ports.Primary, At: ports.Key("primary")},
 		role.PlacedPort{Number: s.Ports.Replicas, At: ports.Key("replicas")},
 		role.PlacedPort{Number: s.Ports.Stats, At: ports.Key("stats")})
-	if s.MaxReplicaLag < spec.KiB {
+	if s.MaxReplicaLag < specfile.KiB {
 		at.Key("max_replica_lag").Problem("%s (want at least 1kB: a replica is never exactly up to date)", s.MaxReplicaLag)
 	}
 	role.CheckRange(at.Key("max_connections"), s.MaxConnections, 10, 1_000_000, "%d (want 10 to 1000000)")
 	// HAProxy's timers end at 2^31 ms, 24 days and some hours.
-	role.CheckRange(at.Key("idle_timeout"), s.IdleTimeout, spec.Minute, 24*24*spec.Hour,
+	role.CheckRange(at.Key("idle_timeout"), s.IdleTimeout, specfile.Minute, 24*24*specfile.Hour,
 		"%s (want 1m to 576h; sessions that only wait for work should outlive it)")
 	s.checkHealthChecks(at.Key("check"))
 	if c.Secrets.CA == "" {
@@ -45,21 +45,21 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 	}
 }
 
-func (s *Settings) checkHealthChecks(at spec.Place) {
+func (s *Settings) checkHealthChecks(at specfile.Place) {
 	for _, t := range []struct {
 		key   string
-		value spec.Duration
+		value specfile.Duration
 	}{{"inter", s.Checks.Inter}, {"fastinter", s.Checks.FastInter}, {"downinter", s.Checks.DownInter}, {"timeout", s.Checks.Timeout}} {
-		role.CheckRange(at.Key(t.key), t.value, 100*spec.Millisecond, spec.Minute, "%s (want 100ms to 1m)")
+		role.CheckRange(at.Key(t.key), t.value, 100*specfile.Millisecond, specfile.Minute, "%s (want 100ms to 1m)")
 	}
 	role.CheckRange(at.Key("rise"), s.Checks.Rise, 1, 10, "%d (want 1 to 10)")
 	good := role.CheckRange(at.Key("fall"), s.Checks.Fall, 1, 10, "%d (want 1 to 10)")
-	if away := spec.Duration(s.Checks.Fall-1) * s.Checks.FastInter; good && away < 2500*spec.Millisecond {
+	if away := specfile.Duration(s.Checks.Fall-1) * s.Checks.FastInter; good && away < 2500*specfile.Millisecond {
 		at.Key("fall").Warn("sessions end when Patroni is away for %s, and its restart takes up to 2500ms (raise fall or fastinter)", away)
 	}
 }
 
-func checkKeywords(at spec.Place, given, reserved map[string]string) {
+func checkKeywords(at specfile.Place, given, reserved map[string]string) {
 	for _, keyword := range slices.Sorted(maps.Keys(given)) {
 		here := at.Key(keyword)
 		line := words(keyword, given[keyword])

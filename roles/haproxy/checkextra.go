@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // sectionNames are those of the sections that pgha-gen writes.
@@ -18,7 +18,7 @@ var quoting = strings.NewReplacer(`"`, "", "'", "", `\`, "")
 
 // checkExtra looks through the text line by line for what opens a door. What
 // HAProxy itself refuses is for it to say.
-func (s *Settings) checkExtra(at spec.Place) {
+func (s *Settings) checkExtra(at specfile.Place) {
 	if strings.TrimSpace(string(s.Extra)) == "" {
 		return
 	}
@@ -58,7 +58,7 @@ var portForm = regexp.MustCompile(`:(\d+)(?:-(\d+))?$`)
 
 // taken says which port of ours a bind line listens on, too: HAProxy would
 // not start, or the kernel would share the clients out between the two.
-func (s *Settings) taken(ports spec.Place, words []string) string {
+func (s *Settings) taken(ports specfile.Place, words []string) string {
 	if len(words) == 0 {
 		return ""
 	}
@@ -73,7 +73,7 @@ func (s *Settings) taken(ports spec.Place, words []string) string {
 			key    string
 			number int
 		}{{"primary", s.Ports.Primary}, {"replicas", s.Ports.Replicas}, {"stats", s.Ports.Stats}} {
-			if first <= port.number && port.number <= max(first, last) && spec.Known(ports.Key(port.key)) {
+			if first <= port.number && port.number <= max(first, last) && specfile.Known(ports.Key(port.key)) {
 				return "listens on " + strconv.Itoa(port.number) + ", which is ports." + port.key + " (choose another)"
 			}
 		}

@@ -6,7 +6,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // balancers are the networks of the cloud's health checks (Network Load
@@ -60,10 +60,10 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 
 func (s *Settings) expect(db *role.DatabaseOffer) []role.Expectation {
 	c := s.Checks
-	asked := max(c.Inter, c.DownInter+spec.Duration(c.Rise-1)*c.FastInter)
+	asked := max(c.Inter, c.DownInter+specfile.Duration(c.Rise-1)*c.FastInter)
 	return []role.Expectation{
 		{What: "HAProxy follows a new leader", Then: fmt.Sprintf("within %s of Patroni's answer that it leads", asked)},
-		{What: "Patroni away, PostgreSQL still there", Then: fmt.Sprintf("sessions live on for %s", spec.Duration(c.Fall-1)*c.FastInter)},
+		{What: "Patroni away, PostgreSQL still there", Then: fmt.Sprintf("sessions live on for %s", specfile.Duration(c.Fall-1)*c.FastInter)},
 		{What: "more clients than PostgreSQL takes", Then: fmt.Sprintf("each HAProxy opens %d connections to a node, further clients wait up to 10 s; two open twice as many, and PostgreSQL refuses those above its limit, but never the superuser", db.Connections)},
 	}
 }

@@ -2,22 +2,22 @@ package haproxy
 
 import (
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Settings is roles.haproxy in the spec.
 type Settings struct {
 	Version          string            `yaml:"version"`
 	Ports            Ports             `yaml:"ports"`
-	MaxReplicaLag    spec.Size         `yaml:"max_replica_lag"`
+	MaxReplicaLag    specfile.Size     `yaml:"max_replica_lag"`
 	ReplicasFallback Fallback          `yaml:"replicas_fallback"`
 	OnMarkedDown     OnMarkedDown      `yaml:"on_marked_down"`
 	MaxConnections   int               `yaml:"max_connections"`
-	IdleTimeout      spec.Duration     `yaml:"idle_timeout"`
+	IdleTimeout      specfile.Duration `yaml:"idle_timeout"`
 	Checks           HealthChecks      `yaml:"check"`
 	Global           map[string]string `yaml:"global"`
 	DefaultsSection  map[string]string `yaml:"defaults"`
-	Extra            spec.Text         `yaml:"extra"`
+	Extra            specfile.Text     `yaml:"extra"`
 	role.Common[role.Compute, role.Node]
 }
 
@@ -30,12 +30,12 @@ type Ports struct {
 
 // HealthChecks are how often the nodes are asked what they are.
 type HealthChecks struct {
-	Inter     spec.Duration `yaml:"inter"`
-	FastInter spec.Duration `yaml:"fastinter"`
-	DownInter spec.Duration `yaml:"downinter"`
-	Timeout   spec.Duration `yaml:"timeout"`
-	Rise      int           `yaml:"rise"`
-	Fall      int           `yaml:"fall"`
+	Inter     specfile.Duration `yaml:"inter"`
+	FastInter specfile.Duration `yaml:"fastinter"`
+	DownInter specfile.Duration `yaml:"downinter"`
+	Timeout   specfile.Duration `yaml:"timeout"`
+	Rise      int               `yaml:"rise"`
+	Fall      int               `yaml:"fall"`
 }
 
 // Fallback is where readers go when no replica is fit.
@@ -66,16 +66,16 @@ func (OnMarkedDown) Values() []string { return []string{"shutdown", "keep"} }
 func newSettings(c *role.Cluster) *Settings {
 	s := &Settings{
 		Ports:            Ports{Primary: 5431, Replicas: 5433, Stats: 8404},
-		MaxReplicaLag:    10 * spec.MiB,
+		MaxReplicaLag:    10 * specfile.MiB,
 		ReplicasFallback: ToPrimary,
 		OnMarkedDown:     Shutdown,
 		MaxConnections:   2000,
-		IdleTimeout:      24 * spec.Hour,
+		IdleTimeout:      24 * specfile.Hour,
 		Checks:           presets(c.Failover),
 		Global:           map[string]string{},
 		DefaultsSection:  map[string]string{},
 	}
-	s.Machine = role.NewCompute(2, 2*spec.GiB, 10*spec.GiB)
+	s.Machine = role.NewCompute(2, 2*specfile.GiB, 10*specfile.GiB)
 	return s
 }
 
@@ -85,12 +85,12 @@ func newSettings(c *role.Cluster) *Settings {
 // PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for
 // a node that hangs, stays below Patroni's ttl.
 func presets(failover role.Failover) HealthChecks {
-	every := func(inter, timeout spec.Duration, fall int) HealthChecks {
+	every := func(inter, timeout specfile.Duration, fall int) HealthChecks {
 		return HealthChecks{Inter: inter, FastInter: inter, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}
 	}
 	return map[role.Failover]HealthChecks{
-		role.Fast:     every(300*spec.Millisecond, spec.Second, 10),
-		role.Balanced: every(500*spec.Millisecond, 2*spec.Second, 7),
-		role.Safe:     every(spec.Second, 3*spec.Second, 5),
+		role.Fast:     every(300*specfile.Millisecond, specfile.Second, 10),
+		role.Balanced: every(500*specfile.Millisecond, 2*specfile.Second, 7),
+		role.Safe:     every(specfile.Second, 3*specfile.Second, 5),
 	}[failover]
 }

@@ -5,7 +5,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // dcs is written once, when the cluster is bootstrapped, and shared by all
@@ -60,7 +60,7 @@ func (s *Settings) initdb() []any {
 // databasesFile is what post-bootstrap.sh creates.
 func (s *Settings) databasesFile() emit.Map {
 	return emit.Map{
-		{Key: "users", Value: spec.Encode(s.applicationUsers())},
-		{Key: "databases", Value: spec.Encode(s.Databases)},
+		{Key: "users", Value: specfile.Encode(s.applicationUsers())},
+		{Key: "databases", Value: specfile.Encode(s.Databases)},
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 var (
@@ -18,8 +18,8 @@ var (
 )
 
 // Check implements role.Settings.
-func (s *Settings) Check(c *role.Cluster, at spec.Place) {
-	if !c.Offers(role.DCS) && spec.Known(at.Root().Key("roles").Key("etcd")) {
+func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
+	if !c.Offers(role.DCS) && specfile.Known(at.Root().Key("roles").Key("etcd")) {
 		at.Problem("needs etcd (add roles.etcd: Patroni elects its leader there)")
 	}
 	s.checkMajor(at.Key("postgresql"))
@@ -41,12 +41,12 @@ func (s *Settings) Check(c *role.Cluster, at spec.Place) {
 }
 
 // part is the role's part of the spec that at is in.
-func part(at spec.Place) spec.Place { return at.Root().Key("roles").Key(Name) }
+func part(at specfile.Place) specfile.Place { return at.Root().Key("roles").Key(Name) }
 
 // knowsMajor says whether PostgreSQL's version is known.
-func knowsMajor(at spec.Place) bool { return spec.Known(part(at).Key("postgresql")) }
+func knowsMajor(at specfile.Place) bool { return specfile.Known(part(at).Key("postgresql")) }
 
-func (s *Settings) checkMajor(at spec.Place) {
+func (s *Settings) checkMajor(at specfile.Place) {
 	end := lastFix[s.PostgreSQL]
 	switch {
 	case end == "":
@@ -66,7 +66,7 @@ var tooOld = map[string]string{
 	"debian-12":               "Debian 12 has Patroni 3.0 and PostgreSQL 15",
 }
 
-func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
+func (s *Settings) checkPackages(c *role.Cluster, at specfile.Place) {
 	const like = "18.6-1.pgdg24.04+2"
 	server, packages := s.Packages.PostgreSQL, at.Key("packages")
 	if role.CheckPackage(packages.Key("postgresql"), server, like) && server != "" && knowsMajor(at) &&
@@ -76,7 +76,7 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 	role.CheckURL(at.Key("apt").Key("mirror"), s.APT.Mirror)
 	images := at.Root().Key("images")
 	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" &&
-		spec.Known(images.Key("builder"), images.Key("base").Key("family"), images.Key("base").Key("image_id")) {
+		specfile.Known(images.Key("builder"), images.Key("base").Key("family"), images.Key("base").Key("image_id")) {
 		at.Key("apt").Key("repository").Problem("%s, and the nodes need %s (want pgdg)", old, leastPatroni)
 	}
 	v, here := s.Packages.Patroni, packages.Key("patroni")
@@ -91,25 +91,25 @@ func (s *Settings) checkPackages(c *role.Cluster, at spec.Place) {
 	}
 }
 
-func (s *Settings) checkTimers(at spec.Place) {
+func (s *Settings) checkTimers(at specfile.Place) {
 	role.CheckRange(at.Key("ttl"), s.TTL, 20, 600, "ttl %d (Patroni's minimum is 20; want at most 600 s)")
 	loop := role.CheckRange(at.Key("loop_wait"), s.LoopWait, 1, 600, "loop_wait %d (Patroni's minimum is 1; want at most 600 s)")
 	retry := role.CheckRange(at.Key("retry_timeout"), s.RetryTimeout, 3, 300, "retry_timeout %d (Patroni's minimum is 3; want at most 300 s)")
 	failover := at.Root().Key("failover")
-	known := spec.Known(at.Key("ttl").Or(failover), at.Key("loop_wait").Or(failover), at.Key("retry_timeout").Or(failover))
+	known := specfile.Known(at.Key("ttl").Or(failover), at.Key("loop_wait").Or(failover), at.Key("retry_timeout").Or(failover))
 	if need := s.LoopWait + 2*s.RetryTimeout; known && s.TTL >= 20 && loop && retry && need > s.TTL {
 		said(at, "ttl", "retry_timeout", "loop_wait").Problem("ttl %d is under loop_wait + 2*retry_timeout = %d + 2*%d (want at least %d: a leader must not lose its lease while it still tries to renew it)",
 			s.TTL, s.LoopWait, s.RetryTimeout, need)
 	}
 	role.CheckRange(at.Key("primary_start_timeout"), s.PrimaryStartTimeout, 0, 3600, "%d (want 0, at once, to 3600 s)")
-	if s.MaximumLagOnFailover < spec.MiB/16 {
+	if s.MaximumLagOnFailover < specfile.MiB/16 {
 		at.Key("maximum_lag_on_failover").Problem("%s (want at least 64kB: a replica is never exactly up to date)", s.MaximumLagOnFailover)
 	}
 }
 
 // said is the first of these keys that the file has. Where several clash,
 // people look for what they wrote, not for a default.
-func said(at spec.Place, keys ...string) spec.Place {
+func said(at specfile.Place, keys ...string) specfile.Place {
 	for _, key := range keys {
 		if at.Key(key).Given() {
 			return at.Key(key)
@@ -119,7 +119,7 @@ func said(at spec.Place, keys ...string) spec.Place {
 }
 
 // checkPreset warns of timers that the file gives and failover has otherwise.
-func (s *Settings) checkPreset(c *role.Cluster, at spec.Place) {
+func (s *Settings) checkPreset(c *role.Cluster, at specfile.Place) {
 	t := presets[c.Failover]
 	for _, timer := range []struct {
 		key           string

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // pinned are the keys that are written, empty or not, so that they do not
@@ -37,7 +37,7 @@ func holdsRefused(path string) bool {
 }
 
 // checkConfig looks at raw overrides of Patroni's configuration below path.
-func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
+func (s *Settings) checkConfig(at specfile.Place, path string, m map[string]any) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		here := at.Key(key)
 		full := strings.TrimPrefix(path+"."+key, ".")
@@ -64,7 +64,7 @@ func (s *Settings) checkConfig(at spec.Place, path string, m map[string]any) {
 }
 
 // checkValue looks at what is allowed, and should not be in every form.
-func (s *Settings) checkValue(at spec.Place, path string, value any) {
+func (s *Settings) checkValue(at specfile.Place, path string, value any) {
 	if value == nil && slices.Contains(pinned, path) {
 		at.Problem("null would let etcd say what runs here (leave it out)")
 		return

@@ -12,10 +12,10 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
-func (s *Settings) checkHBA(at spec.Place) {
+func (s *Settings) checkHBA(at specfile.Place) {
 	for i, record := range s.HBA {
 		here, words := at.Index(i), hbaWords(record)
 		if wrong := s.recordProblem(here, record, words); wrong != "" {
@@ -28,7 +28,7 @@ func (s *Settings) checkHBA(at spec.Place) {
 
 // recordProblem says what is wrong with a record, whomever it lets in; empty:
 // nothing.
-func (s *Settings) recordProblem(at spec.Place, record string, words []string) string {
+func (s *Settings) recordProblem(at specfile.Place, record string, words []string) string {
 	_, unreadable := emit.HBA(words...)
 	method := method(words)
 	why, known := rules().Methods[method]
@@ -64,7 +64,7 @@ func nearestMethod(method string) string {
 			usable = append(usable, name)
 		}
 	}
-	return cmp.Or(spec.Nearest(method, usable), "scram-sha-256")
+	return cmp.Or(specfile.Nearest(method, usable), "scram-sha-256")
 }
 
 // An hbaName is one of a record's databases or users. In quotes, a keyword is
@@ -91,7 +91,7 @@ func hbaNames(word string) (names []hbaName) {
 }
 
 // checkRemote looks at a record that lets somebody in from other machines.
-func (s *Settings) checkRemote(at spec.Place, words []string) {
+func (s *Settings) checkRemote(at specfile.Place, words []string) {
 	for _, user := range hbaNames(words[2]) {
 		if wrong := s.remoteUser(at, user); wrong != "" {
 			at.Problem("%s", wrong)
@@ -117,7 +117,7 @@ func (s *Settings) checkRemote(at spec.Place, words []string) {
 }
 
 // remoteUser says why a record may not let a user in from other machines.
-func (s *Settings) remoteUser(at spec.Place, user hbaName) string {
+func (s *Settings) remoteUser(at specfile.Place, user hbaName) string {
 	own := []string{Superuser, ReplicationUser, RewindUser}
 	name := user.text
 	switch {

@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
-func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
+func (s *Settings) checkDurability(c *role.Cluster, at specfile.Place) {
 	sync, leaders := 0, 0
 	for _, m := range s.Members {
 		if !m.Tags.NoSync && m.Tags.SyncPriority > 0 {
@@ -29,7 +29,7 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 	case n == 1:
 		at.Key("nodes").Warn("one node: its loss is an outage (want 3)")
 	}
-	if c.Durability == role.Async || !spec.Known(at.Root().Key("durability")) {
+	if c.Durability == role.Async || !specfile.Known(at.Root().Key("durability")) {
 		return
 	}
 	switch {
@@ -42,7 +42,7 @@ func (s *Settings) checkDurability(c *role.Cluster, at spec.Place) {
 
 func (t Tags) leads() bool { return !t.NoFailover && t.FailoverPriority > 0 }
 
-func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
+func (s *Settings) checkTags(at specfile.Place, durability role.Durability) {
 	names := map[string]bool{}
 	follows := map[string][]string{}
 	for _, m := range s.Members {
@@ -77,7 +77,7 @@ func (s *Settings) checkTags(at spec.Place, durability role.Durability) {
 		case from == "":
 		case from == m.Name:
 			tags.Key("replicatefrom").Problem("a node cannot replicate from itself (name another, or leave it out)")
-		case !names[from] && spec.Known(at.Each("name")...):
+		case !names[from] && specfile.Known(at.Each("name")...):
 			tags.Key("replicatefrom").Problem("unknown node %q (want one of this list)", from)
 		default:
 			if path := cycles[edge{m.Name, from}]; path != nil {

@@ -9,14 +9,14 @@ import (
 	"strings"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/roles/patroni/catalogue"
 )
 
 // parameterName is the form of a name; one with a dot is an extension's.
 var parameterName = regexp.MustCompile(`^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$`)
 
-func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
+func (s *Settings) checkParameters(c *role.Cluster, at specfile.Place) {
 	known := catalogue.Read(s.PostgreSQL)
 	if known == nil || len(s.Parameters) == 0 {
 		return // that there is no such version is said already
@@ -61,9 +61,9 @@ func (s *Settings) checkParameters(c *role.Cluster, at spec.Place) {
 
 // checkReserve wants connections for clients beside those that are kept back:
 // PostgreSQL does not start otherwise.
-func (s *Settings) checkReserve(at spec.Place) {
+func (s *Settings) checkReserve(at specfile.Place) {
 	keeps := 0
-	var given []spec.Place
+	var given []specfile.Place
 	for _, name := range []string{"reserved_connections", "superuser_reserved_connections"} {
 		if n, ok := s.parameter(name).(int); ok {
 			keeps += n
@@ -72,14 +72,14 @@ func (s *Settings) checkReserve(at spec.Place) {
 			given = append(given, at.Key(name))
 		}
 	}
-	if keeps >= s.connections() && len(given) > 0 && spec.Known(append(given, at.Key("max_connections"), part(at).Key("workload"))...) {
+	if keeps >= s.connections() && len(given) > 0 && specfile.Known(append(given, at.Key("max_connections"), part(at).Key("workload"))...) {
 		given[0].Problem("with it %d connections are kept back, and max_connections is %d (want fewer)", keeps, s.connections())
 	}
 }
 
 // instead says what else a name may have meant to be.
 func instead(name string, known *catalogue.Catalogue) string {
-	if near := spec.Nearest(name, known.Names()); near != "" {
+	if near := specfile.Nearest(name, known.Names()); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "an extension's begins with the extension's name and a dot"
@@ -87,16 +87,16 @@ func instead(name string, known *catalogue.Catalogue) string {
 
 // checkMeaning looks at values that are PostgreSQL's, and do not suit this
 // cluster.
-func (s *Settings) checkMeaning(c *role.Cluster, at spec.Place, known *catalogue.Catalogue, p catalogue.Parameter, value string) {
+func (s *Settings) checkMeaning(c *role.Cluster, at specfile.Place, known *catalogue.Catalogue, p catalogue.Parameter, value string) {
 	switch p.Name {
 	case "synchronous_commit":
-		if c.Durability != role.Async && !waits(value) && spec.Known(at.Root().Key("durability")) {
+		if c.Durability != role.Async && !waits(value) && specfile.Known(at.Root().Key("durability")) {
 			at.Problem("%q acknowledges commits before a replica has them on its disk, and durability %s promises that (leave it out, or choose durability async)", value, c.Durability)
 		}
 	case "shared_buffers":
 		buffers, err := bufferSize(value)
 		switch {
-		case err != nil || !spec.Known(part(at).Key("machine").Key("memory")): // said already
+		case err != nil || !specfile.Known(part(at).Key("machine").Key("memory")): // said already
 		case buffers >= s.Machine.Memory:
 			at.Problem("%q does not fit into the machine's memory of %s (leave it out: it is sized then, to %s)", value, s.Machine.Memory, s.Machine.Memory/4)
 		case buffers > s.Machine.Memory/2:
@@ -137,17 +137,17 @@ func lacks(known *catalogue.Catalogue, library string) error {
 		return nil
 	}
 	text := fmt.Sprintf("the image has no library %q", library)
-	if near := spec.Nearest(name, known.Preloadable()); near != "" {
+	if near := specfile.Nearest(name, known.Preloadable()); near != "" {
 		return errors.New(text + " (did you mean " + near + "?)")
 	}
 	return errors.New(text + " (it has " + strings.Join(known.Preloadable(), ", ") + ")")
 }
 
 // bufferSize is a value of shared_buffers in bytes.
-func bufferSize(value string) (spec.Size, error) {
-	const page = 8 * spec.KiB
+func bufferSize(value string) (specfile.Size, error) {
+	const page = 8 * specfile.KiB
 	pages, err := catalogue.Parameter{Type: "integer", Unit: "8kB"}.Number(value)
-	return spec.Size(pages) * page, err
+	return specfile.Size(pages) * page, err
 }
 
 // waits says whether a value of synchronous_commit waits for a replica's

@@ -6,7 +6,7 @@ import (
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/roles/patroni/catalogue"
 )
 
@@ -21,9 +21,9 @@ func TestOwnParameters(t *testing.T) {
 		}
 		for _, workload := range (Workload("")).Values() {
 			for _, machine := range []struct {
-				memory, disk spec.Size
+				memory, disk specfile.Size
 				cores        int
-			}{{spec.GiB, 10 * spec.GiB, 2}, {1280 * spec.GiB, 256 * spec.TiB, 160}} {
+			}{{specfile.GiB, 10 * specfile.GiB, 2}, {1280 * specfile.GiB, 256 * specfile.TiB, 160}} {
 				s := newSettings(&role.Cluster{Failover: role.Balanced})
 				s.PostgreSQL, s.Workload = major, Workload(workload)
 				s.Machine.Memory, s.Machine.Cores, s.Machine.DataDisk.Size = machine.memory, machine.cores, machine.disk

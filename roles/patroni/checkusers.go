@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // checkUsers looks at the databases and users that the bootstrap creates.
-func (s *Settings) checkUsers(at spec.Place) {
+func (s *Settings) checkUsers(at specfile.Place) {
 	databases := map[string]bool{}
 	for i, d := range s.Databases {
 		here := at.Key("databases").Index(i)
@@ -34,7 +34,7 @@ func (s *Settings) checkUsers(at spec.Place) {
 		}
 		users[u.Name] = true
 		for j, d := range u.Databases {
-			if !databases[d] && spec.Known(at.Key("databases").Each("name")...) {
+			if !databases[d] && specfile.Known(at.Key("databases").Each("name")...) {
 				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
 			}
 		}
@@ -42,13 +42,13 @@ func (s *Settings) checkUsers(at spec.Place) {
 	s.checkMembers(at.Key("users"))
 }
 
-func checkName(at spec.Place, name string) {
+func checkName(at specfile.Place, name string) {
 	if !sqlName.MatchString(name) {
 		at.Problem("%q is no name that needs no quotes (want a to z, 0 to 9 and _, no digit first, at most 63 characters)", name)
 	}
 }
 
-func checkUser(at spec.Place, user string) {
+func checkUser(at specfile.Place, user string) {
 	checkName(at, user)
 	// No role can be called public or none, quoted or not (gram.y, RoleSpec).
 	if slices.Contains([]string{Superuser, ReplicationUser, RewindUser, "public", "none"}, user) || strings.HasPrefix(user, "pg_") {
@@ -59,7 +59,7 @@ func checkUser(at spec.Place, user string) {
 // checkMembers looks at member_of: each name must be there when the cluster
 // is bootstrapped, or PostgreSQL refuses the grant and the bootstrap is
 // undone.
-func (s *Settings) checkMembers(at spec.Place) {
+func (s *Settings) checkMembers(at specfile.Place) {
 	edges := map[string][]string{}
 	for _, u := range s.applicationUsers() {
 		edges[u.Name] = u.MemberOf
@@ -72,7 +72,7 @@ func (s *Settings) checkMembers(at spec.Place) {
 		}
 	}
 	slices.Sort(known)
-	names := spec.Known(append(at.Each("name"), part(at).Key("databases").Each("owner")...)...)
+	names := specfile.Known(append(at.Each("name"), part(at).Key("databases").Each("owner")...)...)
 	for i, u := range s.Users {
 		for j, role := range u.MemberOf {
 			here := at.Index(i).Key("member_of").Index(j)
@@ -101,7 +101,7 @@ func (s *Settings) checkMembers(at spec.Place) {
 // for a file that is wrong on every line would take minutes.
 func like(role string, known []string) string {
 	if len(known) <= 200 {
-		if near := spec.Nearest(role, known); near != "" {
+		if near := specfile.Nearest(role, known); near != "" {
 			return "did you mean " + near + "?"
 		}
 	}

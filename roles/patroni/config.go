@@ -10,7 +10,7 @@ import (
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 const secretsDir = "/run/pgha/secrets/"
@@ -151,8 +151,8 @@ func authentication(user string) emit.Map {
 
 // patroni are the tags that differ from Patroni's defaults.
 func (t Tags) patroni() emit.Map {
-	usual := spec.Encode(defaultTags()).(emit.Map)
-	return slices.DeleteFunc(spec.Encode(t).(emit.Map), func(p emit.Pair) bool { return slices.Contains(usual, p) })
+	usual := specfile.Encode(defaultTags()).(emit.Map)
+	return slices.DeleteFunc(specfile.Encode(t).(emit.Map), func(p emit.Pair) bool { return slices.Contains(usual, p) })
 }
 
 // merge lays the raw overrides of the spec over our configuration: mappings
@@ -164,7 +164,7 @@ func merge(base emit.Map, over map[string]any) emit.Map {
 		i := slices.IndexFunc(base, func(p emit.Pair) bool { return p.Key == key })
 		switch {
 		case i < 0 && value != nil:
-			base = append(base, emit.Pair{Key: key, Value: spec.Encode(value)})
+			base = append(base, emit.Pair{Key: key, Value: specfile.Encode(value)})
 		case i < 0:
 		case value == nil:
 			base = slices.Delete(base, i, i+1)
@@ -172,7 +172,7 @@ func merge(base emit.Map, over map[string]any) emit.Map {
 			if old, ok := base[i].Value.(emit.Map); ok && isMap {
 				base[i].Value = merge(old, inner)
 			} else {
-				base[i].Value = spec.Encode(value)
+				base[i].Value = specfile.Encode(value)
 			}
 		}
 	}

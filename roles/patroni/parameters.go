@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"pgha-gen/generator/emit"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // shared are the parameters that all nodes must have alike, so that Patroni
@@ -69,7 +69,7 @@ func (s *Settings) local() emit.Map {
 func (s *Settings) tuned() emit.Map {
 	memory, cores := s.Machine.Memory, s.Machine.Cores
 	connections := map[Workload]int{Web: 200, OLTP: 300, DW: 40, Mixed: 100}[s.Workload]
-	minWAL := map[Workload]spec.Size{Web: spec.GiB, OLTP: 2 * spec.GiB, DW: 4 * spec.GiB, Mixed: spec.GiB}[s.Workload]
+	minWAL := map[Workload]specfile.Size{Web: specfile.GiB, OLTP: 2 * specfile.GiB, DW: 4 * specfile.GiB, Mixed: specfile.GiB}[s.Workload]
 	// pgtune does not know the disk; WAL must not fill a small one.
 	maxWAL := min(4*minWAL, s.Machine.DataDisk.Size/8)
 	minWAL = min(minWAL, maxWAL/2)
@@ -79,18 +79,18 @@ func (s *Settings) tuned() emit.Map {
 	if s.Workload == DW {
 		maintenance = memory / 8
 	}
-	maintenance = min(maintenance, 8*spec.GiB)
+	maintenance = min(maintenance, 8*specfile.GiB)
 
 	workers := 8
 	if cores >= 4 {
 		workers = cores
 	}
 	// A query may use work_mem several times over; three is pgtune's guess.
-	work := (memory - shared) / spec.Size((s.maxConnections(connections)+workers)*3)
+	work := (memory - shared) / specfile.Size((s.maxConnections(connections)+workers)*3)
 	if s.Workload == DW || s.Workload == Mixed {
 		work /= 2
 	}
-	work = max(work, 4*spec.MiB)
+	work = max(work, 4*specfile.MiB)
 
 	p := emit.Map{
 		{Key: "max_connections", Value: connections},
@@ -185,11 +185,11 @@ func (s *Settings) hugePages() int {
 	if err != nil || slices.Contains([]string{"off", "false", "no", "0"}, wanted) {
 		return 0
 	}
-	return int((shared + shared/20 + 200*spec.MiB) / (2 * spec.MiB))
+	return int((shared + shared/20 + 200*specfile.MiB) / (2 * specfile.MiB))
 }
 
-func megabytes(s spec.Size) string { return fmt.Sprintf("%dMB", max(s/spec.MiB, 1)) }
-func kilobytes(s spec.Size) string { return fmt.Sprintf("%dkB", max(s/spec.KiB, 1)) }
+func megabytes(s specfile.Size) string { return fmt.Sprintf("%dMB", max(s/specfile.MiB, 1)) }
+func kilobytes(s specfile.Size) string { return fmt.Sprintf("%dkB", max(s/specfile.KiB, 1)) }
 
 // scalar is a parameter as people wrote it: whole numbers as numbers.
 func scalar(s string) any {

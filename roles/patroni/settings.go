@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Settings is roles.patroni in the spec.
@@ -15,13 +15,13 @@ type Settings struct {
 	Port       int      `yaml:"port"`
 	RESTPort   int      `yaml:"rest_port"`
 
-	TTL                    int       `yaml:"ttl"`
-	LoopWait               int       `yaml:"loop_wait"`
-	RetryTimeout           int       `yaml:"retry_timeout"`
-	PrimaryStartTimeout    int       `yaml:"primary_start_timeout"`
-	MaximumLagOnFailover   spec.Size `yaml:"maximum_lag_on_failover"`
-	Watchdog               Watchdog  `yaml:"watchdog"`
-	RecloneOnRewindFailure bool      `yaml:"reclone_on_rewind_failure"`
+	TTL                    int           `yaml:"ttl"`
+	LoopWait               int           `yaml:"loop_wait"`
+	RetryTimeout           int           `yaml:"retry_timeout"`
+	PrimaryStartTimeout    int           `yaml:"primary_start_timeout"`
+	MaximumLagOnFailover   specfile.Size `yaml:"maximum_lag_on_failover"`
+	Watchdog               Watchdog      `yaml:"watchdog"`
+	RecloneOnRewindFailure bool          `yaml:"reclone_on_rewind_failure"`
 
 	Workload   Workload          `yaml:"workload"`
 	Parameters map[string]string `yaml:"parameters"`
@@ -98,7 +98,7 @@ type User struct {
 	MemberOf  []string `yaml:"member_of"` // such as pg_read_all_data
 }
 
-// Defaults implements spec.Defaulter.
+// Defaults implements specfile.Defaulter.
 func (u *User) Defaults() { u.Databases, u.MemberOf = []string{}, []string{} }
 
 // Node is a machine with its Patroni tags.
@@ -107,7 +107,7 @@ type Node struct {
 	Tags Tags `yaml:"tags"`
 }
 
-// Defaults implements spec.Defaulter.
+// Defaults implements specfile.Defaulter.
 func (n *Node) Defaults() { n.Tags = defaultTags() }
 
 // Tags are Patroni's, with Patroni's defaults.
@@ -133,7 +133,7 @@ func newSettings(c *role.Cluster) *Settings {
 
 		// Patroni's own: 1 MiB, above which a replica is too far behind to
 		// lead.
-		MaximumLagOnFailover:   spec.MiB,
+		MaximumLagOnFailover:   specfile.MiB,
 		Watchdog:               WatchdogAutomatic,
 		RecloneOnRewindFailure: true,
 
@@ -145,8 +145,8 @@ func newSettings(c *role.Cluster) *Settings {
 		Config:     map[string]any{},
 	}
 	s.Machine = role.Machine{
-		Compute:  role.NewCompute(4, 16*spec.GiB, 15*spec.GiB),
-		DataDisk: role.Disk{Type: role.SSD, Size: 100 * spec.GiB},
+		Compute:  role.NewCompute(4, 16*specfile.GiB, 15*specfile.GiB),
+		DataDisk: role.Disk{Type: role.SSD, Size: 100 * specfile.GiB},
 	}
 	t := presets[c.Failover]
 	s.TTL, s.LoopWait, s.RetryTimeout, s.PrimaryStartTimeout = t.ttl, t.loopWait, t.retryTimeout, t.primaryStart

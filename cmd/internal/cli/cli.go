@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // The exit status: success; a wrong spec or a failure; a wrong command line.
@@ -55,7 +55,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, s Streams) int
 	root.SetErr(s.Err)
 	err := root.ExecuteContext(ctx)
 	status, said := Wrong, ""
-	var problems spec.Problems
+	var problems specfile.Problems
 	switch {
 	case err == nil:
 		return Done

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // command ends with err; it has a flag, a spec and a group.
@@ -29,7 +29,7 @@ func command(err error) *cobra.Command {
 }
 
 func TestRun(t *testing.T) {
-	doc := spec.Parse("x.yaml", []byte("a: 1\nb: 2\n"))
+	doc := specfile.Parse("x.yaml", []byte("a: 1\nb: 2\n"))
 	doc.Root().Key("a").Problem("no")
 	doc.Root().Key("b").Problem("no")
 	two, _ := doc.Problems()
@@ -102,18 +102,18 @@ type brokenPipe struct{}
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
 func TestReportJSON(t *testing.T) {
-	doc := spec.Parse("x.yaml", []byte("a: 1\nb: 2\n"))
+	doc := specfile.Parse("x.yaml", []byte("a: 1\nb: 2\n"))
 	doc.Root().Key("a").Problem("no")
 	doc.Root().Key("b").Warn("hm")
 	problems, warnings := doc.Problems()
 	tests := []struct {
 		name, reason string
-		problems     spec.Problems
-		notes        spec.Problems
+		problems     specfile.Problems
+		notes        specfile.Problems
 		want         string
 	}{
 		{"none", "a list all the same", nil, nil, "[]\n"},
-		{"a note", "it is no problem", nil, spec.Problems{{File: "x.yaml", Line: 1, Column: 1, Text: "by the way"}}, `[
+		{"a note", "it is no problem", nil, specfile.Problems{{File: "x.yaml", Line: 1, Column: 1, Text: "by the way"}}, `[
   {
     "file": "x.yaml",
     "line": 1,

@@ -8,12 +8,12 @@ import (
 	"golang.org/x/term"
 
 	"pgha-gen/generator/emit"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Report says problems and warnings, one a line; on a terminal with the source
 // line and a caret below each.
-func (s Streams) Report(problems spec.Problems) {
+func (s Streams) Report(problems specfile.Problems) {
 	_, terminal := s.terminal()
 	for _, p := range problems {
 		fmt.Fprintln(s.Err, p)
@@ -25,7 +25,7 @@ func (s Streams) Report(problems spec.Problems) {
 
 // ReportJSON writes problems and warnings to Out, as a list for programs, and what
 // else there is to say as notes.
-func (s Streams) ReportJSON(problems, notes spec.Problems) error {
+func (s Streams) ReportJSON(problems, notes specfile.Problems) error {
 	list := []any{}
 	for i, p := range slices.Concat(problems, notes) {
 		severity := "problem"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // DefaultSpec is the spec that a command reads if none is named.
@@ -46,7 +46,7 @@ func (f SpecFile) Read(in io.Reader) ([]byte, error) {
 		defer file.Close()
 		in = file
 	}
-	text, err := io.ReadAll(io.LimitReader(in, spec.MaxSize+1))
+	text, err := io.ReadAll(io.LimitReader(in, specfile.MaxSize+1))
 	if errors.Is(err, syscall.EISDIR) {
 		return nil, fmt.Errorf("%q is a folder (-f names the file in it)", string(f))
 	}

@@ -9,13 +9,13 @@ import (
 	"testing/iotest"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/testkit"
 )
 
 func TestSpecFile(t *testing.T) {
 	t.Chdir(t.TempDir())
-	large := strings.Repeat("x", spec.MaxSize+10)
+	large := strings.Repeat("x", specfile.MaxSize+10)
 	for name, text := range map[string]string{"a.yaml": "name: a\n", "large.yaml": large} {
 		testkit.OK(t, os.WriteFile(name, []byte(text), 0o600))
 	}
@@ -28,8 +28,8 @@ func TestSpecFile(t *testing.T) {
 	}{
 		{"a file", "its text", "a.yaml", "", "name: a\n", ""},
 		{"standard input", "its text", "-", "name: b\n", "name: b\n", ""},
-		{"too large", "enough of it to be refused", "large.yaml", "", large[:spec.MaxSize+1], ""},
-		{"endless input", "enough of it to be refused", "-", large, large[:spec.MaxSize+1], ""},
+		{"too large", "enough of it to be refused", "large.yaml", "", large[:specfile.MaxSize+1], ""},
+		{"endless input", "enough of it to be refused", "-", large, large[:specfile.MaxSize+1], ""},
 		{"not there", "how to have one", "no.yaml", "", "", `there is no file "no.yaml" (pgha-gen init writes pgha.yaml; -f names another)`},
 		{"a folder", "which file?", "dir", "", "", `"dir" is a folder (-f names the file in it)`},
 		{"below a file", "what the system says", "a.yaml/b", "", "", `cannot read "a.yaml/b": not a directory`},

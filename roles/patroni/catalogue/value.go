@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // Check refuses a value that PostgreSQL would refuse, or take for another: of
@@ -69,7 +69,7 @@ func (p Parameter) checkWord(value string) error {
 	}
 	known := slices.DeleteFunc(slices.Clone(p.Values), func(v string) bool { return v == "" })
 	text := fmt.Sprintf("want one of %s, have %q", strings.Join(known, ", "), value)
-	if near := spec.Nearest(value, known); near != "" {
+	if near := specfile.Nearest(value, known); near != "" {
 		text += " (did you mean " + near + "?)"
 	}
 	return errors.New(text)

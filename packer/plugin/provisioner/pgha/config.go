@@ -19,7 +19,7 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/roles"
 )
 
@@ -49,7 +49,7 @@ const (
 // work is what Provision has to do.
 type work struct {
 	recipe   *recipe.Recipe
-	warnings spec.Problems
+	warnings specfile.Problems
 	folder   string
 	command  string
 }
@@ -139,7 +139,7 @@ func read(file string) (*role.Cluster, []error) {
 		return nil, []error{fmt.Errorf("spec: %w", err)}
 	}
 	cluster, err := generator.Read(file, src, roles.All())
-	var problems spec.Problems
+	var problems specfile.Problems
 	if errors.As(err, &problems) {
 		var wrong []error
 		for _, p := range problems {

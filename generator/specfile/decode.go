@@ -1,4 +1,4 @@
-package spec
+package specfile
 
 import (
 	"encoding"
@@ -23,9 +23,9 @@ type Defaulter interface{ Defaults() }
 // one.
 type Enum interface{ Values() []string }
 
-// Elsewhere is the type of a field whose part of the document is read by
+// Deferred is the type of a field whose part of the document is read by
 // somebody else.
-type Elsewhere struct{}
+type Deferred struct{}
 
 // Text is text that may have several lines; a plain string has one.
 type Text string
@@ -94,7 +94,7 @@ func (p Place) decode(n *yaml.Node, v reflect.Value) {
 		}
 		return
 	}
-	if v.Type() == elsewhere || p.null(n) {
+	if v.Type() == deferred || p.null(n) {
 		return
 	}
 	if form, ok := forms[v.Type()]; ok {

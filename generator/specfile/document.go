@@ -1,6 +1,6 @@
-// Package spec turns YAML written by people into Go values, or says
+// Package specfile turns YAML written by people into Go values, or says
 // everything that is wrong with it, and where.
-package spec
+package specfile
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package spec
+package specfile
 
 import (
 	"fmt"
@@ -30,7 +30,7 @@ func encode(v reflect.Value) any {
 		m := emit.Map{}
 		for _, f := range fieldsOf(v.Type()) {
 			value := v.FieldByIndex(f.index)
-			if f.typ == elsewhere || value.Type() == reflect.TypeFor[netip.Addr]() && value.IsZero() {
+			if f.typ == deferred || value.Type() == reflect.TypeFor[netip.Addr]() && value.IsZero() {
 				continue
 			}
 			m = append(m, emit.Pair{Key: f.name, Value: encode(value)})

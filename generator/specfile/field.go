@@ -1,4 +1,4 @@
-package spec
+package specfile
 
 import (
 	"net/netip"
@@ -48,7 +48,7 @@ func (fs fields) names() []string {
 	return all
 }
 
-var elsewhere = reflect.TypeFor[Elsewhere]()
+var deferred = reflect.TypeFor[Deferred]()
 
 // forms are the types that are read by their UnmarshalText: how a problem
 // names what is wanted, and their schema.

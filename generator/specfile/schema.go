@@ -1,4 +1,4 @@
-package spec
+package specfile
 
 import (
 	"reflect"
@@ -50,7 +50,7 @@ func structSchema(t reflect.Type, path string, describe func(string) string) emi
 		if text := describe(at); text != "" {
 			property = property.Set("description", text)
 		}
-		if f.typ != elsewhere {
+		if f.typ != deferred {
 			property = append(property, schemaOf(f.typ, at, describe)...)
 		}
 		properties = properties.Set(f.name, property)

@@ -1,9 +1,9 @@
-package spec_test
+package specfile_test
 
 import (
 	"testing"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 func TestKnown(t *testing.T) {
@@ -40,15 +40,15 @@ func TestKnown(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			root := spec.Parse("x.yaml", []byte(test.src)).Root()
+			root := specfile.Parse("x.yaml", []byte(test.src)).Root()
 			root.Decode(&outer{})
 			for _, key := range test.known {
-				if !spec.Known(root.Key(key)) {
+				if !specfile.Known(root.Key(key)) {
 					t.Errorf("%s is not known: %s", key, test.reason)
 				}
 			}
 			for _, key := range test.unknown {
-				if spec.Known(root.Key(key)) {
+				if specfile.Known(root.Key(key)) {
 					t.Errorf("%s is known: %s", key, test.reason)
 				}
 			}
@@ -58,7 +58,7 @@ func TestKnown(t *testing.T) {
 
 // TestProblemOfUnknown: what is not known is not judged, and a key by itself is.
 func TestProblemOfUnknown(t *testing.T) {
-	doc := spec.Parse("x.yaml", []byte("count: one\n"))
+	doc := specfile.Parse("x.yaml", []byte("count: one\n"))
 	root := doc.Root()
 	root.Decode(&struct {
 		Count int `yaml:"count"`

@@ -1,29 +1,29 @@
-package spec_test
+package specfile_test
 
 import (
 	"math"
 	"testing"
 
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 func TestSize(t *testing.T) {
 	tests := []struct {
 		text, reason string
-		want         spec.Size
+		want         specfile.Size
 		back         string
 		err          string
 	}{
-		{"512MB", "PostgreSQL's way", 512 * spec.MiB, "512MB", ""},
-		{"512MiB", "the other way means the same", 512 * spec.MiB, "512MB", ""},
-		{"8 GB", "one blank is common", 8 * spec.GiB, "8GB", ""},
-		{"1024GB", "printed in the largest unit", spec.TiB, "1TB", ""},
-		{"1536MiB", "that leaves no fraction", 1536 * spec.MiB, "1536MB", ""},
-		{"64kB", "PostgreSQL's kilobytes", 64 * spec.KiB, "64kB", ""},
-		{"64KiB", "all three spellings", 64 * spec.KiB, "64kB", ""},
-		{"64KB", "of them", 64 * spec.KiB, "64kB", ""},
+		{"512MB", "PostgreSQL's way", 512 * specfile.MiB, "512MB", ""},
+		{"512MiB", "the other way means the same", 512 * specfile.MiB, "512MB", ""},
+		{"8 GB", "one blank is common", 8 * specfile.GiB, "8GB", ""},
+		{"1024GB", "printed in the largest unit", specfile.TiB, "1TB", ""},
+		{"1536MiB", "that leaves no fraction", 1536 * specfile.MiB, "1536MB", ""},
+		{"64kB", "PostgreSQL's kilobytes", 64 * specfile.KiB, "64kB", ""},
+		{"64KiB", "all three spellings", 64 * specfile.KiB, "64kB", ""},
+		{"64KB", "of them", 64 * specfile.KiB, "64kB", ""},
 		{"0kB", "nothing is a size", 0, "0kB", ""},
-		{"8388607TB", "the largest that an int64 holds", 8388607 * spec.TiB, "8388607TB", ""},
+		{"8388607TB", "the largest that an int64 holds", 8388607 * specfile.TiB, "8388607TB", ""},
 		{"8388608TB", "one more would be negative", 0, "", `want a size below 8388608TB, have "8388608TB"`},
 		{"8", "a number without a unit may be anything", 0, "", `want a size such as 512MB or 8GB, have "8"`},
 		{"8G", "half a unit may be a thousand or 1024", 0, "", `want a size such as 512MB or 8GB, have "8G"`},
@@ -34,7 +34,7 @@ func TestSize(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {
-			var got spec.Size
+			var got specfile.Size
 			err := got.UnmarshalText([]byte(test.text))
 			if message(err) != test.err {
 				t.Fatalf("%s: got error %q, want %q", test.reason, message(err), test.err)
@@ -49,17 +49,17 @@ func TestSize(t *testing.T) {
 func TestDuration(t *testing.T) {
 	tests := []struct {
 		text, reason string
-		want         spec.Duration
+		want         specfile.Duration
 		back         string
 		err          string
 	}{
-		{"500ms", "milliseconds", 500 * spec.Millisecond, "500ms", ""},
-		{"2000ms", "printed in the largest unit", 2 * spec.Second, "2s", ""},
-		{"90s", "that leaves no fraction", 90 * spec.Second, "90s", ""},
-		{"120s", "minutes", 2 * spec.Minute, "2m", ""},
-		{"24h", "hours are the largest", 24 * spec.Hour, "24h", ""},
+		{"500ms", "milliseconds", 500 * specfile.Millisecond, "500ms", ""},
+		{"2000ms", "printed in the largest unit", 2 * specfile.Second, "2s", ""},
+		{"90s", "that leaves no fraction", 90 * specfile.Second, "90s", ""},
+		{"120s", "minutes", 2 * specfile.Minute, "2m", ""},
+		{"24h", "hours are the largest", 24 * specfile.Hour, "24h", ""},
 		{"0h", "no time is a time", 0, "0s", ""},
-		{"2562047h", "the longest that an int64 holds", 2562047 * spec.Hour, "2562047h", ""},
+		{"2562047h", "the longest that an int64 holds", 2562047 * specfile.Hour, "2562047h", ""},
 		{"2562048h", "one more does not", 0, "", `want a time below 2562048h, have "2562048h"`},
 		{"1.5s", "HAProxy reads no fractions", 0, "", `want a time such as 500ms, 2s or 30m, have "1.5s"`},
 		{"1m30s", "nor compounds", 0, "", `want a time such as 500ms, 2s or 30m, have "1m30s"`},
@@ -69,7 +69,7 @@ func TestDuration(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {
-			var got spec.Duration
+			var got specfile.Duration
 			err := got.UnmarshalText([]byte(test.text))
 			if message(err) != test.err {
 				t.Fatalf("%s: got error %q, want %q", test.reason, message(err), test.err)
@@ -97,18 +97,18 @@ func FuzzUnits(f *testing.F) {
 		if n < 0 {
 			return
 		}
-		size := spec.Size(n) / spec.KiB * spec.KiB // the least unit
-		var s spec.Size
+		size := specfile.Size(n) / specfile.KiB * specfile.KiB // the least unit
+		var s specfile.Size
 		if err := s.UnmarshalText([]byte(size.String())); err == nil && s != size {
 			t.Errorf("size %d was read back from %q as %d", size, size.String(), s)
 		} else if err != nil && size < 1<<49 { // twelve digits of kB
 			t.Error(err)
 		}
-		pause := spec.Duration(n) / spec.Millisecond * spec.Millisecond
-		var d spec.Duration
+		pause := specfile.Duration(n) / specfile.Millisecond * specfile.Millisecond
+		var d specfile.Duration
 		if err := d.UnmarshalText([]byte(pause.String())); err == nil && d != pause {
 			t.Errorf("time %d was read back from %q as %d", pause, pause.String(), d)
-		} else if err != nil && pause < 1e9*spec.Millisecond { // nine digits of ms
+		} else if err != nil && pause < 1e9*specfile.Millisecond { // nine digits of ms
 			t.Error(err)
 		}
 	})

@@ -1,4 +1,4 @@
-package spec_test
+package specfile_test
 
 import (
 	"net/netip"
@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"pgha-gen/generator/emit"
-	"pgha-gen/generator/spec"
+	"pgha-gen/generator/specfile"
 )
 
 // thing has a field of every shape that Decode knows.
@@ -18,15 +18,15 @@ type thing struct {
 	Count    int               `yaml:"count"`
 	On       bool              `yaml:"on"`
 	Colour   colour            `yaml:"colour"`
-	Note     spec.Text         `yaml:"note"`
-	Size     spec.Size         `yaml:"size"`
-	Pause    spec.Duration     `yaml:"pause"`
+	Note     specfile.Text     `yaml:"note"`
+	Size     specfile.Size     `yaml:"size"`
+	Pause    specfile.Duration `yaml:"pause"`
 	Address  netip.Addr        `yaml:"address"`
 	Networks []netip.Prefix    `yaml:"networks"`
 	Words    map[string]string `yaml:"words"`
 	Any      map[string]any    `yaml:"any"`
 	Parts    []part            `yaml:"parts"`
-	Others   spec.Elsewhere    `yaml:"others"`
+	Others   specfile.Deferred `yaml:"others"`
 	Hidden   int               `yaml:"-"`
 	Untagged int
 }
@@ -48,12 +48,12 @@ func (colour) Values() []string { return []string{"red", "green"} }
 
 func defaults() thing {
 	return thing{
-		base: base{Kind: "plain"}, Name: "n", Count: 3, On: true, Colour: "red", Note: "x", Size: spec.GiB, Pause: spec.Second,
+		base: base{Kind: "plain"}, Name: "n", Count: 3, On: true, Colour: "red", Note: "x", Size: specfile.GiB, Pause: specfile.Second,
 		Words: map[string]string{"a": "b"}, Hidden: 7, Untagged: 8,
 	}
 }
 
-func problems(d *spec.Document) []string {
+func problems(d *specfile.Document) []string {
 	errs, warnings := d.Problems()
 	var all []string
 	for _, p := range append(errs, warnings...) {
@@ -108,7 +108,7 @@ func TestDecode(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			d := spec.Parse("f", []byte(test.src))
+			d := specfile.Parse("f", []byte(test.src))
 			got := defaults()
 			d.Root().Decode(&got)
 			if found := problems(d); found != nil {
@@ -126,7 +126,7 @@ func options() cmp.Options {
 }
 
 func TestDecodeKeepsTheDefaultOfWhatIsWrong(t *testing.T) {
-	d := spec.Parse("f", []byte("{name: [], count: x, on: 1, colour: blue, note: \"\\0\", size: 1, pause: 1, words: 1, kind: {}}"))
+	d := specfile.Parse("f", []byte("{name: [], count: x, on: 1, colour: blue, note: \"\\0\", size: 1, pause: 1, words: 1, kind: {}}"))
 	got := defaults()
 	d.Root().Decode(&got)
 	if n := len(problems(d)); n != 9 {
@@ -138,7 +138,7 @@ func TestDecodeKeepsTheDefaultOfWhatIsWrong(t *testing.T) {
 }
 
 func TestDecodeWhatIsNotThere(t *testing.T) {
-	d := spec.Parse("f", []byte("a: 1"))
+	d := specfile.Parse("f", []byte("a: 1"))
 	got := defaults()
 	d.Root().Key("b").Key("c").Decode(&got)
 	if diff := cmp.Diff(defaults(), got, options()); diff != "" {
@@ -158,9 +158,9 @@ func TestTypesThatNobodyWrites(t *testing.T) {
 			var v struct {
 				C chan int `yaml:"c"`
 			}
-			spec.Parse("f", []byte("c: 1")).Root().Decode(&v)
+			specfile.Parse("f", []byte("c: 1")).Root().Decode(&v)
 		},
-		"encode": func() { spec.Encode(make(chan int)) },
+		"encode": func() { specfile.Encode(make(chan int)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -175,7 +175,7 @@ func TestTypesThatNobodyWrites(t *testing.T) {
 
 func TestEncode(t *testing.T) {
 	full := thing{
-		base: base{Kind: "no"}, Name: "1.10", Count: -3, On: true, Colour: "green", Note: "\n a\n\tb\n\n", Size: 3 * spec.MiB, Pause: 1500 * spec.Millisecond,
+		base: base{Kind: "no"}, Name: "1.10", Count: -3, On: true, Colour: "green", Note: "\n a\n\tb\n\n", Size: 3 * specfile.MiB, Pause: 1500 * specfile.Millisecond,
 		Address: netip.MustParseAddr("10.0.0.1"), Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 		Words: map[string]string{"z": "~", "a": "", "m": "x: y"},
 		Any: map[string]any{"n": nil, "t": true, "i": 5, "x": 2.0, "s": "true", "l": []any{1, "1", nil, []any{}},
@@ -185,11 +185,11 @@ func TestEncode(t *testing.T) {
 	for name, want := range map[string]thing{"full": full, "defaults": defaults()} {
 		t.Run(name, func(t *testing.T) {
 			want.Hidden, want.Untagged = 0, 0
-			text, err := emit.YAML(spec.Encode(want))
+			text, err := emit.YAML(specfile.Encode(want))
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := spec.Parse("f", text)
+			d := specfile.Parse("f", text)
 			got := thing{}
 			if want.Any == nil { // a map that is nil is written as an empty one
 				want.Any = map[string]any{}
@@ -211,7 +211,7 @@ func TestEncode(t *testing.T) {
 func TestEncodePointer(t *testing.T) {
 	var none *part
 	want := []any{emit.Map{{Key: "kind", Value: "k"}, {Key: "weight", Value: 1}}, nil}
-	if diff := cmp.Diff(want, spec.Encode([]*part{{base{"k"}, 1}, none})); diff != "" {
+	if diff := cmp.Diff(want, specfile.Encode([]*part{{base{"k"}, 1}, none})); diff != "" {
 		t.Errorf("pointers are what they point to (-want +got):\n%s", diff)
 	}
 }
@@ -257,7 +257,7 @@ func TestSchema(t *testing.T) {
 		{Key: "additionalProperties", Value: false},
 		{Key: "required", Value: []string{"name"}},
 	}
-	got := spec.Schema(&thing{}, func(path string) string {
+	got := specfile.Schema(&thing{}, func(path string) string {
 		if path == "parts[].weight" {
 			return ""
 		}
