@@ -131,3 +131,27 @@ func TestNewRole(t *testing.T) {
 		t.Errorf("a client that connects through the pooler would not accept PostgreSQL's certificate, which is of %v", certificate.DNSNames)
 	}
 }
+
+// What a role says of itself before there is a plan holds for its plan, too.
+func TestPlanAgrees(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		change       func(*role.Role)
+		want         string
+	}{
+		{"secrets", "nobody would give its machines an account", func(r *role.Role) { r.ReadsSecrets = false }, "secrets: promised false, planned true"},
+		{"offer", "others would find nothing to use", func(r *role.Role) { r.Offers = append(r.Offers, role.DCS) }, "offer dcs: promised true, planned false"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := generator.Read("pgha.yaml", []byte(generator.Reference(append(roles.All(), poolerRole(t)))), append(roles.All(), poolerRole(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.change(c.Group("pooler").Role)
+			if err := c.Plan(); err == nil || err.Error() != "role pooler: internal error: "+test.want {
+				t.Errorf("got %v, want %q: %s", err, test.want, test.reason)
+			}
+		})
+	}
+}
