@@ -29,6 +29,9 @@ import (
 const (
 	dir    = "/run/netns" // where ip(8) keeps named namespaces
 	bridge = "br0"
+	// Given, it stays: otherwise it would be the least of the ports', and change
+	// when a machine is attached.
+	bridgeMAC = "d0:0d:00:00:00:01"
 )
 
 // Network is one network. The host's own network is never touched, and cannot
@@ -85,7 +88,7 @@ func New(ctx context.Context, name string, addrs []netip.Prefix) (*Network, erro
 func (n *Network) setUp(ctx context.Context, addrs []netip.Prefix) error {
 	for _, s := range [][]string{
 		{"link", "set", "lo", "up"},
-		{"link", "add", bridge, "type", "bridge"},
+		{"link", "add", bridge, "address", bridgeMAC, "type", "bridge"},
 		{"link", "set", bridge, "up"},
 	} {
 		if err := ip(ctx, append([]string{"-n", n.Name}, s...)...); err != nil {

@@ -255,3 +255,33 @@ func TestRefused(t *testing.T) {
 		t.Errorf("removing what is not there: %v", err)
 	}
 }
+
+// A machine remembers the gateway's MAC address. A bridge would take the least
+// of its ports' when one is plugged in, and the machines lose the gateway until
+// they ask again.
+func TestGatewayStays(t *testing.T) {
+	testkit.Root(t)
+	n := newNetwork(t)
+	mac := func() (address string) {
+		t.Helper()
+		if err := n.inside(func() error {
+			i, err := net.InterfaceByName(bridge)
+			if err == nil {
+				address = i.HardwareAddr.String()
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return address
+	}
+	before := mac()
+	for i := range 6 {
+		if _, err := n.Attach(t.Context(), fmt.Sprintf("m%d", i), netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, 0, byte(10 + i)}), 24), netip.MustParseAddr("10.1.0.1")); err != nil {
+			t.Fatal(err)
+		}
+		if after := mac(); after != before {
+			t.Fatalf("with %d machines the gateway is at %s, before at %s", i+1, after, before)
+		}
+	}
+}
