@@ -3,6 +3,7 @@ package haproxy
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -34,9 +35,8 @@ type node struct {
 }
 
 // files are what the user-data brings, the same on every HAProxy machine.
-// What the templates of userdata/ get was checked before: texts are names,
-// addresses and numbers, which hold nothing that HAProxy would not take as it
-// is.
+// The templates of userdata/ get numbers, addresses and names. A name that is
+// more than one plain word is refused, as it was by the spec's checks already.
 func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.File, error) {
 	t, err := template.New("").Option("missingkey=error").ParseFS(userdata, "userdata"+folder+"*")
 	if err != nil {
@@ -45,6 +45,11 @@ func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.F
 	var nodes []node
 	for i, n := range c.Offering(role.Database) {
 		nodes = append(nodes, node{i + 1, n.Name, n.Host(c), c.FQDN(n.Name), !n.Address.IsValid()})
+		for _, word := range []string{n.Name, n.Host(c), c.FQDN(n.Name)} {
+			if plain, err := emit.WordLine([]string{word}); err != nil || plain != word {
+				return nil, fmt.Errorf("name %q cannot stand in haproxy.cfg as it is", word)
+			}
+		}
 	}
 	values := struct {
 		*Settings

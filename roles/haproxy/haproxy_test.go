@@ -1,6 +1,7 @@
 package haproxy_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -10,6 +11,7 @@ import (
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles/haproxy"
+	"pgha-gen/roles/patroni"
 )
 
 func TestConfig(t *testing.T) {
@@ -87,5 +89,17 @@ func TestExpect(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
 			}
 		})
+	}
+}
+
+// Names do not come through the spec's checks with such characters. If one ever
+// does, it is no line of HAProxy's configuration.
+func TestOddNames(t *testing.T) {
+	for _, name := range []string{"p1\n    bind :1", "p1 backup", "p1#", "p1'", "[p1", ""} {
+		c := demo.Small(t)
+		c.Group("patroni").Settings.(*patroni.Settings).Members[0].Name = name
+		if err := c.Plan(); err == nil || !strings.Contains(err.Error(), "cannot stand in haproxy.cfg") {
+			t.Errorf("name %q: got %v, want it refused", name, err)
+		}
 	}
 }
