@@ -4,7 +4,9 @@ package cloudinit
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path"
@@ -103,4 +105,11 @@ func checkFile(f File, before []File) error {
 		}
 	}
 	return nil
+}
+
+// Digest is what user-data is known by: a machine's status has that of the
+// one in force. The cloud may keep or drop line breaks at the end.
+func Digest(userData []byte) string {
+	sum := sha256.Sum256(bytes.TrimRight(userData, "\n"))
+	return hex.EncodeToString(sum[:8])
 }

@@ -121,3 +121,15 @@ func TestUserDataRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestDigest(t *testing.T) {
+	const want = "a1b0542e7cce032c" // printf '#cloud-config' | sha256sum; step.py has the same
+	for _, text := range []string{"#cloud-config", "#cloud-config\n", "#cloud-config\n\n"} {
+		if got := Digest([]byte(text)); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	if Digest([]byte("#cloud-config ")) == want {
+		t.Error("another text has the same digest")
+	}
+}

@@ -17,9 +17,11 @@ class MetricsTest(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        metrics.FILE = os.path.join(folder.name, "pgha.prom")
-        with open(metrics.FILE, "w", encoding="ascii") as file:
-            file.write("pgha_ready 1\n")
+        metrics.FOLDER = folder.name
+        self.file = os.path.join(folder.name, "pgha.prom")
+        for name, text in (("pgha.prom", "pgha_ready 1\n"), ("status.json", '{"ready": true}\n')):
+            with open(os.path.join(folder.name, name), "w", encoding="ascii") as file:
+                file.write(text)
         self.server = metrics.Server(("127.0.0.1", 0))
         self.server.patience = 1.0
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -39,9 +41,12 @@ class MetricsTest(unittest.TestCase):
     def test_metrics(self) -> None:
         self.assertEqual(self.ask("GET", "/metrics"), (200, "text/plain; version=0.0.4; charset=utf-8", "pgha_ready 1\n"))
 
+    def test_status(self) -> None:
+        self.assertEqual(self.ask("GET", "/status"), (200, "application/json", '{"ready": true}\n'))
+
     def test_nothing_else(self) -> None:
         for method, path, status in (
-            ("GET", "/", 404), ("GET", "/metrics/", 404), ("GET", "/metrics?x", 404), ("GET", "/../etc/passwd", 404),
+            ("GET", "/", 404), ("GET", "/metrics/", 404), ("GET", "/metrics?x", 404), ("GET", "/../etc/passwd", 404), ("GET", "/status.json", 404),
             ("POST", "/metrics", 501), ("HEAD", "/metrics", 501), ("PUT", "/x", 501), ("DELETE", "/metrics", 501),
         ):
             with self.subTest(f"{method} {path}"):
@@ -49,11 +54,11 @@ class MetricsTest(unittest.TestCase):
 
     def test_old(self) -> None:
         then = time.time() - 31
-        os.utime(metrics.FILE, (then, then))
+        os.utime(self.file, (then, then))
         self.assertEqual(self.ask("GET", "/metrics")[0], 503)
 
     def test_none(self) -> None:
-        os.unlink(metrics.FILE)
+        os.unlink(self.file)
         self.assertEqual(self.ask("GET", "/metrics")[0], 503)
 
     def test_silent_clients(self) -> None:

@@ -209,12 +209,15 @@ class MetricsTest(unittest.TestCase):
     def test_all(self) -> None:
         got = watch.metrics(
             {"role": "etcd", "node": "demo-etcd-1"}, True,
-            [watch.Certificate("/run/a.crt", 'CN="a\\b"', "0A", 1800000000.0)], Usage(2 * GIB, GIB, GIB), 64 * MIB, False)
+            [watch.Certificate("/run/a.crt", 'CN="a\\b"', "0A", 1800000000.0)], Usage(2 * GIB, GIB, GIB), 64 * MIB, False,
+            {"ready": {"at": 1, "status": "ok", "detail": "x"}, "refresh": {"at": 2, "status": "fail", "detail": "y"}})
         samples = [line for line in got.splitlines() if not line.startswith("#")]
         self.assertEqual(samples, [
             'pgha_info{role="etcd",node="demo-etcd-1"} 1',
             "pgha_ready 1",
             'pgha_certificate_end_timestamp_seconds{file="/run/a.crt",subject="CN=\\"a\\\\b\\"",serial="0A"} 1800000000',
+            'pgha_step_failed{step="ready"} 0',
+            'pgha_step_failed{step="refresh"} 1',
             "pgha_data_disk_size_bytes 2147483648",
             "pgha_data_disk_free_bytes 1073741824",
             "pgha_data_disk_reserve_bytes 67108864",
@@ -222,17 +225,25 @@ class MetricsTest(unittest.TestCase):
         ])
 
     def test_without_disk_and_certificates(self) -> None:
-        got = watch.metrics({"role": "x"}, False, [], None, 0, False)
+        got = watch.metrics({"role": "x"}, False, [], None, 0, False, {})
         self.assertEqual([line for line in got.splitlines() if not line.startswith("#")], ['pgha_info{role="x"} 1', "pgha_ready 0"])
         self.assertNotIn("disk", got)
 
-    def test_write(self) -> None:
+
+class StepsTest(unittest.TestCase):
+    """What the steps said last, as step.sh and step.py write it."""
+
+    def test_steps(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "x.prom")
-            os.umask(0o077)
-            watch.write(path, "a 1\n")
-            self.assertEqual(os.stat(path).st_mode & 0o777, 0o644)
-            self.assertEqual(os.listdir(folder), ["x.prom"])
+            for name, text in (
+                ("ready", "12 ok PostgreSQL: replica streaming\n"), ("refresh.new", "9 ok half"), ("empty", ""), ("odd", "x ok y\n"),
+            ):
+                with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                    file.write(text)
+            self.assertEqual(watch.steps(folder), {"ready": {"at": 12, "status": "ok", "detail": "PostgreSQL: replica streaming"}})
+
+    def test_none(self) -> None:
+        self.assertEqual(watch.steps("/nowhere"), {})
 
 
 if __name__ == "__main__":

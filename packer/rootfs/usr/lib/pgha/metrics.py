@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -sE
-"""Gives out what watch.py wrote: GET /metrics, and nothing else."""
+"""Gives out what watch.py wrote: GET /metrics and GET /status, and nothing else."""
 
 import http.server
 import os
@@ -8,7 +8,11 @@ import threading
 import time
 from typing import Any
 
-FILE = os.path.join(os.environ.get("PGHA_RUN", "/run/pgha"), "metrics", "pgha.prom")
+FOLDER = os.path.join(os.environ.get("PGHA_RUN", "/run/pgha"), "metrics")
+FILES = {
+    "/metrics": ("pgha.prom", "text/plain; version=0.0.4; charset=utf-8"),
+    "/status": ("status.json", "application/json"),
+}
 THREADS = 8
 OLD = 30  # seconds: then watch.py no longer runs
 
@@ -20,12 +24,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server_version, sys_version = "pgha", ""
 
     def do_GET(self) -> None:
-        """The metrics, if they are of now."""
-        if self.path != "/metrics":
+        """The file, if it is of now."""
+        if self.path not in FILES:
             self.send_error(404)
             return
+        name, kind = FILES[self.path]
         try:
-            with open(FILE, "rb") as file:
+            with open(os.path.join(FOLDER, name), "rb") as file:
                 age = time.time() - os.fstat(file.fileno()).st_mtime
                 text = file.read()
         except FileNotFoundError:
@@ -35,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(503, f"last measured {age:.0f} s ago")
             return
         self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

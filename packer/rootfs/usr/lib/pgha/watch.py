@@ -23,6 +23,7 @@ Say = Callable[[str, str, str], None]
 
 MARKER = os.path.join(step.RUN, "disk-full")
 METRICS = os.path.join(step.RUN, "metrics", "pgha.prom")
+STATUS = os.path.join(step.RUN, "metrics", "status.json")
 CERTIFICATES = os.path.join(step.RUN, "secrets", "*.crt")
 
 WARN, CALM = 85, 80  # per cent of the disk
@@ -249,7 +250,9 @@ def gauge(name: str, text: str, *samples: str) -> list[str]:
     return [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples] if samples else []
 
 
-def metrics(info: dict[str, str], ready: bool, certificates: list[Certificate], disk: Usage | None, reserve: int, full: bool) -> str:
+def metrics(
+        info: dict[str, str], ready: bool, certificates: list[Certificate], disk: Usage | None, reserve: int, full: bool,
+        said: dict[str, dict[str, object]]) -> str:
     """All that is known, as Prometheus reads it (its text format, 0.0.4)."""
     lines = [
         *gauge("pgha_info", "What this machine is.", sample("pgha_info", 1, **info)),
@@ -257,6 +260,8 @@ def metrics(info: dict[str, str], ready: bool, certificates: list[Certificate], 
         *gauge("pgha_certificate_end_timestamp_seconds", "When a certificate ends.", *(
             sample("pgha_certificate_end_timestamp_seconds", c.end, file=c.file, subject=c.subject, serial=c.serial)
             for c in certificates)),
+        *gauge("pgha_step_failed", "1 if the last that a step said is that it failed.", *(
+            sample("pgha_step_failed", line["status"] == "fail", step=name) for name, line in said.items())),
     ]
     if disk is not None:
         for name, text, value in (
@@ -270,12 +275,29 @@ def metrics(info: dict[str, str], ready: bool, certificates: list[Certificate], 
     return "\n".join(lines) + "\n"
 
 
-def write(path: str, text: str) -> None:
-    """Whole, or not at all; for everybody to read."""
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), 0o644)
-        file.write(text)
-    os.rename(path + ".new", path)
+def steps(folder: str) -> dict[str, dict[str, object]]:
+    """What each step said last."""
+    found: dict[str, dict[str, object]] = {}
+    for path in sorted(glob.glob(os.path.join(folder, "*"))):
+        name = os.path.basename(path)
+        if name.endswith(".new"):
+            continue
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                at, status, detail = file.read().rstrip("\n").split(" ", 2)
+            found[name] = {"at": int(at), "status": status, "detail": detail}
+        except (OSError, ValueError):
+            continue  # being written
+    return found
+
+
+def digest() -> str:
+    """Of the user-data that is in force; empty: nothing says so yet."""
+    try:
+        with open(os.path.join(step.STATE, "user-data"), "rb") as file:
+            return step.digest(file.read())
+    except FileNotFoundError:
+        return ""
 
 
 def recipe() -> str:
@@ -295,9 +317,16 @@ def main() -> None:
     disk = Disk(mount, MARKER, console.say) if mount else None
     while True:
         seen = disk.look(time.monotonic()) if disk else None
-        write(METRICS, metrics(
-            info, os.path.exists(os.path.join(step.RUN, "ready")), certificates.look(time.time()),
-            seen, disk.reserved() if disk else 0, disk is not None and disk.full))
+        ready = os.path.exists(os.path.join(step.RUN, "ready"))
+        ends = certificates.look(time.time())
+        full = disk is not None and disk.full
+        said, in_force = steps(step.STEPS), digest()
+        step.write(METRICS, metrics(info, ready, ends, seen, disk.reserved() if disk else 0, full, said))
+        step.write(STATUS, json.dumps({
+            **info, "ready": ready, "user_data": in_force, "steps": said,
+            "certificates": [{"file": c.file, "subject": c.subject, "end": int(c.end)} for c in ends],
+            "disk": {"size": seen.total, "free": seen.free, "full": full} if seen else None,
+        }) + "\n")
         time.sleep(1)
 
 

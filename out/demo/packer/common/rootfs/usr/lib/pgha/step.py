@@ -1,5 +1,6 @@
 """What the Python programs of a machine share: paths, and lines on the console."""
 
+import hashlib
 import os
 import re
 import time
@@ -7,7 +8,9 @@ import time
 ETC = os.environ.get("PGHA_ETC", "/etc/pgha")
 RUN = os.environ.get("PGHA_RUN", "/run/pgha")
 LIB = os.environ.get("PGHA_LIB", "/usr/lib/pgha")
+STATE = os.environ.get("PGHA_STATE", "/var/lib/pgha")
 CONSOLE = os.environ.get("PGHA_CONSOLE", "/dev/console")
+STEPS = os.path.join(RUN, "steps")
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -34,6 +37,19 @@ def read_values(path: str, prefix: str) -> dict[str, str]:
     return values
 
 
+def digest(user_data: bytes) -> str:
+    """What user-data is known by. The cloud may keep or drop the line break at its end."""
+    return hashlib.sha256(user_data.rstrip(b"\n")).hexdigest()[:16]
+
+
+def write(path: str, text: str) -> None:
+    """Whole, or not at all; for everybody to read."""
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text)
+    os.rename(path + ".new", path)
+
+
 def size(count: int) -> str:
     """Bytes, for people."""
     if count >= 10 * GIB:
@@ -48,10 +64,16 @@ class Console:
         self.node = node
 
     def say(self, step: str, status: str, detail: str) -> None:
-        """One line: STEP ok|wait|warn|fail DETAIL."""
+        """One line: STEP ok|wait|warn|fail DETAIL. The machine's status has it, too."""
         detail = re.sub(r"[\x00-\x1f\x7f]+", " ", detail)[:400]
-        line = f"pgha: {time.time_ns() // 1_000_000} {self.node} {step} {status} {detail}\n"
+        now = time.time_ns() // 1_000_000
+        line = f"pgha: {now} {self.node} {step} {status} {detail}\n"
         print(line, end="", flush=True)
+        try:
+            os.makedirs(STEPS, exist_ok=True)
+            write(os.path.join(STEPS, step), f"{now} {status} {detail}\n")
+        except OSError:
+            pass  # a step that may not write there
         try:
             with open(CONSOLE, "a", encoding="utf-8") as console:
                 console.write(line)

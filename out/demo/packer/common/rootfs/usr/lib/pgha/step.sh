@@ -82,8 +82,9 @@ read_identity() {
 	fi
 }
 
-# say STEP ok|wait|fail DETAIL: one line of the boot protocol. The same reason
-# for waiting is said again only after 15 s.
+# say STEP ok|wait|warn|fail DETAIL: one line of the boot protocol, and what the
+# machine's status has of this step. The same reason for waiting is said again
+# only after 15 s.
 say() {
 	say_now=$(date +%s)
 	if [ "$2" = wait ] && [ "$said" = "$3" ] && [ $((say_now - said_at)) -lt 15 ]; then
@@ -92,10 +93,21 @@ say() {
 	said=$3
 	said_at=$say_now
 	say_detail=$(printf '%s' "$3" | tr -s '[:cntrl:]' ' ' | cut -c 1-400)
-	say_line="pgha: $(date +%s%3N) ${NODE_NAME:--} $1 $2 $say_detail"
+	say_ms=$(date +%s%3N)
+	say_line="pgha: $say_ms ${NODE_NAME:--} $1 $2 $say_detail"
 	printf '%s\n' "$say_line"
+	record "$1" "$say_ms $2 $say_detail"
 	# A machine without a console must still boot.
 	{ printf '%s\n' "$say_line" >>"$PGHA_CONSOLE"; } 2>/dev/null || :
+}
+
+# record STEP LINE: for watch.py, which gives it out.
+record() {
+	{
+		mkdir -p "$PGHA_RUN/steps" &&
+			printf '%s\n' "$2" >"$PGHA_RUN/steps/$1.new" &&
+			mv "$PGHA_RUN/steps/$1.new" "$PGHA_RUN/steps/$1"
+	} 2>/dev/null || :
 }
 
 # fail STEP DETAIL: says it and ends the step.
