@@ -21,6 +21,9 @@ const (
 	configFile = folder + "haproxy.cfg"
 	caFile     = folder + "ca.crt"        // the cluster's CA certificates
 	stateFile  = folder + "servers.state" // the state of servers that nobody has asked yet
+	// The state that HAProxy starts with: that file's at a start, at a reload
+	// what the HAProxy before it knew (servers_state.py).
+	startState = "/run/haproxy/servers.state"
 )
 
 // statistics are the connections that max_connections leaves to the port of
@@ -67,7 +70,7 @@ func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.F
 		EndReaders:      s.OnMarkedDown == Shutdown,
 		Connections:     s.MaxConnections + statistics, StatsConnections: statistics, Share: s.MaxConnections / 2,
 		MaxReplicaLag: int64(s.MaxReplicaLag),
-		StateFile:     stateFile, CAFile: caFile,
+		StateFile:     startState, CAFile: caFile,
 		Clients: c.Access.Clients, Watchers: slices.Concat(c.Access.Monitoring, balancers), Balancers: balancers,
 	}
 	var config, state bytes.Buffer

@@ -1,10 +1,11 @@
 #!/bin/sh
-# firewall.sh close|open|follow: who may reach this machine.
+# firewall.sh close|open|follow|check: who may reach this machine.
 #   close    before the network is up: admits the addresses that user-data had
 #            at an earlier boot; at the first boot, nobody
 #   open     admits those whom user-data names, host names by their addresses
 #   follow   looks host names up every three seconds: a machine that is
 #            replaced may have another address
+#   check    would nft take what user-data names? Nothing changes
 # user-data has only lines "admit PORT SOURCE" and "limit PORT NUMBER"; the
 # rules are in firewall.nft.
 set -eu
@@ -94,8 +95,10 @@ rules() {
 		}' "$1"
 }
 
+# load FILE [-c]: makes it so; with -c, only looks.
 load() {
-	if ! errors=$(rules "$1" | nft -f - 2>&1); then
+	# shellcheck disable=SC2086 # none, or one
+	if ! errors=$(rules "$1" | nft ${2-} -f - 2>&1); then
 		fail firewall "nft does not take the rules: $(printf '%s' "$errors" | head -n 1)"
 	fi
 }
@@ -103,8 +106,8 @@ load() {
 names=
 mode=${1-}
 case $mode in
-close | open | follow) ;;
-*) fail firewall "firewall.sh $mode: want close, open or follow" ;;
+close | open | follow | check) ;;
+*) fail firewall "firewall.sh $mode: want close, open, follow or check" ;;
 esac
 mkdir -p "$PGHA_RUN"
 new=$PGHA_RUN/access.$mode
@@ -138,6 +141,7 @@ open)
 	fi
 	say firewall ok "$(grep -c '^admit' "$loaded") admitted, all others refused"
 	;;
+check) load "$new" -c ;;
 follow)
 	while sleep 3; do
 		if wanted >"$new" && ! cmp -s "$new" "$loaded"; then

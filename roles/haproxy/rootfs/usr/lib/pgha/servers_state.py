@@ -1,0 +1,51 @@
+#!/usr/bin/python3 -sE
+"""Before a reload: keeps for the next HAProxy what this one knows of the servers.
+
+Otherwise it would start with all of them down, as HAProxy does when its machine
+boots, and refuse new clients until their first checks. A server that this one does
+not know starts as the configuration's own state file has it: down.
+"""
+
+import os
+import socket
+
+GIVEN = os.environ.get("PGHA_SERVERS_STATE", "/etc/haproxy/servers.state")
+RUN = os.environ.get("PGHA_HAPROXY_RUN", "/run/haproxy")
+
+
+def ask(path: str, command: str) -> str:
+    """What HAProxy answers on its admin socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        connection.connect(path)
+        connection.sendall(command.encode() + b"\n")
+        answer = b""
+        while data := connection.recv(65536):
+            answer += data
+    return answer.decode()
+
+
+def merged(known: str, given: str) -> str:
+    """The state that HAProxy gave, and from the file the servers that it does not name."""
+    def names(line: str) -> tuple[str, ...]:
+        words = line.split()
+        return (words[1], words[3])  # backend and server (management.txt, "show servers state")
+
+    lines = [line for line in known.splitlines() if line.strip()]
+    have = {names(line) for line in lines[2:]}
+    return "\n".join(lines + [line for line in given.splitlines()[2:] if line.strip() and names(line) not in have]) + "\n"
+
+
+def main() -> None:
+    """Writes it whole, or not at all."""
+    with open(GIVEN, encoding="ascii") as file:
+        given = file.read()
+    state = merged(ask(os.path.join(RUN, "admin.sock"), "show servers state"), given)
+    path = os.path.join(RUN, "servers.state")
+    with open(path + ".new", "w", encoding="ascii") as file:
+        file.write(state)
+    os.rename(path + ".new", path)
+
+
+if __name__ == "__main__":
+    main()
