@@ -294,7 +294,7 @@ func TestFirewallMetadata(t *testing.T) {
 func TestFirewallMode(t *testing.T) {
 	m := packertest.New(t, scripts)
 	got := m.Boot("firewall.sh", "wide")
-	if want := "- firewall fail firewall.sh wide: want close, open or follow\n"; got.Console != want || got.Status != 1 {
+	if want := "- firewall fail firewall.sh wide: want close, open, follow or check\n"; got.Console != want || got.Status != 1 {
 		t.Errorf("status %d, console %q, want 1, %q", got.Status, got.Console, want)
 	}
 }

@@ -33,6 +33,7 @@ ROOT = os.environ.get("PGHA_ROOT", "/")
 STAGE = os.path.join(step.RUN, "stage")
 IN_FORCE = os.path.join(step.STATE, "user-data")
 PENDING = os.path.join(step.STATE, "pending")
+BROKEN = os.path.join(step.STATE, "broken")  # the digest of user-data that did not take effect, and why
 USER_DATA = "instance/attributes/user-data"
 
 LONG_POLL = 60  # seconds that metadata holds a question
@@ -114,6 +115,7 @@ class Machine:
             self.keep(text)
             return ""
         self.check(old, new, changed)
+        self.try_once(text)
         before = self.in_force()
         self.keep(text)
         self.write(old, new)
@@ -123,15 +125,27 @@ class Machine:
         step.write(PENDING, "\n".join(paths) + "\n")
         try:
             return self.apply(paths)
-        except Refused:
+        except Refused as why:
+            step.write(BROKEN, f"{step.digest(text)} {why}\n")
             self.keep(before)
             self.write(new, old)
             try:
                 self.apply(paths)
             except (Refused, BlockingIOError) as error:
                 self.say("refresh", "warn", f"what was in force before does not take effect again: {error}")
-            os.unlink(PENDING)
+                remove(PENDING)
             raise
+
+    def try_once(self, text: bytes) -> None:
+        """Refuses user-data that did not take effect when it was tried."""
+        try:
+            with open(BROKEN, encoding="utf-8") as file:
+                digest, _, why = file.read().rstrip("\n").partition(" ")
+        except FileNotFoundError:
+            return
+        if digest == step.digest(text):
+            raise Refused(why)
+        remove(BROKEN)
 
     def check(self, old: Files, new: Files, changed: list[userdata.Change]) -> None:
         """Refuses what this machine cannot, or must not, take."""
@@ -193,7 +207,7 @@ class Machine:
                 raise Refused(f"it does not take effect: {last}")
             if last:
                 effects.append(last)
-        os.unlink(PENDING)
+        remove(PENDING)
         return ", ".join(effects) or "nothing to do"
 
     def run(self, command: list[str], environment: dict[str, str]) -> tuple[int, str]:
@@ -229,7 +243,7 @@ class Machine:
             self.write(old, new)
         paths = self.pending()
         if paths and self.booting:
-            os.unlink(PENDING)
+            remove(PENDING)
             return ""
         return self.apply(paths) if paths else ""
 
@@ -245,6 +259,14 @@ class Machine:
 def place(path: str) -> str:
     """Where a path of user-data is."""
     return os.path.join(ROOT, path.lstrip("/"))
+
+
+def remove(path: str) -> None:
+    """If it is there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def without_prefix(line: str) -> str:
