@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,7 @@ type Lab struct {
 
 	config   Config
 	payloads map[string]secrets.Payload
+	operator secrets.Payload
 	nodes    map[string]*node
 	subnets  []netip.Prefix // those with a gateway
 	closers  []func() error // in the order in which things were made
@@ -223,6 +225,9 @@ func (l *Lab) Machine(name string) *machine.Machine {
 // Secret is an entry of a role's payload in Lockbox: what a person would have
 // from pgha-gen secrets generate.
 func (l *Lab) Secret(role, entry string) string { return l.payloads[role][entry] }
+
+// Operator is a copy of the files, by name, that an operator of the cluster has.
+func (l *Lab) Operator() secrets.Payload { return maps.Clone(l.operator) }
 
 func (l *Lab) disk(n role.Node) string {
 	return filepath.Join(l.config.State, "disks", yc.DataDisk(n))

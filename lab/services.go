@@ -125,6 +125,9 @@ func (l *Lab) fillLockbox() error {
 	if l.payloads, err = l.CA.Payloads(c, l.config.Now()); err != nil {
 		return err
 	}
+	if l.operator, _, err = l.CA.Operator(c, l.payloads, nil, secrets.Rotation{}, l.config.Now()); err != nil {
+		return err
+	}
 	for name, payload := range l.payloads {
 		if err := l.PutPayload(name, payload); err != nil {
 			return err

@@ -102,8 +102,11 @@ func silent(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: silent DIR FILE")
 	}
 	said := ts.ReadFile(args[1])
-	names, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+	names, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.*"))
 	ts.Check(err)
+	operator, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "operator", "*.*"))
+	ts.Check(err)
+	names = append(names, operator...)
 	secrets := 0
 	for _, name := range names {
 		texts := []string{ts.ReadFile(name)}

@@ -30,6 +30,8 @@ func (a *app) generateCommand() *cobra.Command {
   ca.crt       the certificate of the cluster's own authority, for clients too
   ca.key       its key: keep it off-line; machines never get it
   ROLE.json    what the machines of a role read from Lockbox, in the format of yc
+  operator/    what a person needs to administer the cluster from a network of
+               access.operators: a certificate and a password; never in Lockbox
 
 Run it again after a change of the spec. What is there is kept, what is missing is
 made, and what no machine reads any more is dropped; ROLE.gone.json then removes it

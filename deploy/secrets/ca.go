@@ -82,7 +82,7 @@ func (was *content) signing(c *role.Cluster, rotate Rotation, w World) (*signing
 
 // first makes the authority, from the key alone if a first run was interrupted.
 func (was *content) first(c *role.Cluster, key crypto.Signer, w World) (*signing, error) {
-	if len(was.payloads) > 0 || len(was.unknown) > 0 || was.files[nextKeyFile] != nil {
+	if len(was.payloads) > 0 || len(was.operator) > 0 || len(was.unknown) > 0 || was.files[nextKeyFile] != nil {
 		return nil, fmt.Errorf("there are payloads or keys, but no %s (bring it back, and %s for what has to be signed; or -o names another folder)", certificateFile, keyFile)
 	}
 	s := &signing{}
@@ -216,15 +216,17 @@ func (was *content) hold(c *role.Cluster, authorities string) bool {
 			}
 		}
 	}
-	return true
+	has, there := was.operator[certificateFile]
+	return !there || has == authorities
 }
 
-// signedBy counts the certificates of the payloads that an authority signed,
-// and names one that it did not.
+// signedBy counts the certificates that an authority signed, and names one
+// that it did not.
 func (was *content) signedBy(authority *x509.Certificate) (count int, other string) {
-	for _, name := range slices.Sorted(maps.Keys(was.payloads)) {
-		for _, entry := range slices.Sorted(maps.Keys(was.payloads[name])) {
-			leaf := parseLeaf(was.payloads[name][entry])
+	all := withOperator(was.payloads, was.operator)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		for _, entry := range slices.Sorted(maps.Keys(all[name])) {
+			leaf := parseLeaf(all[name][entry])
 			switch {
 			case leaf == nil:
 			case leaf.CheckSignatureFrom(authority) == nil:

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -48,9 +49,10 @@ type Push struct {
 }
 
 // Generate makes dir hold the secrets of the cluster: the authority (ca.crt,
-// ca.key), for each role its payload (<role>.json), and what Lockbox is to
-// forget since no machine reads it any more (<role>.gone.json). What is there
-// stays, as Update has it.
+// ca.key), for each role its payload (<role>.json), what Lockbox is to forget
+// since no machine reads it any more (<role>.gone.json), and what a person
+// needs who administers the cluster (operator/). What is there stays, as
+// Update and Operator have it.
 //
 // Files are written beside their places and then renamed, in an order in which
 // a run that was interrupted can be run again. Refused are a folder and secret
@@ -84,11 +86,16 @@ func generate(dir string, c *role.Cluster, rotate Rotation, world World, place p
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
+	operator, mine, err := signing.ca.Operator(c, all, was.operator, rotate, world.Now)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", dir, err)
+	}
+	changes = append(changes, mine...)
 	w := &Written{
 		Dir:      dir,
 		Fresh:    was.files[certificateFile] == nil,
 		Changes:  changes,
-		Warnings: slices.Concat(unsure, was.unknown, signing.warnings(all, world.Now)),
+		Warnings: slices.Concat(unsure, was.unknown, signing.warnings(withOperator(all, operator), world.Now)),
 		Stage:    signing.stage,
 		Finished: rotate.Finish,
 		CA:       signing.ca.Certificate(),
@@ -114,6 +121,9 @@ func generate(dir string, c *role.Cluster, rotate Rotation, world World, place p
 			w.Push = append(w.Push, Push{p.Name, name, false})
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(operator)) {
+		files = append(files, file{path.Join(operatorFolder, name), []byte(operator[name])})
+	}
 	files = append(files, signing.after...)
 	files = slices.DeleteFunc(files, func(f file) bool { return string(was.files[f.name]) == string(f.data) })
 	if err := write(dir, files, was.files, world.UID, place); err != nil {
@@ -134,12 +144,13 @@ type file struct {
 type content struct {
 	files    map[string][]byte // of those that are there
 	payloads map[string]Payload
+	operator Payload
 	gone     map[string][]string
 	unknown  []string // files that no role reads
 }
 
 func read(dir string, c *role.Cluster, uid int) (*content, error) {
-	was := &content{map[string][]byte{}, map[string]Payload{}, map[string][]string{}, nil}
+	was := &content{map[string][]byte{}, map[string]Payload{}, Payload{}, map[string][]string{}, nil}
 	switch there, err := examineFolder(dir, uid); {
 	case err != nil:
 		return nil, err
@@ -172,6 +183,9 @@ func read(dir string, c *role.Cluster, uid int) (*content, error) {
 				return nil, fmt.Errorf("%q: %w", filepath.Join(dir, goneName), err)
 			}
 		}
+	}
+	if err := was.readOperator(dir, c, uid); err != nil {
+		return nil, err
 	}
 	there, err := os.ReadDir(dir)
 	if err != nil {
@@ -234,6 +248,11 @@ func write(dir string, files []file, was map[string][]byte, uid int, place place
 	}
 	if err := makeFolder(dir, uid); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(files, func(f file) bool { return path.Dir(f.name) == operatorFolder }) {
+		if err := makeFolder(filepath.Join(dir, operatorFolder), uid); err != nil {
+			return err
+		}
 	}
 	defer func() { err = errors.Join(err, clean(dir)) }()
 	staged := map[string]string{}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,15 +37,20 @@ func made(t *testing.T) string {
 	return dir
 }
 
+// files are those of a folder, and of the operator's in it.
 func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	there, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	for _, e := range there {
-		all[e.Name()] = testkit.Text(t, filepath.Join(dir, e.Name()))
+	for _, below := range []string{"", "operator"} {
+		there, err := os.ReadDir(filepath.Join(dir, below))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		for _, e := range there {
+			if name := path.Join(below, e.Name()); name != "operator" {
+				all[name] = testkit.Text(t, filepath.Join(dir, name))
+			}
+		}
 	}
 	return all
 }
@@ -57,8 +63,9 @@ func TestFresh(t *testing.T) {
 	}
 	want := &secrets.Written{
 		Fresh: true,
-		Files: []string{"ca.key", "ca.crt", "etcd.json", "patroni.json"},
-		Push:  []secrets.Push{{Role: "etcd", File: "etcd.json"}, {Role: "patroni", File: "patroni.json"}},
+		Files: []string{"ca.key", "ca.crt", "etcd.json", "patroni.json",
+			"operator/ca.crt", "operator/operator.crt", "operator/operator.key", "operator/restapi.password"},
+		Push: []secrets.Push{{Role: "etcd", File: "etcd.json"}, {Role: "patroni", File: "patroni.json"}},
 	}
 	w.Changes = nil
 	want.Dir, want.CA = dir, files(t, dir)["ca.crt"]
@@ -66,7 +73,8 @@ func TestFresh(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for name, mode := range map[string]fs.FileMode{
-		"..": 0o700, ".": 0o700, "ca.key": 0o600, "ca.crt": 0o600, "etcd.json": 0o600, "patroni.json": 0o600} {
+		"..": 0o700, ".": 0o700, "ca.key": 0o600, "ca.crt": 0o600, "etcd.json": 0o600, "patroni.json": 0o600,
+		"operator": 0o700, "operator/ca.crt": 0o600, "operator/operator.crt": 0o600, "operator/operator.key": 0o600, "operator/restapi.password": 0o600} {
 		at, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -76,8 +84,8 @@ func TestFresh(t *testing.T) {
 		}
 	}
 	all := files(t, dir)
-	if len(all) != 4 {
-		t.Errorf("%d files, want 4", len(all))
+	if len(all) != 8 {
+		t.Errorf("%d files, want 8", len(all))
 	}
 	// In the form of yc's --payload, and the authority's key in none of it.
 	key := strings.Split(all["ca.key"], "\n")[1]
@@ -188,8 +196,8 @@ func TestInterrupted(t *testing.T) {
 		steps  int
 		gone   []string
 	}{
-		{"first run", false, demo.Cluster(t), secrets.Rotation{}, 4, nil},
-		{"a node is replaced and all rotated", true, demo.Cluster(t, replaced), secrets.Rotation{Certificates: true, Passwords: true}, 3, []string{"demo-pg-3.node.crt", "demo-pg-3.node.key"}},
+		{"first run", false, demo.Cluster(t), secrets.Rotation{}, 8, nil},
+		{"a node is replaced and all rotated", true, demo.Cluster(t, replaced), secrets.Rotation{Certificates: true, Passwords: true}, 6, []string{"demo-pg-3.node.crt", "demo-pg-3.node.key"}},
 	} {
 		for cut := range test.steps {
 			dir := filepath.Join(t.TempDir(), "demo")

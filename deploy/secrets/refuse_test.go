@@ -204,7 +204,7 @@ func TestRandomnessEnds(t *testing.T) {
 			t.Fatalf("%d bytes of randomness: something was written", n)
 		}
 	}
-	if failed < 10 || len(files(t, dir)) != 4 {
+	if failed < 10 || len(files(t, dir)) != 8 {
 		t.Errorf("failed %d times, then wrote %d files", failed, len(files(t, dir)))
 	}
 }
@@ -241,7 +241,7 @@ func TestOtherUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []secrets.Change{{Role: "patroni", Entry: "demo-pg-1.node.crt", What: "renewed", Why: "it is not for a server and a client"}}
+	want := []secrets.Change{{Role: "patroni", Entry: "demo-pg-1.node.crt", What: "renewed", Why: "its key usages are not those that it needs"}}
 	if diff := cmp.Diff(want, w.Changes); diff != "" {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}

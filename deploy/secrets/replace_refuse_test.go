@@ -139,7 +139,7 @@ func TestEndsSoon(t *testing.T) {
 		want         string
 	}{
 		{"61 days before", "not yet", nil, 2*years - 61*day, ""},
-		{"59 days before", "time to plan it", nil, 2*years - 59*day, "9 certificates end within 60 days, the first on 2032-01-02 (run this again from 2031-12-03 on: that renews it)"},
+		{"59 days before", "time to plan it", nil, 2*years - 59*day, "10 certificates end within 60 days, the first on 2032-01-02 (run this again from 2031-12-03 on: that renews it)"},
 		{"29 days before", "they are renewed", nil, 2*years - 29*day, ""},
 		{"the authority, two years before", "certificates get shorter", nil, 8*years + day, "the authority in ca.crt ends on 2039-12-31, and no certificate outlives it (replace it before: --rotate authority)"},
 		{"the authority, 20 days before", "certificates end with it, which is not said twice", nil, 10*years - 20*day, "the authority in ca.crt ends on 2039-12-31, and no certificate outlives it (replace it before: --rotate authority)"},

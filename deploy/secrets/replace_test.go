@@ -58,13 +58,19 @@ func at(t *testing.T, steps ...secrets.Rotation) string {
 }
 
 // nodes are the certificates and the authorities that machines may have which
-// booted with one of these contents of a folder.
+// booted with one of these contents of a folder, and those of its operator.
 func nodes(t *testing.T, contents ...map[string]string) (certificates, bundles map[string]string) {
 	t.Helper()
 	certificates, bundles = map[string]string{}, map[string]string{}
 	for i, content := range contents {
 		bundles[fmt.Sprint(i, " spec")] = content["ca.crt"] // machines without secrets
 		for name, text := range content {
+			switch {
+			case name == "operator/ca.crt":
+				bundles[fmt.Sprint(i, " operator")] = text
+			case name == "operator/operator.crt":
+				certificates[fmt.Sprint(i, " operator")] = text
+			}
 			if !strings.HasSuffix(name, ".json") || strings.HasSuffix(name, ".gone.json") {
 				continue
 			}
@@ -131,12 +137,12 @@ func TestReplace(t *testing.T) {
 		stage  secrets.Stage
 		files  []string
 	}{
-		{"introduce", introduce, secrets.Introduced, []string{"ca-next.key", "ca.crt", "etcd.json", "patroni.json"}},
-		{"switch", switchAll, secrets.Switched, []string{"etcd.json", "patroni.json", "ca.key", "ca-next.key"}},
-		{"finish", finish, secrets.Settled, []string{"ca.crt", "etcd.json", "patroni.json"}},
+		{"introduce", introduce, secrets.Introduced, []string{"ca-next.key", "ca.crt", "etcd.json", "patroni.json", "operator/ca.crt"}},
+		{"switch", switchAll, secrets.Switched, []string{"etcd.json", "patroni.json", "operator/operator.crt", "operator/operator.key", "ca.key", "ca-next.key"}},
+		{"finish", finish, secrets.Settled, []string{"ca.crt", "etcd.json", "patroni.json", "operator/ca.crt"}},
 	} {
 		was := files(t, dir)
-		for cut := range 5 {
+		for cut := range 7 {
 			for again, rotate := range map[string]secrets.Rotation{"the same": step.rotate, "without": {}} {
 				what := fmt.Sprintf("%s, cut %d, then %s", step.name, cut, again)
 				copied := filepath.Join(t.TempDir(), "demo")
@@ -300,7 +306,7 @@ func TestReplaceWithKeysAway(t *testing.T) {
 	if _, err := run(t, dir, demo.Cluster(t), finish, now, all); err != nil {
 		t.Fatalf("finish: %v: nothing is signed", err)
 	}
-	if got := files(t, dir); strings.Count(got["ca.crt"], "BEGIN") != 1 || len(got) != 3 {
-		t.Errorf("%d files, want ca.crt with one certificate, and two payloads", len(got))
+	if got := files(t, dir); strings.Count(got["ca.crt"], "BEGIN") != 1 || len(got) != 7 {
+		t.Errorf("%d files, want ca.crt with one certificate, two payloads and the operator's four", len(got))
 	}
 }

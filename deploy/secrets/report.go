@@ -3,7 +3,9 @@ package secrets
 import (
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"pgha-gen/generator/emit"
@@ -46,7 +48,14 @@ func (w *Written) summary() string {
 	case w.Stage == Introduced:
 		keep = "; keep " + keyFile + " and " + nextKeyFile + " off-line"
 	}
-	return fmt.Sprintf("wrote %s (%s%s)", w.Dir, strings.Join(w.Files, ", "), keep)
+	var names []string
+	for _, name := range w.Files {
+		if path.Dir(name) == operatorFolder {
+			name = operatorFolder + "/"
+		}
+		names = append(names, name)
+	}
+	return fmt.Sprintf("wrote %s (%s%s)", w.Dir, strings.Join(slices.Compact(names), ", "), keep)
 }
 
 // nextPush has the commands that bring the files to Lockbox.

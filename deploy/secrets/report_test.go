@@ -63,6 +63,8 @@ func TestReport(t *testing.T) {
 		{"nothing", "all is there", secrets.Written{}, []string{nothing}},
 		{"fresh", "not each entry of a new folder", secrets.Written{Fresh: true, Files: []string{"ca.key", "ca.crt"}, Changes: []secrets.Change{{Role: "r", Entry: "e", What: "made"}}},
 			[]string{"wrote my secrets/demo (ca.key, ca.crt; keep ca.key off-line)"}},
+		{"an operator's", "the folder, not each file", secrets.Written{Files: []string{"ca.crt", "operator/operator.crt", "operator/operator.key"}},
+			[]string{"wrote my secrets/demo (ca.crt, operator/)"}},
 		{"changed", "each entry, warnings first", secrets.Written{Files: []string{"r.json"}, Warnings: []string{"w"}, Changes: []secrets.Change{{Role: "r", Entry: "e", What: "made"}}},
 			[]string{"warning: w", "r: made e", "wrote my secrets/demo (r.json)"}},
 		{"to push", "commands that a shell takes", secrets.Written{Push: []secrets.Push{{Role: "etcd", File: "etcd.gone.json", Once: true}, {Role: "etcd", File: "etcd.json"}}},

@@ -94,20 +94,26 @@ func (a *CA) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time
 		}
 		names = append(names, c.FQDN(host.Name), host.Name)
 	}
+	want := a.client(c, s.CommonName, now)
+	// Both, since a service shows the same certificate to the nodes that it
+	// dials and to those that dial it.
+	want.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	want.DNSNames, want.IPAddresses = append(names, "localhost"), addresses
+	return want
+}
+
+// client is a certificate that is good for a client alone.
+func (a *CA) client(c *role.Cluster, commonName string, now time.Time) *x509.Certificate {
 	end := now.Add(nodeLife)
 	if end.After(a.certificate.NotAfter) {
 		end = a.certificate.NotAfter // longer it would not verify
 	}
 	return &x509.Certificate{
-		Subject:   pkix.Name{CommonName: s.CommonName, Organization: []string{c.Name}},
-		NotBefore: now.Add(-time.Hour),
-		NotAfter:  end,
-		KeyUsage:  x509.KeyUsageDigitalSignature,
-		// Both, since a service shows the same certificate to the nodes that it
-		// dials and to those that dial it.
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:    append(names, "localhost"),
-		IPAddresses: addresses,
+		Subject:     pkix.Name{CommonName: commonName, Organization: []string{c.Name}},
+		NotBefore:   now.Add(-time.Hour),
+		NotAfter:    end,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
 }
 

@@ -176,6 +176,10 @@ func (u *update) pair(s role.Secret, n role.Node) error {
 			return nil
 		}
 	}
+	return u.issue(name, keyName, want, what, why)
+}
+
+func (u *update) issue(name, keyName string, want *x509.Certificate, what, why string) error {
 	certificate, key, err := u.ca.issue(want)
 	if err != nil {
 		return fmt.Errorf("entry %s: %w", name, err)
@@ -214,7 +218,7 @@ func (u *update) stale(have, want *x509.Certificate) string {
 		!slices.EqualFunc(have.IPAddresses, want.IPAddresses, net.IP.Equal):
 		return "its names and addresses are not those of the spec"
 	case have.KeyUsage != want.KeyUsage, !slices.Equal(have.ExtKeyUsage, want.ExtKeyUsage):
-		return "it is not for a server and a client"
+		return "its key usages are not those that it needs"
 	case have.NotAfter.Before(u.now):
 		return "it ended on " + have.NotAfter.UTC().Format(time.DateOnly)
 	case have.NotAfter.Before(u.now.Add(soon)) && have.NotAfter.Before(u.ca.certificate.NotAfter):

@@ -107,6 +107,16 @@ func (c *Cluster) WithoutSecrets() []string {
 	return names(c.groups(func(g *Group) bool { return !g.ReadsSecrets }))
 }
 
+// Operator is the role whose operators the cluster has; nil if none has any.
+func (c *Cluster) Operator() *Group {
+	for _, g := range c.Groups {
+		if g.Plan != nil && g.Plan.Operator != nil {
+			return g
+		}
+	}
+	return nil
+}
+
 func names(groups []*Group) []string {
 	var all []string
 	for _, g := range groups {

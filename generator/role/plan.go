@@ -22,6 +22,7 @@ type Plan struct {
 	DataMount  string           // where the data disk is mounted, if there is one
 	Bootstraps bool             // they bootstrap the cluster, if they are told that they may
 	Secrets    []Secret         // what they need of Lockbox
+	Operator   *Operator        // what a person needs who administers what they run; nil: nothing
 	Ports      []Port           // where they listen
 	Env        emit.Map         // what the role's own scripts need beside that, as PGHA_* variables
 	Files      []cloudinit.File // the role's own, for the user-data
@@ -70,6 +71,16 @@ const (
 	Password                      // one password
 	Environment                   // variables with a password each, as systemd reads them
 )
+
+// Operator is what a person has who administers what a role runs.
+type Operator struct {
+	User      string // the common name of the certificate
+	Passwords []OperatorPassword
+}
+
+// OperatorPassword is the file of a password that machines have too, as a
+// variable of one of their secrets.
+type OperatorPassword struct{ File, Secret, Variable string }
 
 // Expectation is what happens in an outage.
 type Expectation struct{ What, Then string }

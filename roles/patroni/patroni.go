@@ -20,6 +20,10 @@ const (
 	RESTUser        = "patroni" // of the REST API's unsafe verbs; no PostgreSQL user
 )
 
+// Administrator is the superuser as whom operators log in, with a certificate
+// of that name and no password. It is there where access.operators names any.
+const Administrator = "pgha_admin"
+
 //go:embed bake.sh all:rootfs
 var files embed.FS
 

@@ -38,6 +38,9 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		DataMount:  "/var/lib/postgresql",
 		Bootstraps: true,
 		Secrets:    s.secrets(c),
+		Operator: &role.Operator{User: Administrator, Passwords: []role.OperatorPassword{
+			{File: "restapi.password", Secret: environmentFile, Variable: "PATRONI_RESTAPI_PASSWORD"},
+		}},
 		Ports: []role.Port{
 			// More than PostgreSQL's own limit no client can use, and with
 			// silent ones it could lock out all others.
@@ -89,7 +92,7 @@ func (s *Settings) secrets(c *role.Cluster) []role.Secret {
 		// connected to.
 		{File: "node.crt", PerNode: true, Kind: role.Certificate, ProxiedBy: c.Offering(role.Proxy)},
 		{File: "node.key", PerNode: true, Kind: role.Key},
-		{File: "patroni.env", Kind: role.Environment, Variables: []string{
+		{File: environmentFile, Kind: role.Environment, Variables: []string{
 			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",
 			"PATRONI_REWIND_PASSWORD", "PATRONI_RESTAPI_PASSWORD",
 		}},
@@ -99,6 +102,9 @@ func (s *Settings) secrets(c *role.Cluster) []role.Secret {
 	}
 	return all
 }
+
+// environmentFile has the passwords of Patroni's own users.
+const environmentFile = "patroni.env"
 
 func passwordFile(user string) string { return "password." + user }
 
