@@ -32,6 +32,7 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 		text func(*role.Cluster) ([]byte, error)
 	}{
 		{"deploy/create.sh", yc.Create},
+		{"deploy/refresh.sh", yc.Refresh},
 		{"cluster.yaml", Effective},
 		{"README.md", func(c *role.Cluster) ([]byte, error) { return readme(c, sizes) }},
 	} {

@@ -48,16 +48,22 @@ func (c *cloud) remove(words ...string) {
 	testkit.OK(c.t, os.Remove(c.path(words...)))
 }
 
-// run runs create.sh as a person does who stands in the cluster's folder, and
-// gives its status, what it said, and the calls of yc that it made.
+// run is runScript of create.sh.
 func (c *cloud) run(args ...string) (status int, stdout, stderr string, calls [][]string) {
+	c.t.Helper()
+	return c.runScript("create.sh", args...)
+}
+
+// runScript runs a script as a person does who stands in the cluster's folder,
+// and gives its status, what it said, and the calls of yc that it made.
+func (c *cloud) runScript(name string, args ...string) (status int, stdout, stderr string, calls [][]string) {
 	c.t.Helper()
 	testkit.OK(c.t, os.RemoveAll(c.path("calls")))
 	fake, err := filepath.Abs("testdata/bin")
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	cmd := exec.Command("sh", append([]string{"deploy/create.sh"}, args...)...)
+	cmd := exec.Command("sh", append([]string{"deploy/" + name}, args...)...)
 	cmd.Dir = c.folder
 	// A search path for cd must not lead to another folder deploy.
 	cmd.Env = []string{"PATH=" + fake + ":/usr/bin:/bin", "YC_STATE=" + c.state, "CDPATH=" + c.state}

@@ -5,7 +5,7 @@ package yc
 import (
 	"bytes"
 	"cmp"
-	_ "embed"
+	"embed"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,8 +15,8 @@ import (
 	"pgha-gen/generator/specfile"
 )
 
-//go:embed create.sh
-var functions []byte
+//go:embed common.sh create.sh refresh.sh
+var scripts embed.FS
 
 // DataDevice is the device name of every data disk, which the guest sees as
 // /dev/disk/by-id/virtio-<name> (instance_service.proto: the serial number).
@@ -26,50 +26,98 @@ const DataDevice = "data"
 // come before the machines that they are for, and are never deleted with
 // them.
 func Create(c *role.Cluster) ([]byte, error) {
-	var b bytes.Buffer
-	var failed error
-	line := func(words ...string) {
-		s, err := command(words)
-		failed = cmp.Or(failed, err)
-		b.WriteString(s + "\n")
-	}
-	folder, err := emit.Shell(c.Cloud.FolderID)
+	s, err := newScript("create.sh", c)
 	if err != nil {
-		return nil, fmt.Errorf("cloud.folder_id: %w", err)
+		return nil, err
 	}
 	token, err := emit.Shell(c.Token())
 	if err != nil {
 		return nil, fmt.Errorf("token: %w", err)
 	}
-	b.Write(functions)
-	b.WriteString("\nFOLDER=" + folder + "\nTOKEN=" + token + "\nlook\n")
+	s.WriteString("TOKEN=" + token + "\nlook\n")
 	for _, g := range c.Groups {
-		if !g.Plan.Bootstraps {
-			continue
+		if g.Plan.Bootstraps {
+			s.line(append([]string{"bootstrap_members"}, names(g)...)...)
 		}
-		members := []string{"bootstrap_members"}
-		for _, n := range g.Nodes() {
-			members = append(members, n.Name)
-		}
-		line(members...)
 	}
-	b.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
+	s.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
 	for _, g := range c.Groups {
-		data := g.Settings.Machines().DataDisk
 		for _, n := range g.Nodes() {
-			b.WriteString("\n")
-			if data != nil {
-				line("disk", DataDisk(n), "--zone", n.Zone,
-					"--type", string(data.Type), "--size", gigabytes(data.Size),
-					"--labels", labels(c, g))
+			s.WriteString("\n")
+			if words := disk(c, g, n); words != nil {
+				s.line(append([]string{"disk", DataDisk(n)}, words...)...)
 			}
-			line(append([]string{"machine", n.Name}, arguments(c, g, n)...)...)
+			s.line(append([]string{"machine", n.Name}, machine(c, g, n)...)...)
 		}
 	}
-	if failed != nil {
-		return nil, failed
+	return s.text()
+}
+
+// Refresh is deploy/refresh.sh: it gives the machines that are there the
+// user-data in ../user-data, those that are connected to first.
+func Refresh(c *role.Cluster) ([]byte, error) {
+	s, err := newScript("refresh.sh", c)
+	if err != nil {
+		return nil, err
 	}
-	return b.Bytes(), nil
+	s.WriteString("INSTANCES=$(list instance)\n")
+	for _, g := range c.Groups {
+		s.line(append([]string{"refresh", g.Name}, names(g)...)...)
+	}
+	s.WriteString("finish\n")
+	return s.text()
+}
+
+// script is one of scripts, and the lines of a cluster behind it.
+type script struct {
+	bytes.Buffer
+	failed error
+}
+
+// newScript starts with the script of this name. Behind its first paragraph
+// stands what all of them share.
+func newScript(name string, c *role.Cluster) (*script, error) {
+	own, err := scripts.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	common, err := scripts.ReadFile("common.sh")
+	if err != nil {
+		return nil, err
+	}
+	folder, err := emit.Shell(c.Cloud.FolderID)
+	if err != nil {
+		return nil, fmt.Errorf("cloud.folder_id: %w", err)
+	}
+	head, body, _ := bytes.Cut(own, []byte("\n\n"))
+	_, shared, _ := bytes.Cut(common, []byte("\n\n"))
+	s := &script{}
+	for _, part := range [][]byte{head, []byte("\n\n"), shared, []byte("\n"), body, []byte("\nFOLDER=" + folder + "\n")} {
+		s.Write(part)
+	}
+	return s, nil
+}
+
+// line adds a command.
+func (s *script) line(words ...string) {
+	text, err := command(words)
+	s.failed = cmp.Or(s.failed, err)
+	s.WriteString(text + "\n")
+}
+
+func (s *script) text() ([]byte, error) {
+	if s.failed != nil {
+		return nil, s.failed
+	}
+	return s.Bytes(), nil
+}
+
+func names(g *role.Group) []string {
+	var all []string
+	for _, n := range g.Nodes() {
+		all = append(all, n.Name)
+	}
+	return all
 }
 
 // command is a command in the shell, every option on a line of its own.
@@ -94,7 +142,17 @@ func command(words []string) (string, error) {
 // DataDisk is the name of a node's data disk in the cloud.
 func DataDisk(n role.Node) string { return n.Name + "-data" }
 
-func arguments(c *role.Cluster, g *role.Group, n role.Node) []string {
+// disk is what a node's data disk is created with; nil: it has none.
+func disk(c *role.Cluster, g *role.Group, n role.Node) []string {
+	data := g.Settings.Machines().DataDisk
+	if data == nil {
+		return nil
+	}
+	return []string{"--zone", n.Zone, "--type", string(data.Type), "--size", gigabytes(data.Size), "--labels", labels(c, g)}
+}
+
+// machine is what a node is created with.
+func machine(c *role.Cluster, g *role.Group, n role.Node) []string {
 	m := g.Settings.Machines()
 	args := []string{
 		"--zone", n.Zone,

@@ -10,16 +10,9 @@ set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 
 stop() { # stop STATUS SENTENCE
-	echo "create.sh: $2" >&2
+	echo "${0##*/}: $2" >&2
 	exit "$1"
 }
-
-case "$# ${1-}" in
-'0 ' | '1 finish') ;;
-*) stop 2 "want no argument, to create the machines, or finish, once all machines are ready" ;;
-esac
-
-command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
 
 # list disk|instance: what the folder has, as JSON without blanks. Not knowing
 # it ends the script: a machine that only seems to be lost must not be told
@@ -32,16 +25,23 @@ list() {
 	esac
 }
 
-look() {
-	DISKS=$(list disk)
-	INSTANCES=$(list instance)
-}
-
 has() { # has LIST NAME
 	case $1 in
 	*"\"name\":\"$2\""*) ;;
 	*) return 1 ;;
 	esac
+}
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+
+case "$# ${1-}" in
+'0 ' | '1 finish') ;;
+*) stop 2 "want no argument, to create the machines, or finish, once all machines are ready" ;;
+esac
+
+look() {
+	DISKS=$(list disk)
+	INSTANCES=$(list instance)
 }
 
 # bootstrap_members NODE...: the machines of a role that bootstraps its part of
