@@ -13,13 +13,22 @@ import (
 // Addresses are those of a cluster's nodes: the spec's, and where it has none,
 // the one that the lab gives, as DHCP does in the cloud: in the subnet of the
 // node's zone, and the same for a name each time as long as nobody else has it.
-func Addresses(c *role.Cluster) (map[string]netip.Addr, error) {
+func Addresses(c *role.Cluster) (map[string]netip.Addr, error) { return addresses(c, nil) }
+
+// addresses is Addresses where machines have some already, and keep them.
+func addresses(c *role.Cluster, have map[string]netip.Addr) (map[string]netip.Addr, error) {
 	all := map[string]netip.Addr{}
 	taken := map[netip.Addr]bool{}
+	for _, a := range have {
+		taken[a] = true
+	}
 	subnets := map[string]netip.Prefix{} // of zones in which a node has an address
 	var without []role.Node
 	for _, p := range c.Groups {
 		for _, n := range p.Nodes() {
+			if !n.Address.IsValid() {
+				n.Address = have[n.Name]
+			}
 			if !n.Address.IsValid() {
 				without = append(without, n)
 				continue

@@ -46,12 +46,16 @@ type Lab struct {
 	Network *netns.Network
 	CA      *secrets.CA // the cluster's own
 
-	config   Config
+	config  Config
+	closers []func() error // in the order in which things were made
+
+	mu       sync.Mutex // guards what changes with the spec
+	cluster  *role.Cluster
 	payloads map[string]secrets.Payload
 	operator secrets.Payload
 	nodes    map[string]*node
+	created  int            // machines ever created: numbers their ids
 	subnets  []netip.Prefix // those with a gateway
-	closers  []func() error // in the order in which things were made
 }
 
 // node is a machine as the lab knows it, on or off.
@@ -68,8 +72,7 @@ type node struct {
 // powered off. What it made so far is taken down again if it fails.
 func New(ctx context.Context, config Config) (*Lab, error) {
 	cluster := *config.Cluster // gets a CA of its own
-	config.Cluster = &cluster
-	l := &Lab{config: config, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
+	l := &Lab{config: config, cluster: &cluster, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -83,15 +86,11 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err := private.Make(filepath.Join(l.config.State, "disks")); err != nil {
 		return err
 	}
-	given, err := Addresses(l.config.Cluster)
+	given, err := Addresses(l.cluster)
 	if err != nil {
 		return err
 	}
-	l.subnets = subnetsOf(given)
 	addresses := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32), netip.PrefixFrom(lockboxAddress, 32)}
-	for _, s := range l.subnets {
-		addresses = append(addresses, netip.PrefixFrom(gateway(s), 24), netip.PrefixFrom(resolver(s), 24))
-	}
 	if l.Network, err = netns.New(ctx, l.config.Name, addresses); err != nil {
 		return err
 	}
@@ -99,21 +98,10 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err := l.fillLockbox(); err != nil {
 		return err
 	}
-	if err := l.serve(l.subnets); err != nil {
+	if err := l.serve(); err != nil {
 		return err
 	}
-	return l.createNodes(ctx, given)
-}
-
-// subnetsOf are the /24s that the nodes are in.
-func subnetsOf(addresses map[string]netip.Addr) []netip.Prefix {
-	var all []netip.Prefix
-	for _, a := range addresses {
-		if s := subnet(a); !slices.Contains(all, s) {
-			all = append(all, s)
-		}
-	}
-	return all
+	return l.createNodes(ctx, given, true)
 }
 
 func subnet(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 24).Masked() }
@@ -123,40 +111,70 @@ func subnet(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, 24).Masked()
 func gateway(s netip.Prefix) netip.Addr  { return s.Addr().Next() }
 func resolver(s netip.Prefix) netip.Addr { return gateway(s).Next() }
 
-// createNodes does what deploy/create.sh does in the cloud.
-func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr) error {
-	c := l.config.Cluster
-	data, err := userData(c)
+// createNodes creates the machines of the spec that are not there, as
+// deploy/create.sh does in the cloud, and gives the user-data of today to those
+// that are. Only the first machines may bootstrap the cluster.
+func (l *Lab) createNodes(ctx context.Context, given map[string]netip.Addr, first bool) error {
+	data, err := userData(l.cluster)
 	if err != nil {
 		return err
 	}
-	for _, part := range c.Groups {
+	for _, part := range l.cluster.Groups {
 		if l.config.Images[part.Name] == "" {
 			continue
 		}
-		for i, n := range part.Nodes() {
+		for _, n := range part.Nodes() {
 			n.Address = given[n.Name] // the machine's; user-data has the spec's
-			port, err := l.Network.Attach(ctx, n.Name, netip.PrefixFrom(n.Address, 24), gateway(subnet(n.Address)))
+			if known := l.nodes[n.Name]; known != nil {
+				known.part = part
+				err = l.setAttribute(known, "user-data", data[part.Name])
+			} else {
+				err = l.create(ctx, part, n, data[part.Name], first)
+			}
 			if err != nil {
-				return err
-			}
-			attributes := map[string]string{"user-data": data[part.Name]}
-			if part.Plan.Bootstraps {
-				attributes["pgha-bootstrap"] = c.Token()
-			}
-			node := &node{Node: n, part: part, port: port, fresh: true, instance: cloud.Instance{
-				ID: fmt.Sprintf("fhm%s%d", part.Name, i+1), Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
-				CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
-				ServiceAccountID: c.Cloud.ServiceAccounts[part.Name], Address: n.Address, MAC: port.MAC.String(),
-				Attributes: attributes, Disks: disks(part),
-			}}
-			l.nodes[n.Name] = node
-			if err := l.Cloud.Put(node.instance); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+func (l *Lab) create(ctx context.Context, part *role.Group, n role.Node, data string, first bool) error {
+	c := l.cluster
+	if err := l.route(ctx, subnet(n.Address)); err != nil {
+		return err
+	}
+	port, err := l.Network.Attach(ctx, n.Name, netip.PrefixFrom(n.Address, 24), gateway(subnet(n.Address)))
+	if err != nil {
+		return err
+	}
+	attributes := map[string]string{"user-data": data}
+	if first && part.Plan.Bootstraps {
+		attributes["pgha-bootstrap"] = c.Token()
+	}
+	l.created++
+	node := &node{Node: n, part: part, port: port, fresh: true, instance: cloud.Instance{
+		ID: fmt.Sprintf("fhm%s%d", part.Name, l.created), Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
+		CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
+		ServiceAccountID: c.Cloud.ServiceAccounts[part.Name], Address: n.Address, MAC: port.MAC.String(),
+		Attributes: attributes, Disks: disks(part),
+	}}
+	l.nodes[n.Name] = node
+	return l.Cloud.Put(node.instance)
+}
+
+// route gives a subnet its gateway, and its resolver, once.
+func (l *Lab) route(ctx context.Context, s netip.Prefix) error {
+	if slices.Contains(l.subnets, s) {
+		return nil
+	}
+	for _, a := range []netip.Addr{gateway(s), resolver(s)} {
+		if err := l.Network.AddAddress(ctx, netip.PrefixFrom(a, 24)); err != nil {
+			return err
+		}
+	}
+	l.subnets = append(l.subnets, s)
+	return l.serveNames(resolver(s))
 }
 
 func disks(part *role.Group) []cloud.Disk {
@@ -173,7 +191,9 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	c := l.config.Cluster
+	l.mu.Lock()
+	domain, data := l.cluster.Cloud.Domain, n.part.Settings.Machines().DataDisk
+	l.mu.Unlock()
 	config := machine.Config{
 		Name:      name,
 		Root:      l.config.Images[n.part.Name],
@@ -183,15 +203,14 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		Now:       l.config.Now,
 		Files: map[string][]byte{
 			// What DHCP writes in the cloud.
-			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Address)), c.Cloud.Domain),
+			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Address)), domain),
 			// The interface comes with its address; cloud-init shall not set
 			// it up.
 			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
 		},
 	}
-	if n.part.Settings.Machines().DataDisk != nil {
-		config.Disks = []machine.Disk{{
-			Name: yc.DataDevice, Path: l.disk(n.Node), Size: int64(n.part.Settings.Machines().DataDisk.Size)}}
+	if data != nil {
+		config.Disks = []machine.Disk{{Name: yc.DataDevice, Path: l.disk(n.Node), Size: int64(data.Size)}}
 	}
 	m, err := machine.Start(ctx, config)
 	if err != nil {
@@ -201,14 +220,26 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 	return nil
 }
 
-// Names are the nodes, in the order of the spec.
+// Names are the nodes that have a machine: those of the spec, in its order,
+// then those that the spec has no more.
 func (l *Lab) Names() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.names()
+}
+
+func (l *Lab) names() []string {
 	var names []string
-	for _, p := range l.config.Cluster.Groups {
+	for _, p := range l.cluster.Groups {
 		for _, n := range p.Nodes() {
 			if l.nodes[n.Name] != nil {
 				names = append(names, n.Name)
 			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.nodes)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	return names
@@ -216,7 +247,7 @@ func (l *Lab) Names() []string {
 
 // Machine is a node's machine as it was last powered on; nil if it never was.
 func (l *Lab) Machine(name string) *machine.Machine {
-	if n := l.nodes[name]; n != nil {
+	if n, err := l.node(name); err == nil {
 		return n.running
 	}
 	return nil
@@ -224,7 +255,11 @@ func (l *Lab) Machine(name string) *machine.Machine {
 
 // Secret is an entry of a role's payload in Lockbox: what a person would have
 // from pgha-gen secrets generate.
-func (l *Lab) Secret(role, entry string) string { return l.payloads[role][entry] }
+func (l *Lab) Secret(role, entry string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.payloads[role][entry]
+}
 
 // Operator is a copy of the files, by name, that an operator of the cluster has.
 func (l *Lab) Operator() secrets.Payload { return maps.Clone(l.operator) }
@@ -234,9 +269,11 @@ func (l *Lab) disk(n role.Node) string {
 }
 
 func (l *Lab) node(name string) (*node, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.nodes[name]
 	if n == nil {
-		return nil, fmt.Errorf("the lab has no node %q (it has %s)", name, strings.Join(l.Names(), ", "))
+		return nil, fmt.Errorf("the lab has no node %q (it has %s)", name, strings.Join(l.names(), ", "))
 	}
 	return n, nil
 }
@@ -248,7 +285,7 @@ func (l *Lab) Close() error {
 	failures := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		if m := l.nodes[name].running; m != nil {
+		if m := l.Machine(name); m != nil {
 			wg.Go(func() { failures[i] = m.Close() })
 		}
 	}

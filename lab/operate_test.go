@@ -10,11 +10,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"slices"
+	"os/exec"
 	"sync"
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/lab/client"
+	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
 )
 
@@ -84,6 +85,8 @@ func (l *Lab) Replace(name string, keepDisk bool) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n.fresh = true
 	n.instance.Attributes = maps.Clone(n.instance.Attributes)
 	delete(n.instance.Attributes, "pgha-bootstrap")
@@ -102,9 +105,9 @@ func (l *Lab) SetAttribute(name, key, value string) error {
 	if err != nil {
 		return err
 	}
-	n.instance.Attributes = maps.Clone(n.instance.Attributes)
-	n.instance.Attributes[key] = value
-	return l.Cloud.Put(n.instance)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.setAttribute(n, key, value)
 }
 
 // DialAs gives what connects as a machine, on or off, or as a stranger: the
@@ -119,17 +122,16 @@ func (l *Lab) DialAs(name string) client.Dial {
 // network, to connect from (DialAs): at any address, whose subnet of 256 is
 // routed. Refused: an address and a name that are taken.
 func (l *Lab) AddStranger(ctx context.Context, name string, address netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, n := range l.nodes {
 		if n.Address == address {
 			return fmt.Errorf("stranger %q: %s has the address %s", name, n.Name, address)
 		}
 	}
 	s := subnet(address)
-	if !slices.Contains(l.subnets, s) {
-		if err := l.Network.AddAddress(ctx, netip.PrefixFrom(gateway(s), 24)); err != nil {
-			return err
-		}
-		l.subnets = append(l.subnets, s)
+	if err := l.route(ctx, s); err != nil {
+		return err
 	}
 	_, err := l.Network.Attach(ctx, name, netip.PrefixFrom(address, 24), gateway(s))
 	return err
@@ -145,17 +147,49 @@ func (l *Lab) Cable(ctx context.Context, name string, in bool) error {
 }
 
 // InstanceID is a node's id in the lab's cloud.
-func (l *Lab) InstanceID(name string) string { return l.nodes[name].instance.ID }
+func (l *Lab) InstanceID(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes[name].instance.ID
+}
 
 // DataDisk is the file that a node's data disk is; it may not be there yet.
-func (l *Lab) DataDisk(name string) string { return l.disk(l.nodes[name].Node) }
+func (l *Lab) DataDisk(name string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.disk(l.nodes[name].Node)
+}
+
+// GrowDisk makes a node's data disk larger while the machine runs, as yc compute
+// disk update does.
+func (l *Lab) GrowDisk(ctx context.Context, name string, size int64) error {
+	file := l.DataDisk(name)
+	if err := os.Truncate(file, size); err != nil {
+		return err
+	}
+	devices, err := machine.Loops(file)
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, "losetup", append([]string{"--set-capacity"}, devices...)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("cannot grow the disk of %s: %w: %s", name, err, out)
+	}
+	return nil
+}
 
 // Payload is a copy of what the machines of a role should have.
-func (l *Lab) Payload(role string) secrets.Payload { return maps.Clone(l.payloads[role]) }
+func (l *Lab) Payload(role string) secrets.Payload {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.payloads[role])
+}
 
 // SecretsOf are the entries that a node may have: its own, and those that all
 // nodes of its role share.
 func (l *Lab) SecretsOf(name string) map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := l.nodes[name]
 	all := map[string]string{}
 	for _, s := range n.part.Plan.Secrets {

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -117,27 +118,44 @@ func TestQEMU(t *testing.T) {
 	console := boot(t, ctx, l, dir, image, string(files["user-data/etcd.yaml"].Data))
 	began := time.Now()
 	seen := 0
-	for ready := false; !ready; {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not ready: %v; the end of its console:\n%s", ctx.Err(), end(read(t, console)))
-		case <-time.After(100 * time.Millisecond):
-		}
-		lines := strings.Split(strings.ReplaceAll(read(t, console), "\r", ""), "\n")
-		for _, line := range lines[seen : len(lines)-1] {
-			step, ok := lab.ParseStep(line)
-			if !ok {
-				continue
+	wait := func(name, part string) {
+		t.Helper()
+		for {
+			lines := strings.Split(strings.ReplaceAll(read(t, console), "\r", ""), "\n")
+			for ; seen < len(lines)-1; seen++ {
+				step, ok := lab.ParseStep(lines[seen])
+				if !ok {
+					continue
+				}
+				t.Logf("  %5.1f s  %s %s %s", time.Since(began).Seconds(), step.Name, step.Status, step.Detail)
+				if step.Status == "fail" {
+					t.Fatalf("%s failed: %s", step.Name, step.Detail)
+				}
+				if step.Name == name && step.Status == "ok" && strings.Contains(step.Detail, part) {
+					seen++
+					return
+				}
 			}
-			t.Logf("  %5.1f s  %s %s %s", time.Since(began).Seconds(), step.Name, step.Status, step.Detail)
-			if step.Status == "fail" {
-				t.Fatalf("%s failed: %s", step.Name, step.Detail)
+			select {
+			case <-ctx.Done():
+				t.Fatalf("no %s: %v; the end of its console:\n%s", name, ctx.Err(), end(read(t, console)))
+			case <-time.After(100 * time.Millisecond):
 			}
-			ready = step.Name == "ready" && step.Status == "ok"
 		}
-		seen = len(lines) - 1
 	}
+	wait("ready", "")
 	clock.lap("boot of the image, to ready")
+
+	monitor, err := net.Dial("unix", filepath.Join(dir, "monitor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer monitor.Close()
+	if _, err := io.WriteString(monitor, "block_resize data 3G\n"); err != nil {
+		t.Fatal(err)
+	}
+	wait("disk", "/var/lib/etcd has grown from ")
+	clock.lap("growth of the data disk, while the machine runs")
 	clock.total()
 }
 
@@ -205,7 +223,7 @@ ethernets:
 	machine, err := isolate.Start(isolate.Config{
 		ID: "pgha-qemu-boot",
 		Args: []string{"ip", "netns", "exec", network, "env", "-C", dir, "qemu-system-x86_64",
-			"-accel", "tcg", "-smp", "2", "-m", "1024", "-display", "none", "-monitor", "none", "-serial", "file:" + console,
+			"-accel", "tcg", "-smp", "2", "-m", "1024", "-display", "none", "-monitor", "unix:monitor,server,nowait", "-serial", "file:" + console,
 			"-drive", "file=boot.qcow2,if=none,id=boot,format=qcow2,discard=unmap", "-device", "virtio-blk-pci,drive=boot,bootindex=1",
 			"-drive", "file=data.raw,if=none,id=data,format=raw", "-device", "virtio-blk-pci,drive=data,serial=data",
 			"-cdrom", "seed.iso",

@@ -30,8 +30,9 @@ var (
 
 const lockboxName = "payload.lockbox.api.cloud.yandex.net"
 
-// serve opens the cloud's services inside the network.
-func (l *Lab) serve(subnets []netip.Prefix) error {
+// serve opens the cloud's services inside the network; serveNames those of a
+// subnet.
+func (l *Lab) serve() error {
 	if err := l.Cloud.SetName(lockboxName, lockboxAddress); err != nil {
 		return err
 	}
@@ -58,22 +59,23 @@ func (l *Lab) serve(subnets []netip.Prefix) error {
 		// Machines whose power is cut in a handshake are no news.
 		ErrorLog: log.New(io.Discard, "", 0),
 	}, tls.NewListener(lockbox, &tls.Config{Certificates: []tls.Certificate{certificate}})))
+	return nil
+}
 
-	for _, s := range subnets {
-		address := netip.AddrPortFrom(resolver(s), 53).String()
-		packets, err := l.Network.ListenPacket("udp", address)
-		if err != nil {
-			return err
-		}
-		stream, err := l.Network.Listen("tcp", address)
-		if err != nil {
-			return errors.Join(err, packets.Close())
-		}
-		handler := l.Cloud.DNS(l.config.Cluster.Cloud.Domain)
-		l.closers = append(l.closers,
-			serveDNS(&dns.Server{PacketConn: packets, Handler: handler}),
-			serveDNS(&dns.Server{Listener: stream, Handler: handler}))
+func (l *Lab) serveNames(resolver netip.Addr) error {
+	address := netip.AddrPortFrom(resolver, 53).String()
+	packets, err := l.Network.ListenPacket("udp", address)
+	if err != nil {
+		return err
 	}
+	stream, err := l.Network.Listen("tcp", address)
+	if err != nil {
+		return errors.Join(err, packets.Close())
+	}
+	handler := l.Cloud.DNS(l.cluster.Cloud.Domain)
+	l.closers = append(l.closers,
+		serveDNS(&dns.Server{PacketConn: packets, Handler: handler}),
+		serveDNS(&dns.Server{Listener: stream, Handler: handler}))
 	return nil
 }
 
@@ -113,7 +115,7 @@ func background(serve, stop func() error) (close func() error) {
 // fillLockbox makes the cluster's secrets and puts each role's payload under
 // the id that the spec gives, readable by the nodes' service account alone.
 func (l *Lab) fillLockbox() error {
-	c := l.config.Cluster
+	c := l.cluster
 	var err error
 	if l.CA, err = secrets.NewCA(c.Name, l.config.Now(), rand.Reader); err != nil {
 		return err
@@ -128,8 +130,12 @@ func (l *Lab) fillLockbox() error {
 	if l.operator, _, err = l.CA.Operator(c, l.payloads, nil, secrets.Rotation{}, l.config.Now()); err != nil {
 		return err
 	}
+	return l.putPayloads()
+}
+
+func (l *Lab) putPayloads() error {
 	for name, payload := range l.payloads {
-		if err := l.PutPayload(name, payload); err != nil {
+		if err := l.putPayload(name, payload); err != nil {
 			return err
 		}
 	}
@@ -139,7 +145,13 @@ func (l *Lab) fillLockbox() error {
 // PutPayload makes a payload the current version of a role's secret. What
 // Secret and SecretsOf give stays what the machines should have.
 func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
-	c := l.config.Cluster
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.putPayload(role, payload)
+}
+
+func (l *Lab) putPayload(role string, payload secrets.Payload) error {
+	c := l.cluster
 	version := cloud.Version{ID: "e6v" + role}
 	for key, text := range payload {
 		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})

@@ -77,12 +77,19 @@ func (l *loop) grow(size int64) {
 	l.run("losetup", "-c", l.device)
 }
 
-// boot mounts the disk at a directory, with these lines in cluster.env.
-func (l *loop) boot(target string, lines ...string) packertest.Result {
+// machine is one with this disk, and these lines in cluster.env.
+func (l *loop) machine(target string, lines ...string) *packertest.Machine {
 	l.t.Helper()
 	m := packertest.New(l.t, scripts)
 	m.Identity()
 	m.Cluster(append([]string{"PGHA_DATA_DEVICE=" + l.device, "PGHA_DATA_MOUNT=" + target}, lines...)...)
+	return m
+}
+
+// boot mounts the disk at a directory.
+func (l *loop) boot(target string, lines ...string) packertest.Result {
+	l.t.Helper()
+	m := l.machine(target, lines...)
 	got := m.Boot("disk.sh")
 	if (got.Status == 0) == strings.Contains(got.Console, " disk fail ") {
 		l.t.Fatalf("status %d: %s", got.Status, got.Output)
@@ -147,12 +154,21 @@ func TestDiskGrows(t *testing.T) {
 				if got := l.boot(target, "PGHA_SERVICE_USER=root"); !strings.HasPrefix(got.Console, want) || !strings.Contains(got.Console, "ermi") || !strings.HasSuffix(got.Console, ok) {
 					t.Errorf("console %q, want %q, that it is not permitted, and ok", got.Console, want)
 				}
+				got := l.machine(target).Boot("disk.sh", "grow")
+				if want := strings.Replace(want, " wait ", " warn ", 1); !strings.HasPrefix(got.Console, want) || strings.Count(got.Console, "\n") != 1 || got.Status != 0 {
+					t.Errorf("while it runs: status %d, console %q, want %q and no more", got.Status, got.Console, want)
+				}
 				t.Skip("only root with CAP_SYS_RESOURCE can grow an ext4 that is mounted")
 			}
-			// Once while it is mounted, as after a restart of the unit, and once
-			// as after a boot.
-			if got := l.boot(target, "PGHA_SERVICE_USER=root"); got.Console != ok {
+			// Once while the machine runs, and once as after a boot.
+			m := l.machine(target)
+			request := m.Run + "/disk-grow"
+			m.Write(request, "")
+			if got := m.Boot("disk.sh", "grow"); got.Console != "" || got.Status != 0 {
 				t.Fatal(got.Output)
+			}
+			if _, err := os.Stat(request); !os.IsNotExist(err) {
+				t.Errorf("it is asked to grow again and again: %v", err)
 			}
 			grown := size(t, target)
 			if grown < before*3/2 {

@@ -126,6 +126,14 @@ func (c *Cloud) Put(in Instance) error {
 	return nil
 }
 
+// Remove forgets an instance; one that is not there is no error.
+func (c *Cloud) Remove(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.instances, id)
+	c.wake()
+}
+
 // set wants c.mu locked. What is stored is never written to again: answers are
 // made from it without the lock.
 func (c *Cloud) set(in Instance) {

@@ -5,14 +5,6 @@ import (
 	"maps"
 )
 
-// Remove forgets an instance; one that is not there is no error.
-func (c *Cloud) Remove(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.instances, id)
-	c.wake()
-}
-
 // SetAttribute sets one key of an instance's user metadata, within the limits
 // of Put.
 func (c *Cloud) SetAttribute(id, key, value string) error {

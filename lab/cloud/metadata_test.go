@@ -242,6 +242,8 @@ func TestWaitForChange(t *testing.T) {
 				}
 			}, answer{200, "token-1"}, 90 * time.Second},
 		{"same value", "that is no change", path + "&timeout_sec=90", true, set("token-1"), answer{200, "token-1"}, 90 * time.Second},
+		{"first question of the cloud's guest agent", "no ETag is NONE: the answer is what is there", "/computeMetadata/v1/instance/attributes/?recursive=true&alt=json&wait_for_change=true&timeout_sec=60&last_etag=NONE", false, nil,
+			answer{200, `{"pgha-bootstrap":"token-1","user-data":"#cloud-config\nhostname: \u003cdemo\u003e\n"}`}, 0},
 		{"removed", "there is nothing to give", path, true,
 			func(t *testing.T, c *cloud.Cloud) {
 				if err := c.RemoveAttribute("fhm1", "pgha-bootstrap"); err != nil {

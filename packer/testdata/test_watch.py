@@ -30,14 +30,15 @@ class DiskTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.mount = folder.name
-        self.marker = os.path.join(folder.name, "disk-full")
+        self.marker, self.grow = os.path.join(folder.name, "disk-full"), os.path.join(folder.name, "disk-grow")
+        self.usage: Usage | None = None
         self.said = Said()
         self.free = GIB
         self.disk = self.watcher()
 
     def watcher(self) -> watch.Disk:
         """As after a start."""
-        return watch.Disk(self.mount, self.marker, self.said, lambda _: Usage(2 * GIB, 2 * GIB - self.free, self.free))
+        return watch.Disk(self.mount, self.said, lambda _: self.usage or Usage(2 * GIB, 2 * GIB - self.free, self.free), self.marker, self.grow)
 
     def look(self, free: int, now: float = 0) -> list[str]:
         """What is said when so much is free."""
@@ -61,7 +62,7 @@ class DiskTest(unittest.TestCase):
                 self.assertEqual((watch.reserve_size(total), watch.least_free(total)), (reserve, least))
 
     def test_nothing_mounted(self) -> None:
-        disk = watch.Disk(self.mount, self.marker, self.said)
+        disk = watch.Disk(self.mount, self.said)
         self.assertIsNone(disk.look(0))
         self.assertEqual((self.said, self.reserve()), ([], -1))
 
@@ -122,6 +123,39 @@ class DiskTest(unittest.TestCase):
         self.assertIn("disk ok " + self.mount + " has room again, 1500 MB of 2048 MB; 64 MB of it are the reserve again", lines[0])
         self.assertEqual((self.reserve(), os.path.exists(self.marker), self.disk.full), (64 * MIB, False, False))
         self.assertEqual(self.look(1500 * MIB, 15), [])
+
+    def test_grows(self) -> None:
+        def look(device: int, total: int) -> tuple[bool, list[str]]:
+            self.usage = Usage(total, total // 4, 3 * total // 4, device)
+            self.disk.look(0)
+            asked = os.path.exists(self.grow)
+            if asked:
+                os.unlink(self.grow)
+            return asked, self.said.take()
+
+        for device, total, asked, said in (
+            (8, 7, False, ""),  # at the boot it is as large as it can be
+            (8, 7, False, ""),
+            (20, 7, True, ""),
+            (20, 7, False, ""),  # once
+            (20, 19, False, "disk ok MOUNT has grown from 7168 MB to 19 GB"),
+            (20, 19, False, ""),
+            (0, 19, False, ""),  # not known is not smaller
+            (20, 19, False, ""),
+            (40, 39, True, "disk ok MOUNT has grown from 19 GB to 39 GB"),
+        ):
+            with self.subTest(device=device, total=total):
+                self.assertEqual(look(device * GIB, total * GIB), (asked, [said.replace("MOUNT", self.mount)] if said else []))
+                # Within the hour.
+                self.assertEqual(self.reserve(), watch.reserve_size(total * GIB))
+
+    def test_device_size(self) -> None:
+        self.assertEqual(watch.device_size("/proc"), 0)
+        source = subprocess.run(["findmnt", "-n", "-o", "SOURCE", "/"], capture_output=True, text=True, check=True).stdout.strip()
+        if os.stat("/").st_dev != (os.stat(source).st_rdev if os.path.exists(source) else -1):
+            self.skipTest("the root is on no disk")
+        size = subprocess.run(["lsblk", "-b", "-d", "-n", "-o", "SIZE", source], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(watch.device_size("/"), int(size))
 
     def test_full_without_reserve(self) -> None:
         self.assertIn("there is no reserve to give up", self.look(0)[0])

@@ -4,7 +4,8 @@
 What is wrong is said on the console, and all of it is written as Prometheus reads
 it. The data disk has a reserve, which is given up when the disk is full; as long as
 it is full there is the file disk-full below /run/pgha, for a role that has something
-to do then.
+to do then. When the disk becomes larger, the file disk-grow starts what may grow a
+file system.
 """
 
 import glob
@@ -22,6 +23,7 @@ from step import GIB, MIB
 Say = Callable[[str, str, str], None]
 
 MARKER = os.path.join(step.RUN, "disk-full")
+GROW = os.path.join(step.RUN, "disk-grow")
 METRICS = os.path.join(step.RUN, "metrics", "pgha.prom")
 STATUS = os.path.join(step.RUN, "metrics", "status.json")
 CERTIFICATES = os.path.join(step.RUN, "secrets", "*.crt")
@@ -37,6 +39,7 @@ class Usage(NamedTuple):
     total: int
     used: int
     free: int
+    device: int = 0  # the size of what it is on; 0: not known
 
     @property
     def percent(self) -> int:
@@ -49,7 +52,17 @@ def usage(mount: str) -> Usage | None:
     if not os.path.ismount(mount):
         return None
     s = os.statvfs(mount)
-    return Usage(s.f_blocks * s.f_frsize, (s.f_blocks - s.f_bfree) * s.f_frsize, s.f_bavail * s.f_frsize)
+    return Usage(s.f_blocks * s.f_frsize, (s.f_blocks - s.f_bfree) * s.f_frsize, s.f_bavail * s.f_frsize, device_size(mount))
+
+
+def device_size(mount: str) -> int:
+    """0: it is on no disk."""
+    number = os.stat(mount).st_dev
+    try:
+        with open(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/size", encoding="ascii") as file:
+            return 512 * int(file.read())
+    except OSError:
+        return 0
 
 
 def reserve_size(total: int) -> int:
@@ -65,19 +78,22 @@ def least_free(total: int) -> int:
 class Disk:
     """The data disk: how full it is, and its reserve."""
 
-    def __init__(self, mount: str, marker: str, say: Say, look: Callable[[str], Usage | None] = usage) -> None:
-        self.mount, self.marker, self.say, self.usage = mount, marker, say, look
+    def __init__(self, mount: str, say: Say, look: Callable[[str], Usage | None] = usage, marker: str = MARKER, grow: str = GROW) -> None:
+        self.mount, self.say, self.usage, self.marker, self.grow = mount, say, look, marker, grow
         self.reserve = os.path.join(mount, ".reserve")
         self.full = os.path.exists(marker)
         self.said_level = 0
         self.said_at = 0.0
         self.made_at: float | None = None
+        self.made_for = 0
+        self.before: Usage | None = None
 
     def look(self, now: float) -> Usage | None:
         """Looks, says and does what there is to; gives what it saw, if there is a disk."""
         seen = self.usage(self.mount)
         if seen is None:
             return None
+        self.follow(seen)
         least, reserve = least_free(seen.total), reserve_size(seen.total)
         if not self.full and seen.free < least:
             self.begin(seen, now)
@@ -87,6 +103,17 @@ class Disk:
             self.make_reserve(reserve, now)
         self.speak(seen, now)
         return seen
+
+    def follow(self, seen: Usage) -> None:
+        """Has the file system grown when its disk has. At the boot, pgha-disk did."""
+        before, self.before = self.before, seen
+        if before is None:
+            return
+        if seen.device > before.device > 0:
+            with open(self.grow, "w", encoding="ascii"):
+                pass
+        if seen.total > before.total:
+            self.say("disk", "ok", f"{self.mount} has grown from {step.size(before.total)} to {step.size(seen.total)}")
 
     def begin(self, seen: Usage, now: float) -> None:
         """The disk is full from now on."""
@@ -124,9 +151,9 @@ class Disk:
 
     def make_reserve(self, want: int, now: float) -> None:
         """Makes it, or makes it larger with its disk. What fails is tried again in an hour."""
-        if self.reserved() >= want or self.made_at is not None and now - self.made_at < HOUR:
+        if self.reserved() >= want or self.made_at is not None and now - self.made_at < HOUR and want <= self.made_for:
             return
-        self.made_at = now
+        self.made_at, self.made_for = now, want
         try:
             # A disk that others had may hold a link there.
             file = os.open(self.reserve, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -149,7 +176,7 @@ class Disk:
             self.say("disk", "ok", f"{self.mount} is {percent} % full")
 
 
-WHAT_TO_DO = "delete data, or make the data disk larger, which is used from the next boot on"
+WHAT_TO_DO = "delete data, or make the data disk larger"
 
 
 def level(percent: int) -> int:
@@ -314,7 +341,7 @@ def main() -> None:
     info = {"role": cluster["PGHA_ROLE"], "node": node, "cluster_token": cluster["PGHA_TOKEN"], "image_recipe": recipe()}
     certificates = Certificates([CERTIFICATES, *os.environ.get("PGHA_CERTIFICATES", "").split()], console.say)
     mount = cluster.get("PGHA_DATA_MOUNT")
-    disk = Disk(mount, MARKER, console.say) if mount else None
+    disk = Disk(mount, console.say) if mount else None
     while True:
         seen = disk.look(time.monotonic()) if disk else None
         ready = os.path.exists(os.path.join(step.RUN, "ready"))

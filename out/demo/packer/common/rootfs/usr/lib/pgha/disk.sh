@@ -1,6 +1,7 @@
 #!/bin/sh
 # disk.sh: finds the data disk, formats it if it is empty, mounts it, and
-# refuses one that belongs to another cluster.
+# refuses one that belongs to another cluster. disk.sh grow: makes the file
+# system as large as a disk that has grown since.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -68,13 +69,17 @@ refuse_foreign() {
 	fi
 }
 
-# grow: makes the file system as large as the disk. That it cannot is no
-# reason not to start.
+# grow STATUS: makes the file system as large as the disk. That it cannot is no
+# reason not to start, and is said with STATUS.
 grow() {
 	case $(findmnt -n -o FSTYPE --mountpoint "$target") in
-	ext4) grown=$(resize2fs "$device" 2>&1 >/dev/null) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
-	xfs) grown=$(xfs_growfs "$target" 2>&1 >/dev/null) || say disk wait "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)" ;;
+	ext4) grown=$(resize2fs "$device" 2>&1 >/dev/null) || small "$1" ;;
+	xfs) grown=$(xfs_growfs "$target" 2>&1 >/dev/null) || small "$1" ;;
 	esac
+}
+
+small() {
+	say disk "$1" "$device is larger than its file system, which does not grow: $(printf '%s' "$grown" | tail -n 1)"
 }
 
 # take_over: in another image the service's user may have had another number.
@@ -105,6 +110,13 @@ look() {
 		umount "$target"
 	fi
 }
+
+# watch.py has seen that the disk is larger than it was, and says how it ended.
+if [ "${1:-}" = grow ]; then
+	rm -f "$PGHA_RUN/disk-grow"
+	grow warn
+	exit 0
+fi
 
 longest=2
 until_done disk device_is_there
@@ -142,6 +154,6 @@ if ! [ -e "$marker" ]; then
 fi
 chown root:root "$target"
 chmod 0755 "$target"
-grow
+grow wait
 take_over
 say disk ok "$device on $target"

@@ -1,0 +1,89 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+
+	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/specfile"
+)
+
+// Refresh gives the lab a changed spec, as a person with yc would: what Lockbox
+// lacks is made and put there, machines of new nodes are created, powered off,
+// and the others get the new user-data while they run. Machines of nodes that
+// the spec has no more stay as they are: see Remove. Refused: the spec of another
+// cluster, and what a machine that is there cannot become: its role and address
+// stay.
+func (l *Lab) Refresh(ctx context.Context, cluster *role.Cluster) error {
+	c := *cluster
+	c.Secrets.CA = specfile.Text(l.CA.Certificate())
+	if err := c.Plan(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cluster.Token() != c.Token() {
+		return fmt.Errorf("the lab runs cluster %s, and the spec is of %s (another cluster is another lab)", l.cluster.Token(), c.Token())
+	}
+	have := map[string]netip.Addr{}
+	for name, n := range l.nodes {
+		have[name] = n.Address
+	}
+	given, err := addresses(&c, have)
+	if err != nil {
+		return err
+	}
+	for _, part := range c.Groups {
+		for _, n := range part.Nodes() {
+			was := l.nodes[n.Name]
+			switch {
+			case was == nil:
+			case was.part.Name != part.Name:
+				return fmt.Errorf("%s is a machine of role %s (give the one of %s another name)", n.Name, was.part.Name, part.Name)
+			case given[n.Name] != was.Address:
+				return fmt.Errorf("%s has the address %s, and the spec has %s (the machine has to be created anew)", n.Name, was.Address, given[n.Name])
+			}
+		}
+	}
+	payloads, _, err := l.CA.Update(&c, l.payloads, secrets.Rotation{}, l.config.Now())
+	if err != nil {
+		return err
+	}
+	l.cluster, l.payloads = &c, payloads
+	if err := l.putPayloads(); err != nil {
+		return err
+	}
+	return l.createNodes(ctx, given, false)
+}
+
+// Remove powers a machine off and deletes it, as yc compute instance delete
+// does: its data disk stays. What has begun is not interrupted.
+func (l *Lab) Remove(ctx context.Context, name string) error {
+	n, err := l.node(name)
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return err
+	}
+	if n.running != nil {
+		if err := n.running.Close(); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Cloud.Remove(n.instance.ID)
+	delete(l.nodes, name)
+	return l.Network.Detach(name)
+}
+
+// setAttribute sets one key of a machine's user metadata.
+func (l *Lab) setAttribute(n *node, key, value string) error {
+	n.instance.Attributes = maps.Clone(n.instance.Attributes)
+	n.instance.Attributes[key] = value
+	return l.Cloud.Put(n.instance)
+}
