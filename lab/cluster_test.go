@@ -50,16 +50,21 @@ func newCluster(t *testing.T, ctx context.Context) *cluster {
 	return newClusterOf(t, ctx, demo.Cluster(t))
 }
 
-// newClusterOf is the lab of a spec with the example's roles.
-func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster) *cluster {
+// newClusterOf is the lab of a spec with the example's roles, in a cloud that may
+// have faults.
+func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster, faults ...cloud.Faults) *cluster {
 	t.Helper()
 	access, err := lab.NewAccess(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := bake(t, ctx)
-	l, err := lab.New(ctx, lab.Config{
-		Cluster: spec, Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now})
+	config := lab.Config{
+		Cluster: spec, Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now}
+	if len(faults) > 0 {
+		config.Faults = faults[0]
+	}
+	l, err := lab.New(ctx, config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -146,6 +146,84 @@ func (l *load) gap(since time.Time) time.Duration {
 	return longest
 }
 
+// strict also has clients that connect anew for each transaction, writers and
+// readers. It counts every transaction that fails from now on, until the test
+// asks.
+func (l *load) strict(ctx context.Context) *strict {
+	inner, stop := context.WithCancel(ctx)
+	s := &strict{load: l, stop: stop, errs: map[string]int{}}
+	for range 2 {
+		s.run(inner, writers, "app", func(ctx context.Context, conn *pgx.Conn) error {
+			l.mu.Lock()
+			l.next++
+			id := l.next
+			l.mu.Unlock()
+			if _, err := conn.Exec(ctx, "INSERT INTO kept VALUES ($1)", id); err != nil {
+				return err
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.acked[id] = time.Now()
+			return nil
+		})
+		s.run(inner, readers, "app_reader", func(ctx context.Context, conn *pgx.Conn) error {
+			_, err := conn.Exec(ctx, "SELECT count(*) FROM kept WHERE id < 1000")
+			return err
+		})
+	}
+	l.mu.Lock()
+	l.errs, l.last, l.readOnly = map[string]int{}, map[string]error{}, 0
+	l.mu.Unlock()
+	return s
+}
+
+// strict is clients of which no transaction may fail.
+type strict struct {
+	load *load
+	stop context.CancelFunc
+	wait sync.WaitGroup
+
+	mu   sync.Mutex
+	done int
+	errs map[string]int
+}
+
+func (s *strict) run(ctx context.Context, address, user string, do func(context.Context, *pgx.Conn) error) {
+	s.wait.Go(func() {
+		for ctx.Err() == nil {
+			try, cancel := context.WithTimeout(ctx, 10*time.Second)
+			conn, err := s.load.c.connect(try, address, "app", user)
+			if err == nil {
+				err = do(try, conn)
+				conn.Close(try)
+			}
+			cancel()
+			s.mu.Lock()
+			if err != nil && ctx.Err() == nil {
+				s.errs[user+": "+err.Error()]++
+			}
+			s.done++
+			s.mu.Unlock()
+			time.Sleep(30 * time.Millisecond)
+		}
+	})
+}
+
+// end stops the clients that connect anew. No transaction may have failed,
+// neither theirs nor those of the load.
+func (s *strict) end(t *testing.T) {
+	t.Helper()
+	s.stop()
+	s.wait.Wait()
+	l := s.load
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t.Logf("%d connections were made anew; failed: %v %v, read-only: %d", s.done, s.errs, l.errs, l.readOnly)
+	if len(s.errs)+len(l.errs)+l.readOnly > 0 || s.done == 0 {
+		t.Errorf("transactions failed: %v, %v", s.errs, l.last)
+	}
+}
+
 // fault does something to the cluster while it is written to, and gives the
 // longest time without an acknowledged write, and how many writes met a node
 // that does not lead. watch is how long to look at least.
