@@ -32,11 +32,12 @@ func TestReadme(t *testing.T) {
 		}, nil},
 		{"nobody beside clients", "neither operators nor monitoring", nil, []string{
 			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2381 | … | nobody |",
-			"| patroni | 8008 | … | patroni, haproxy |", "| haproxy | 5431 | … | 10.128.0.0/24 |",
+			"| patroni | 8008 | … | patroni, haproxy |", "| haproxy | 5431 | … | 10.128.0.0/24 |", "| haproxy | 9190 | … | nobody |",
 		}, nil},
 		{"operators and monitoring", "each where it belongs, and no further", []string{operated}, []string{
 			"| etcd | 2379 | … | patroni, etcd, 10.9.0.0/24 |", "| etcd | 2380 | … | etcd |", "| etcd | 2381 | … | 10.8.0.1/32 |",
 			"| patroni | 5432 | … | patroni, haproxy, 10.128.0.0/24, 10.9.0.0/24 |",
+			"| etcd | 9190 | … | 10.8.0.1/32, 10.9.0.0/24 |", "| haproxy | 8404 | … | 10.8.0.1/32, 10.9.0.0/24, 198.18.235.0/24, 198.18.248.0/24 |",
 			"curl --cacert secrets/demo/ca.crt https://10.128.0.21:8008/cluster",
 		}, nil},
 		{"by name", "a machine without an address is of its role, too", []string{", address: 10.128.0.11=>", ", address: 10.128.0.22=>"}, []string{

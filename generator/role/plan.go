@@ -120,8 +120,8 @@ func (c *Cluster) Plan() error {
 			return fmt.Errorf("role %s: %w", g.Name, err)
 		}
 		p.Ports = append(p.Ports, Port{
-			Number: MetricsPort, Limit: metricsConnections, From: Networks(c.Access.Monitoring),
-			For: "monitoring: /metrics of the machine itself: its certificates and its data disk (plain HTTP)",
+			Number: MetricsPort, Limit: metricsConnections, From: Networks(c.Access.Monitoring, c.Access.Operators),
+			For: "monitoring, operators: /metrics of the machine itself: its certificates and its data disk (plain HTTP)",
 		})
 		if err := g.agrees(p); err != nil {
 			return fmt.Errorf("role %s: %w", g.Name, err)

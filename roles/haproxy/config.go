@@ -71,7 +71,7 @@ func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.F
 		Connections:     s.MaxConnections + statistics, StatsConnections: statistics, Share: s.MaxConnections / 2,
 		MaxReplicaLag: int64(s.MaxReplicaLag),
 		StateFile:     startState, CAFile: caFile,
-		Clients: c.Access.Clients, Watchers: slices.Concat(c.Access.Monitoring, balancers), Balancers: balancers,
+		Clients: c.Access.Clients, Watchers: slices.Concat(c.Access.Monitoring, c.Access.Operators, balancers), Balancers: balancers,
 	}
 	var config, state bytes.Buffer
 	if err := errors.Join(t.ExecuteTemplate(&config, "haproxy.cfg", values), t.ExecuteTemplate(&state, "servers.state", values)); err != nil {

@@ -36,8 +36,8 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Ports: []role.Port{
 			{Number: s.Ports.Primary, For: "clients that write: the node that leads", From: clients},
 			{Number: s.Ports.Replicas, For: fmt.Sprintf("clients that read: %s (lag at most %s)", readers, s.MaxReplicaLag), From: clients},
-			{Number: s.Ports.Stats, For: "monitoring: /metrics for Prometheus, /stats; the health checks of a network load balancer: /alive (not /health, which fails while no node leads)",
-				From: role.Networks(c.Access.Monitoring, balancers)},
+			{Number: s.Ports.Stats, For: "monitoring, operators: /metrics for Prometheus, /stats; the health checks of a network load balancer: /alive (not /health, which fails while no node leads)",
+				From: role.Networks(c.Access.Monitoring, c.Access.Operators, balancers)},
 		},
 		Env:   emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 		Files: files,

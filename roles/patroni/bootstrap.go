@@ -58,8 +58,9 @@ func (s *Settings) initdb() []any {
 }
 
 // databasesFile is what post-bootstrap.sh creates.
-func (s *Settings) databasesFile() emit.Map {
+func (s *Settings) databasesFile(c *role.Cluster) emit.Map {
 	return emit.Map{
+		{Key: "administrator", Value: len(c.Access.Operators) > 0},
 		{Key: "users", Value: specfile.Encode(s.applicationUsers())},
 		{Key: "databases", Value: specfile.Encode(s.Databases)},
 	}

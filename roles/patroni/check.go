@@ -32,11 +32,21 @@ func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 	s.checkHBA(at.Key("pg_hba"))
 	s.checkTags(at.Key("nodes"), c.Durability)
 	s.checkConfig(at.Key("config"), "", s.Config)
+	s.checkOperators(c, at)
 	role.CheckPorts(
 		role.PlacedPort{Number: s.Port, At: at.Key("port")},
 		role.PlacedPort{Number: s.RESTPort, At: at.Key("rest_port")})
 	if s.Machine.Preemptible {
 		at.Key("machine").Key("preemptible").Warn("the cloud stops preemptible machines without notice, at least once a day: each time the leader's turn comes, a failover")
+	}
+}
+
+// checkOperators warns where the REST API cannot tell where operators are: with
+// no addresses of the nodes it has no list of sources.
+func (s *Settings) checkOperators(c *role.Cluster, at specfile.Place) {
+	operators := at.Root().Key("access").Key("operators")
+	if len(c.Access.Operators) > 0 && s.reachedBy() == byName && specfile.Known(operators, at.Key("nodes")) {
+		operators.Warn("the nodes of roles.patroni have no addresses, so that an operator's certificate and password are good for Patroni from HAProxy's machines and access.monitoring, too (give the nodes addresses)")
 	}
 }
 

@@ -118,7 +118,7 @@ func (s *Settings) checkRemote(at specfile.Place, words []string) {
 
 // remoteUser says why a record may not let a user in from other machines.
 func (s *Settings) remoteUser(at specfile.Place, user hbaName) string {
-	own := []string{Superuser, ReplicationUser, RewindUser}
+	own := []string{Superuser, ReplicationUser, RewindUser, Administrator}
 	name := user.text
 	switch {
 	case user.is("all"):
@@ -141,6 +141,8 @@ func (s *Settings) remoteUser(at specfile.Place, user hbaName) string {
 		return "the superuser postgres would be let in over the network (make a user for this, or use local with peer)"
 	case ReplicationUser, RewindUser:
 		return name + " is Patroni's own, and pg_hba.conf has its records already (make a user for this)"
+	case Administrator:
+		return name + " is the operators' own, and pg_hba.conf has its records where there are any (use access.operators)"
 	}
 	return ""
 }

@@ -54,6 +54,9 @@ func checkUser(at specfile.Place, user string) {
 	if slices.Contains([]string{Superuser, ReplicationUser, RewindUser, "public", "none"}, user) || strings.HasPrefix(user, "pg_") {
 		at.Problem("%q is PostgreSQL's or Patroni's own (choose another name)", user)
 	}
+	if user == Administrator {
+		at.Problem("%q is the operators' own (choose another name; access.operators lets them in)", user)
+	}
 }
 
 // checkMembers looks at member_of: each name must be there when the cluster

@@ -35,7 +35,7 @@ func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
 			add("nodes/"+m.Name+".yml", emit.YAML, emit.Map{{Key: "tags", Value: tags}})
 		}
 	}
-	add("databases.json", emit.JSON, s.databasesFile())
+	add("databases.json", emit.JSON, s.databasesFile(c))
 	return files, failed
 }
 
@@ -61,24 +61,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "cert", Value: secretsDir + "node.crt"},
 			{Key: "key", Value: secretsDir + "node.key"},
 		}},
-		{Key: "restapi", Value: emit.Map{
-			{Key: "certfile", Value: secretsDir + "node.crt"},
-			{Key: "keyfile", Value: secretsDir + "node.key"},
-			{Key: "cafile", Value: secretsDir + "ca.crt"},
-			// Reading needs no client certificate, so HAProxy needs none;
-			// what changes something needs one, a password, and to be a
-			// member. No allowlist beside that: /failsafe is for members, and
-			// would be refused to all who are not in it (Patroni 4.0.0 and
-			// later).
-			{Key: "verify_client", Value: "optional"},
-			{Key: "allowlist_include_members", Value: true},
-			{Key: "authentication", Value: emit.Map{{Key: "username", Value: RESTUser}}},
-			{Key: "server_tokens", Value: "ProductOnly"},
-			// A connection that says nothing holds a thread. The firewall
-			// lets one source hold restConnections of them.
-			{Key: "thread_pool_size", Value: 8 * restConnections},
-			{Key: "request_queue_size", Value: 128},
-		}},
+		{Key: "restapi", Value: s.restAPI(c)},
 		{Key: "ctl", Value: emit.Map{
 			{Key: "cacert", Value: secretsDir + "ca.crt"},
 			{Key: "certfile", Value: secretsDir + "node.crt"},
@@ -133,6 +116,44 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 	i := slices.IndexFunc(config, func(p emit.Pair) bool { return p.Key == "bootstrap" })
 	bootstrap = emit.Map{config[i]}
 	return slices.Delete(config, i, i+1), bootstrap, nil
+}
+
+// restAPI is who may ask Patroni for what. Reading needs no client
+// certificate, so HAProxy needs none; what changes something needs one, a
+// password, and a source that is let in.
+func (s *Settings) restAPI(c *role.Cluster) emit.Map {
+	return slices.Concat(emit.Map{
+		{Key: "certfile", Value: secretsDir + "node.crt"},
+		{Key: "keyfile", Value: secretsDir + "node.key"},
+		{Key: "cafile", Value: secretsDir + "ca.crt"},
+		{Key: "verify_client", Value: "optional"},
+	}, s.sources(c), emit.Map{
+		{Key: "authentication", Value: emit.Map{{Key: "username", Value: RESTUser}}},
+		{Key: "server_tokens", Value: "ProductOnly"},
+		// A connection that says nothing holds a thread. The firewall lets
+		// one source hold restConnections of them.
+		{Key: "thread_pool_size", Value: 8 * restConnections},
+		{Key: "request_queue_size", Value: 128},
+	})
+}
+
+// sources are those that may change something: the members, and operators.
+// /failsafe takes who is in the allowlist and no member beside it (Patroni
+// 4.0.0 and later), so with operators in it the nodes must be in it, too. But
+// Patroni looks a name in it up once, when it reads its configuration. A node
+// that was not there then, or has another address since, would be refused just
+// when etcd is away: by name there is no list, and the firewall alone says who
+// gets to the port.
+func (s *Settings) sources(c *role.Cluster) emit.Map {
+	members := emit.Pair{Key: "allowlist_include_members", Value: true}
+	switch {
+	case len(c.Access.Operators) == 0:
+		return emit.Map{members}
+	case s.reachedBy() == byName:
+		return nil
+	}
+	allowed := slices.Concat(c.Sources(s.Machines().Nodes), role.Networks(c.Access.Operators))
+	return emit.Map{{Key: "allowlist", Value: allowed}, members}
 }
 
 func (s *Settings) dataDir() string {

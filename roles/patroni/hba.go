@@ -10,8 +10,9 @@ import (
 
 // hba lets in, over TLS alone, who must get in: the other nodes for
 // replication and rewind, and the application's users, each to its databases,
-// from the clients' networks and from the proxies, which clients are seen as.
-// PostgreSQL looks up a name in both directions.
+// from the clients' networks and from the proxies, which clients are seen as;
+// and operators as Administrator, with a certificate. PostgreSQL looks up a name
+// in both directions.
 func (s *Settings) hba(c *role.Cluster) (lines []string, failed error) {
 	add := func(words ...string) {
 		line, err := emit.HBA(words...)
@@ -31,6 +32,16 @@ func (s *Settings) hba(c *role.Cluster) (lines []string, failed error) {
 				add("hostssl", emit.HBAName(d), emit.HBAName(u.Name), client, "scram-sha-256")
 			}
 		}
+	}
+	if len(c.Access.Operators) > 0 {
+		// Whoever comes through a proxy may be from anywhere.
+		for _, proxy := range c.Sources(c.Using(role.Database)) {
+			add("host", "all", emit.HBAName(Administrator), proxy, "reject")
+		}
+		for _, network := range role.Networks(c.Access.Operators) {
+			add("hostssl", "all", emit.HBAName(Administrator), network, "cert")
+		}
+		add("host", "all", emit.HBAName(Administrator), "all", "reject") // whatever the spec's records say
 	}
 	return slices.Concat(lines, s.HBA, []string{"host all all all reject"}), failed
 }

@@ -17,6 +17,9 @@ const (
 	databases = "/etc/patroni/databases.json"
 )
 
+// operated lets operators in.
+const operated = "access: {clients: [10.128.0.0/24, 192.168.7.0/24]}=>access: {clients: [10.128.0.0/24, 192.168.7.0/24], operators: [10.9.0.0/24, 10.9.7.1/32]}"
+
 func TestFiles(t *testing.T) {
 	in := func(section string) string { return "  patroni:\n=>  patroni:\n" + section }
 	tests := []struct {
@@ -35,6 +38,11 @@ func TestFiles(t *testing.T) {
 			"name: p3, zone: ru-central1-a, address: 10.128.0.23=>name: p3, zone: ru-central1-a",
 			"name: h1, zone: ru-central1-a, address: 10.128.0.41=>name: h1, zone: ru-central1-a",
 			"name: e1, zone: ru-central1-a, address: 10.128.0.11=>name: e1, zone: ru-central1-a"}, nil},
+		{"operators", "the nodes stand in the list, too: /failsafe takes nobody else; the administrator has a certificate, and comes through no proxy", []string{operated},
+			map[string]string{databases: "operators.golden.json"}},
+		{"operators-by-name", "no list of names: Patroni looks them up once", []string{operated,
+			"name: p1, zone: ru-central1-a, address: 10.128.0.21=>name: p1, zone: ru-central1-a",
+			"name: h1, zone: ru-central1-a, address: 10.128.0.41=>name: h1, zone: ru-central1-a"}, nil},
 		{"old", "what older PostgreSQL does not know is left out", []string{in("    postgresql: 14\n")}, nil},
 		{"users", "each user gets to its databases, from the clients and HAProxy; an owner may be listed for more", []string{in(
 			"    databases: [{name: app, owner: app}, {name: shop, owner: app}, {name: stock, owner: stock}]\n" +

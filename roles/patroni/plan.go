@@ -122,10 +122,13 @@ func (s *Settings) login() *role.Login {
 // it.
 func (s *Settings) reachedBy() string {
 	if slices.ContainsFunc(s.Members, func(n Node) bool { return !n.Address.IsValid() }) {
-		return "name"
+		return byName
 	}
-	return "address"
+	return byAddress
 }
+
+// What reachedBy says.
+const byName, byAddress = "name", "address"
 
 // fixed are the keys whose values end up in bootstrap.yml or databases.json,
 // which count only when the cluster is bootstrapped (TestFixed).

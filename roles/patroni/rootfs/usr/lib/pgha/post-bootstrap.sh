@@ -26,5 +26,6 @@ quoted() {
 {
 	printf '%s ' '\set users' && users | quoted
 	printf '%s ' '\set databases' && jq -c .databases "$wanted" | quoted
+	jq -r '"\\set administrator \(.administrator)"' "$wanted"
 	cat "$lib/post-bootstrap.sql"
 } | psql --no-psqlrc --no-password --quiet --file=- "$connection"

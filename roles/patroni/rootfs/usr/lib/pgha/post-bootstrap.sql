@@ -1,11 +1,16 @@
 -- Creates what the spec lists, once, on the first leader. In: the variables
--- users (with their passwords) and databases, both JSON.
+-- users (with their passwords) and databases, both JSON, and administrator.
 \set ON_ERROR_STOP on
 \set QUIET on
 -- No password may reach the log, not even by a statement that fails.
 SET log_statement = 'none';
 SET log_min_duration_statement = -1;
 SET log_min_error_statement = 'panic';
+
+-- Who operates the cluster: pg_hba.conf takes a certificate alone.
+\if :administrator
+CREATE ROLE pgha_admin LOGIN SUPERUSER;
+\endif
 
 CREATE TEMP TABLE wanted_user AS
 SELECT * FROM json_to_recordset(:'users') AS u(name text, databases json, member_of json, password text);
