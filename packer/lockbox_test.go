@@ -214,7 +214,7 @@ func TestSecrets(t *testing.T) {
 				m.Fake(program, fmt.Sprintf("printf '%%s\\n' \"$@\" >>%s; exec %s \"$@\"", argv, real))
 			}
 
-			got := m.Boot("secrets.sh")
+			got := m.Boot("secrets.sh", "boot")
 
 			want := strings.NewReplacer("LOCKBOX", url, "RUN", m.Run).Replace(tc.console)
 			if head, _, cut := strings.Cut(want, "…"); cut && strings.HasPrefix(got.Console, head) && strings.Count(got.Console, "\n") == 1 {
@@ -248,47 +248,5 @@ func TestSecrets(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestSecretsAgain(t *testing.T) {
-	testkit.Need(t, "base64")
-	me, err := user.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := packertest.New(t, scripts)
-	m.Identity()
-	m.Serve(map[string]string{"instance/service-accounts/default/token": `{"access_token":"` + token + `"}`})
-	box := lockbox(t, http.StatusOK, map[string]string{"password": "new"})
-	m.Env = append(m.Env, "PGHA_LOCKBOX="+box.URL, "CURL_CA_BUNDLE="+box.Config.Addr)
-	m.Cluster("PGHA_SECRET_ID=e6qa", "PGHA_SECRET_FILES=password", "PGHA_SERVICE_USER="+me.Username)
-	m.Write(m.Run+"/secrets/password", "old")
-	m.Write(m.Run+"/secrets/gone", "old")
-	m.Write(m.Run+"/secrets.new/half", "power was lost here")
-
-	if got := m.Boot("secrets.sh"); got.Status != 0 {
-		t.Fatal(got.Output)
-	}
-
-	var found []string
-	for _, pattern := range []string{"secrets*", "secrets/*", "secrets/.*"} {
-		paths, err := filepath.Glob(m.Run + "/" + pattern)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range paths {
-			info, err := os.Stat(p)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found = append(found, fmt.Sprintf("%s %s", strings.TrimPrefix(p, m.Run+"/"), info.Mode()))
-		}
-	}
-	if diff := cmp.Diff([]string{"secrets drwxr-x---", "secrets/password -rw-r-----"}, found); diff != "" {
-		t.Errorf("what is there (-want +got):\n%s", diff)
-	}
-	if got := m.Read(m.Run + "/secrets/password"); got != "new" {
-		t.Errorf("password is %q, want the new one", got)
 	}
 }

@@ -3,12 +3,14 @@ package packer_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -17,7 +19,7 @@ import (
 )
 
 // vault is a machine and a Lockbox that has these payloads, one after the other;
-// the last one stays.
+// the last one stays. Where one is nil, it does not work.
 func vault(t *testing.T, lines []string, payloads ...map[string]string) *packertest.Machine {
 	t.Helper()
 	m := packertest.New(t, scripts)
@@ -26,15 +28,20 @@ func vault(t *testing.T, lines []string, payloads ...map[string]string) *packert
 	m.Serve(map[string]string{"instance/service-accounts/default/token": `{"access_token":"` + token + `"}`})
 	asked := 0
 	box := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		payload := payloads[min(asked, len(payloads)-1)]
+		asked++
+		if payload == nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		type entry struct {
 			Key  string `json:"key"`
 			Text string `json:"textValue"`
 		}
 		entries := []entry{}
-		for k, v := range payloads[min(asked, len(payloads)-1)] {
+		for k, v := range payload {
 			entries = append(entries, entry{k, v})
 		}
-		asked++
 		if err := json.NewEncoder(w).Encode(map[string]any{"entries": entries}); err != nil {
 			t.Error(err)
 		}
@@ -49,11 +56,11 @@ func TestSecretsOwners(t *testing.T) {
 	nobody := packertest.LookUp(t, "nobody")
 	m := vault(t, []string{"PGHA_SECRET_FILES='password.app patroni.env'", "PGHA_SERVICE_USER=nobody"},
 		map[string]string{"password.app": "1", "patroni.env": "A=1"})
-	if got := m.Boot("secrets.sh"); got.Status != 0 {
+	if got := m.Boot("secrets.sh", "boot"); got.Status != 0 {
 		t.Fatal(got.Output)
 	}
 	found := map[string]string{}
-	for _, name := range []string{"", "/password.app", "/patroni.env"} {
+	for _, name := range []string{".d", "", "/password.app", "/patroni.env"} {
 		info, err := os.Stat(m.Run + "/secrets" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -62,6 +69,7 @@ func TestSecretsOwners(t *testing.T) {
 	}
 	own := fmt.Sprintf("0:%d ", nobody.GID)
 	want := map[string]string{
+		".d":            "0:0 drwx--x--x",
 		"":              own + "drwxr-x---", // the service looks in, and can put nothing there
 		"/password.app": own + "-rw-r-----",
 		"/patroni.env":  own + "-rw-------", // systemd reads it for root's commands, too
@@ -74,7 +82,7 @@ func TestSecretsOwners(t *testing.T) {
 // Only root can put anything into /run/pgha; a link there is not followed all
 // the same.
 func TestSecretsLinks(t *testing.T) {
-	for _, link := range []string{"secrets", "secrets.new", "secrets.old"} {
+	for _, link := range []string{"secrets", "secrets.new", "secrets.d"} {
 		for _, to := range []string{"a directory", "nowhere"} {
 			t.Run(link+" to "+to, func(t *testing.T) {
 				m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "new"})
@@ -85,19 +93,197 @@ func TestSecretsLinks(t *testing.T) {
 					target = elsewhere + "/nothing"
 				}
 				testkit.OK(t, os.Symlink(target, filepath.Join(m.Run, link)))
-				if got := m.Boot("secrets.sh"); got.Status != 0 {
+				if got := m.Boot("secrets.sh", "boot"); got.Status != 0 {
 					t.Fatal(got.Output)
 				}
 				if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 || m.Read(elsewhere+"/password") != "theirs" {
 					t.Errorf("root wrote through the link: %v, %v", entries, err)
 				}
-				if info, err := os.Lstat(m.Run + "/secrets"); err != nil || !info.IsDir() || m.Read(m.Run+"/secrets/password") != "new" {
-					t.Errorf("the secrets are not there: %v, %v", info, err)
+				if to, err := os.Readlink(m.Run + "/secrets"); err != nil || to != "secrets.d/1" || m.Read(m.Run+"/secrets/password") != "new" {
+					t.Errorf("the secrets are not there: %v, %v", to, err)
 				}
-				if left, err := filepath.Glob(m.Run + "/secrets.*"); err != nil || len(left) > 0 {
+				if info, err := os.Lstat(m.Run + "/secrets.d"); err != nil || !info.IsDir() {
+					t.Errorf("their folder: %v, %v", info, err)
+				}
+				if left, err := filepath.Glob(m.Run + "/secrets.*"); err != nil || len(left) != 1 {
 					t.Errorf("left: %v, %v", left, err)
 				}
 			})
+		}
+	}
+}
+
+// taken is what a refresh leaves: the version in force with its files, those
+// that are kept, and what it told the service, a line each time.
+type taken struct {
+	Version  string
+	Files    map[string]string
+	Versions []string
+	Told     string
+}
+
+func look(t *testing.T, m *packertest.Machine) taken {
+	t.Helper()
+	found := taken{Files: map[string]string{}, Told: m.Read(m.State + "/told")}
+	var err error
+	if found.Version, err = os.Readlink(m.Run + "/secrets"); err != nil {
+		t.Fatal(err)
+	}
+	for pattern, add := range map[string]func(path string){
+		"secrets/*":   func(path string) { found.Files[filepath.Base(path)] = m.Read(path) },
+		"secrets.d/*": func(path string) { found.Versions = append(found.Versions, filepath.Base(path)) },
+	} {
+		paths, err := filepath.Glob(filepath.Join(m.Run, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			add(path)
+		}
+	}
+	return found
+}
+
+func TestSecretsRefresh(t *testing.T) {
+	ca, otherCA := packertest.NewCA(t), packertest.NewCA(t)
+	pair := func(ca *packertest.CA, rest ...string) map[string]string {
+		all := map[string]string{"ca.crt": ca.PEM}
+		all["node.crt"], all["node.key"] = ca.Issue(time.Now().Add(time.Hour))
+		for i := 0; i < len(rest); i += 2 {
+			all[rest[i]] = rest[i+1]
+		}
+		return all
+	}
+	with := func(all map[string]string, change ...string) map[string]string {
+		all = maps.Clone(all)
+		for i := 0; i < len(change); i += 2 {
+			if all[change[i]] = change[i+1]; change[i+1] == "" {
+				delete(all, change[i])
+			}
+		}
+		return all
+	}
+	first, second := pair(ca, "password.app", "1"), pair(ca, "password.app", "1")
+	const standard = "ca.crt node.crt node.key password.app"
+	const ok, wait, fail = "demo-etcd-1 secrets ok ", "demo-etcd-1 secrets wait ", "demo-etcd-1 secrets fail "
+	const again = ": run pgha-gen secrets generate, and what it says next\n"
+	const told = `printf '%s\n' "$*" >>"$PGHA_STATE/told"; echo 'first line'; `
+	unchanged := taken{Version: "secrets.d/1", Files: first, Versions: []string{"1"}}
+
+	for _, test := range []struct {
+		name, reason string
+		lockbox      []map[string]string // one answer after the other
+		files        string              // user-data asks for them by now
+		hook         string
+		console      string
+		want         taken
+		status       int
+	}{
+		{name: "nothing new", reason: "nothing is said, and no service is told anything", lockbox: []map[string]string{first}, want: unchanged},
+		{name: "a certificate", reason: "with its key, in one moment; the version before is kept", lockbox: []map[string]string{second},
+			console: ok + "new: node.crt node.key; it reads them\n",
+			want:    taken{"secrets.d/2", second, []string{"1", "2"}, "node.crt node.key\n"}},
+		{name: "a password", reason: "only what changed is named", lockbox: []map[string]string{with(first, "password.app", "2")},
+			console: ok + "new: password.app; it reads them\n",
+			want:    taken{"secrets.d/2", with(first, "password.app", "2"), []string{"1", "2"}, "password.app\n"}},
+		{name: "one more", reason: "user-data asks for a new user's password", files: standard + " password.other", lockbox: []map[string]string{with(first, "password.other", "x")},
+			console: ok + "new: password.other; it reads them\n",
+			want:    taken{"secrets.d/2", with(first, "password.other", "x"), []string{"1", "2"}, "password.other\n"}},
+		{name: "one less", reason: "nobody has to be told", files: "ca.crt node.crt node.key", lockbox: []map[string]string{first},
+			console: ok + "no more: password.app\n",
+			want:    taken{"secrets.d/2", with(first, "password.app", ""), []string{"1", "2"}, ""}},
+		{name: "no hook", reason: "a service may read them by itself", hook: "none", lockbox: []map[string]string{second},
+			console: ok + "new: node.crt node.key\n",
+			want:    taken{"secrets.d/2", second, []string{"1", "2"}, ""}},
+		{name: "not yet", reason: "a service may have to wait, for a restart in turn; it is asked again, and told of all that is new to it",
+			hook: told + `[ "$(wc -l <"$PGHA_STATE/told")" -ge 3 ] || { echo 'another one restarts'; exit 75; }; echo done`, lockbox: []map[string]string{second, second, with(second, "password.app", "2")},
+			console: wait + "etcd.service does not use the new node.crt node.key yet: another one restarts\n" + ok + "new: node.crt node.key new: password.app; done\n",
+			want:    taken{"secrets.d/3", with(second, "password.app", "2"), []string{"2", "3"}, "node.crt node.key\nnode.crt node.key\nnode.crt node.key password.app\n"}},
+		{name: "a hook that fails", reason: "its last line says why, and it is asked again", hook: told + "echo 'no such process'; exit 3", lockbox: []map[string]string{second}, status: 143,
+			console: wait + "etcd.service does not use the new node.crt node.key yet: no such process\n",
+			want:    taken{"secrets.d/2", second, []string{"1", "2", "unused"}, strings.Repeat("node.crt node.key\n", 5)}},
+		{name: "an entry removed", reason: "what is in force stays, and serves on; said once, and when it is over", lockbox: []map[string]string{with(first, "node.key", ""), with(first, "node.key", ""), first},
+			console: wait + "secret e6qa has neither an entry demo-etcd-1.node.key nor an entry node.key" + again + ok + standard + ", as before\n", want: unchanged},
+		{name: "another's key", reason: "no service gets a certificate with the wrong key", lockbox: []map[string]string{with(second, "node.key", first["node.key"]), second},
+			console: wait + "node.key is not the key of node.crt" + again + ok + "new: node.crt node.key; it reads them\n",
+			want:    taken{"secrets.d/2", second, []string{"1", "2"}, "node.crt node.key\n"}},
+		{name: "another authority's", reason: "a certificate that the others would refuse", lockbox: []map[string]string{with(pair(otherCA), "ca.crt", ca.PEM, "password.app", "1")}, status: 143,
+			console: wait + "node.crt is not valid under ca.crt: unable to get local issuer certificate; run pgha-gen secrets generate, and what it says next\n", want: unchanged},
+		{name: "no Lockbox", reason: "for long: it is asked again and again", lockbox: []map[string]string{nil}, status: 143,
+			console: wait + "Lockbox answers 503 for secret e6qa\n", want: unchanged},
+		{name: "a hostile name", reason: "user-data can be wrong by now", files: "../x", lockbox: []map[string]string{first}, status: 1,
+			console: fail + "user-data asks for a secret file \"../x\", which cannot be a file's name\n", want: unchanged},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := vault(t, []string{"PGHA_SECRET_FILES='" + standard + "'"}, append([]map[string]string{first}, test.lockbox...)...)
+			if got := m.Boot("secrets.sh", "boot"); got.Status != 0 {
+				t.Fatal(got.Output)
+			}
+			if test.files != "" {
+				m.Cluster("PGHA_SECRET_ID=e6qa", "PGHA_SECRET_FILES='"+test.files+"'")
+			}
+			m.Write(m.State+"/told", "")
+			switch test.hook {
+			case "none":
+			case "":
+				m.Write(m.Lib+"/secrets-apply.sh", "#!/bin/sh\n"+told+"echo 'it reads them'\n")
+			default:
+				m.Write(m.Lib+"/secrets-apply.sh", "#!/bin/sh\n"+test.hook+"\n")
+			}
+			got := m.Boot("secrets.sh", "refresh")
+			if diff := cmp.Diff(test.console, got.Console); diff != "" || got.Status != test.status {
+				t.Errorf("%s: status %d, want %d; console (-want +got):\n%s\n%s", test.reason, got.Status, test.status, diff, got.Output)
+			}
+			if diff := cmp.Diff(test.want, look(t, m)); diff != "" {
+				t.Errorf("%s: what is there (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+// A refresh that was cut off between the new files and the service: the next one
+// tells the service.
+func TestSecretsRefreshCutOff(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"}, map[string]string{"password": "2"})
+	if got := m.Boot("secrets.sh", "boot"); got.Status != 0 {
+		t.Fatal(got.Output)
+	}
+	m.Write(m.State+"/told", "")
+	m.Write(m.Lib+"/secrets-apply.sh", "#!/bin/sh\nkill -9 $PPID\n")
+	if got := m.Boot("secrets.sh", "refresh"); got.Status == 0 {
+		t.Fatal("it was not cut off")
+	}
+	m.Write(m.Lib+"/secrets-apply.sh", "#!/bin/sh\necho \"$@\" >>\"$PGHA_STATE/told\"\n")
+	got := m.Boot("secrets.sh", "refresh")
+	if want := "demo-etcd-1 secrets ok in use: password\n"; got.Status != 0 || got.Console != want {
+		t.Errorf("status %d, console %q, want 0, %q", got.Status, got.Console, want)
+	}
+	want := taken{"secrets.d/2", map[string]string{"password": "2"}, []string{"1", "2"}, "password\n"}
+	if diff := cmp.Diff(want, look(t, m)); diff != "" {
+		t.Errorf("what is there (-want +got):\n%s", diff)
+	}
+}
+
+// Who starts the boot step again changes nothing: a service would not know.
+func TestSecretsBootAgain(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"}, map[string]string{"password": "2"})
+	for _, want := range []string{"demo-etcd-1 secrets ok password\n", "demo-etcd-1 secrets ok password, as before\n"} {
+		if got := m.Boot("secrets.sh", "boot"); got.Status != 0 || got.Console != want {
+			t.Errorf("status %d, console %q, want 0, %q", got.Status, got.Console, want)
+		}
+	}
+	if got := m.Read(m.Run + "/secrets/password"); got != "1" {
+		t.Errorf("password %q", got)
+	}
+}
+
+func TestSecretsMode(t *testing.T) {
+	m := packertest.New(t, scripts)
+	m.Identity()
+	m.Cluster()
+	for _, args := range [][]string{nil, {"now"}} {
+		if got := m.Boot("secrets.sh", args...); got.Status != 1 || !strings.Contains(got.Console, " secrets fail ") || !strings.Contains(got.Console, "want boot or refresh") {
+			t.Errorf("status %d, console %q", got.Status, got.Console)
 		}
 	}
 }
@@ -108,7 +294,7 @@ func TestSecretsMended(t *testing.T) {
 		map[string]string{"a": "1"},
 		map[string]string{"a": "1", "b": ""},
 		map[string]string{"a": "2", "b": "2"})
-	got := m.Boot("secrets.sh")
+	got := m.Boot("secrets.sh", "boot")
 	const again = ": run pgha-gen secrets generate, and what it says next\n"
 	want := "demo-etcd-1 secrets wait secret e6qa has neither an entry demo-etcd-1.b nor an entry b" + again +
 		"demo-etcd-1 secrets wait entry b of secret e6qa is empty" + again +
@@ -131,9 +317,12 @@ func TestNoSecrets(t *testing.T) {
 	m.Cluster("PGHA_ROLE=haproxy", "PGHA_SERVICE_USER=nobody-of-that-name")
 	m.Env = append(m.Env, "PGHA_METADATA="+packertest.Nowhere)
 	m.Fake("curl", "touch hurt; exit 7")
-	got := m.Boot("secrets.sh")
+	got := m.Boot("secrets.sh", "boot")
 	if want := "demo-etcd-1 secrets ok role haproxy reads no secret\n"; got.Console != want || got.Status != 0 {
 		t.Errorf("status %d, console %q, want 0, %q", got.Status, got.Console, want)
+	}
+	if got := m.Boot("secrets.sh", "refresh"); got.Console != "" || got.Status != 0 {
+		t.Errorf("refresh: status %d, console %q, want 0 and nothing", got.Status, got.Console)
 	}
 	if left, err := filepath.Glob(m.Run + "/secrets*"); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", strings.Join(left, " "), err)

@@ -4,7 +4,7 @@
 # what Patroni complains of, and nothing else.
 set -eu
 mkdir -p /run/pgha/secrets /run/etcd /run/patroni
-cp /run/judge/*.crt /run/judge/*.key /run/pgha/secrets/
+cp /run/judge/*.crt /run/judge/*.key /run/judge/patroni.env /run/pgha/secrets/
 chown -R postgres /run/pgha /run/patroni
 # The addresses of the example's nodes, all on this machine.
 for address in 10.128.0.26 10.128.0.11 10.128.0.31 10.128.0.21; do
@@ -38,10 +38,6 @@ done
 # etcd only logs a variable that it does not know.
 grep -o 'unrecognized environment variable[^}]*' /run/etcd/log || :
 
-set -a
-# shellcheck source=/dev/null
-. /run/judge/patroni.env
-set +a
 export PATRONI_NAME=demo-pg-1
 export PATRONI_POSTGRESQL_LISTEN=10.128.0.21:5432
 export PATRONI_POSTGRESQL_CONNECT_ADDRESS=10.128.0.21:5432
@@ -50,6 +46,7 @@ export PATRONI_RESTAPI_CONNECT_ADDRESS=10.128.0.21:8008
 install -d -o postgres -m 0700 /var/lib/postgresql/18
 mkdir /run/patroni/config
 cp /run/judge/config.yml /run/patroni/config/10-cluster.yml
+/usr/lib/pgha/patroni-secrets.sh /run/patroni/config
 cp /run/judge/bootstrap.yml /run/patroni/config/30-bootstrap.yml
 setpriv --reuid=postgres --regid=postgres --init-groups \
 	patroni --validate-config /run/patroni/config 2>&1 || :

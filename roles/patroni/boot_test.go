@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +16,9 @@ import (
 )
 
 const lib = "rootfs/usr/lib/pgha"
+
+// passwords is the secret patroni.env.
+const passwords = "PATRONI_SUPERUSER_PASSWORD=one\nPATRONI_REPLICATION_PASSWORD=2\nPATRONI_REWIND_PASSWORD=1e3\nPATRONI_RESTAPI_PASSWORD=Four4\n"
 
 // node is a machine of the role, as user-data left it, with an empty data disk
 // and enough huge pages.
@@ -30,8 +34,12 @@ func node(t *testing.T, lines ...string) (m *packertest.Machine, data string) {
 	for _, name := range []string{"config.yml", "bootstrap.yml", "databases.json"} {
 		m.Write(m.Etc+"/patroni/"+name, name)
 	}
+	m.Write(m.Run+"/secrets.d/7/patroni.env", passwords)
+	testkit.OK(t, os.Symlink("secrets.d/7", m.Run+"/secrets"))
 	m.Write(m.Etc+"/watchdog", "")
-	m.Env = append(m.Env, "PGHA_PATRONI_ETC="+m.Etc+"/patroni", "PGHA_WATCHDOG_DEVICE="+m.Etc+"/watchdog", "PGHA_HUGE_PAGES_POOL="+m.Etc+"/pool")
+	me, err := user.Current()
+	testkit.OK(t, err)
+	m.Env = append(m.Env, "PGHA_SERVICE_USER="+me.Username, "PGHA_PATRONI_ETC="+m.Etc+"/patroni", "PGHA_WATCHDOG_DEVICE="+m.Etc+"/watchdog", "PGHA_HUGE_PAGES_POOL="+m.Etc+"/pool")
 	m.Write(m.Etc+"/pool", "0")
 	m.Fake("install", `for last; do :; done; mkdir -p "$last"`)
 	return m, data
@@ -46,6 +54,9 @@ func links(t *testing.T, m *packertest.Machine) string {
 	}
 	var all []string
 	for _, f := range found {
+		if f.Name() == "25-secrets.yml" { // TestPatroniSecrets
+			continue
+		}
 		to, err := os.Readlink(m.Run + "/patroni/config/" + f.Name())
 		if err != nil {
 			t.Fatal(err)
@@ -219,7 +230,7 @@ func TestNodeIsRoots(t *testing.T) {
 		t.Errorf("the service's directory was changed (-want +got):\n%s", diff)
 	}
 	for path, owner := range owners(t, m.Run) {
-		if !strings.HasPrefix(owner, "0:0 ") || !strings.HasPrefix(owner, "0:0 L") && strings.ContainsAny(owner[len(owner)-6:], "w") {
+		if !strings.HasPrefix(owner, "0:") || !strings.Contains(owner, " L") && strings.ContainsAny(owner[len(owner)-6:], "w") {
 			t.Errorf("%s is %s: others than root may write what root reads", path, owner)
 		}
 	}

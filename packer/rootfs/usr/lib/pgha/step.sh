@@ -12,6 +12,7 @@ PGHA_LOCKBOX=${PGHA_LOCKBOX:-https://payload.lockbox.api.cloud.yandex.net}
 newline='
 '
 longest=15
+again=15
 reason=
 said=
 said_at=0
@@ -84,10 +85,10 @@ read_identity() {
 
 # say STEP ok|wait|warn|fail DETAIL: one line of the boot protocol, and what the
 # machine's status has of this step. The same reason for waiting is said again
-# only after 15 s.
+# only after $again seconds.
 say() {
 	say_now=$(date +%s)
-	if [ "$2" = wait ] && [ "$said" = "$3" ] && [ $((say_now - said_at)) -lt 15 ]; then
+	if [ "$2" = wait ] && [ "$said" = "$3" ] && [ $((say_now - said_at)) -lt "$again" ]; then
 		return 0
 	fi
 	said=$3

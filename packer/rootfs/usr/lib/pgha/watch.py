@@ -260,7 +260,7 @@ def sentence(c: Certificate, now: float) -> str:
     days = int((c.end - now) // DAY)
     when = f"ended on {day}" if c.end <= now else f"ends in {days} {'day' if days == 1 else 'days'}, on {day}"
     whose = f" ({c.subject})" if c.subject else ""
-    return f"{c.file}{whose} {when}: run pgha-gen secrets generate, and what it says next; machines read it when they boot"
+    return f"{c.file}{whose} {when}: run pgha-gen secrets generate, and what it says next"
 
 
 def sample(name: str, value: float, **labels: str) -> str:

@@ -149,14 +149,15 @@ class Machine:
 
     def check(self, old: Files, new: Files, changed: list[userdata.Change]) -> None:
         """Refuses what this machine cannot, or must not, take."""
-        path = userdata.undeclared(new, self.rules)
-        if path:
-            raise Refused(f"it has a file {path}, which this image does not know (bake the image again with this pgha-gen)")
-        for change in changed:
-            if change.rule.effect == "refused":
-                raise Refused(f"it changes {change}")
-            if change.rule.effect == "machine":
-                raise Refused(f"it changes {change}, and only a new machine can have that: replace this one")
+        # What it is for comes first: the rest would follow from it.
+        for effect, why in (
+            ("refused", "it changes {}"),
+            (userdata.UNKNOWN, "{} is nothing that this image knows (bake it again with this pgha-gen)"),
+            ("machine", "it changes {}, and only a new machine can have that: replace this one"),
+        ):
+            for change in changed:
+                if change.rule.effect == effect:
+                    raise Refused(why.format(change))
         shutil.rmtree(STAGE, ignore_errors=True)
         for path, data in new.items():
             write(STAGE + path, data)

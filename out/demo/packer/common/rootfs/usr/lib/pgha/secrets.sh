@@ -1,18 +1,28 @@
 #!/bin/sh
-# secrets.sh: fetches the role's secrets from Lockbox into a tmpfs, and checks
-# that they fit together. The service's group may read them, and only root
-# write them, since root reads them later. *.env is for systemd: only root may
-# read it. A secret is never printed, and never an argument of a program.
+# secrets.sh boot|refresh: fetches the role's secrets from Lockbox into a tmpfs,
+# and checks that they fit together.
+#   boot      waits until this machine has them
+#   refresh   takes over what has changed since; until all of it is right, what
+#             is in force stays. Then the role's own secrets-apply.sh has the
+#             service use the files that changed.
+# The service's group may read them, and only root write them, since root reads
+# them later; *.env is for root alone. A secret is never printed, and never an
+# argument of a program.
+#
+#   /run/pgha/secrets              a link to the version in force: all files of
+#                                  it change in one moment
+#   /run/pgha/secrets.d/<number>   that version and the one before
+#   /run/pgha/secrets.d/unused     files that the service does not use yet
 set -eu
 umask 077
 # shellcheck source-path=SCRIPTDIR source=step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
-read_cluster secrets
-read_identity secrets
 
 secrets=$PGHA_RUN/secrets
-fresh=$PGHA_RUN/secrets.new
+versions=$PGHA_RUN/secrets.d
+fresh=$versions/new
 payload=$fresh/.payload
+unused=$versions/unused
 
 get_token() {
 	status=0
@@ -125,6 +135,10 @@ check() {
 # take: writes and checks all files, from one answer of Lockbox. What is wrong
 # may be mended there, so Lockbox is asked again.
 take() {
+	rm -rf "$fresh"
+	mkdir -p "$versions"
+	chmod 0711 "$versions"
+	mkdir "$fresh"
 	get_payload || return 1
 	for file in $PGHA_SECRET_FILES; do
 		write "$file" || return 1
@@ -135,17 +149,121 @@ take() {
 		*.crt) check "$file" || return 1 ;;
 		esac
 	done
+	rm -f "$payload" "$fresh/.error"
 }
 
+# place: what was taken is in force, from one moment to the next. The version
+# before stays for whoever was told its name. Its status is the caller's to
+# look at: set -e does not count below until_done.
+place() {
+	number=$(($(in_force) + 1))
+	close_to_others && rm -rf "${versions:?}/$number" && mv "$fresh" "$versions/$number" &&
+		ln -sfn "secrets.d/$number" "$secrets.new" && mv -T "$secrets.new" "$secrets" || return 1
+	for version in "$versions"/[0-9]*; do
+		case ${version##*/} in
+		"$number" | "$((number - 1))") ;;
+		*) rm -rf "$version" ;;
+		esac
+	done
+}
+
+# close_to_others: nobody but root and the service reads what was taken.
+close_to_others() {
+	chgrp -R "$(id -g "$PGHA_SERVICE_USER")" "$fresh" && chmod 0750 "$fresh" || return 1
+	for file in $PGHA_SECRET_FILES; do
+		case $file in
+		*.env) chmod 0600 "$fresh/$file" || return 1 ;;
+		*) chmod 0640 "$fresh/$file" || return 1 ;;
+		esac
+	done
+}
+
+# in_force: the number of the version in force; 0: there is none.
+in_force() {
+	now=$(readlink "$secrets") || now=
+	now=${now#secrets.d/}
+	case $now in
+	'' | *[!0-9]*) now=0 ;;
+	esac
+	if ! [ -d "$versions/$now" ]; then
+		now=0
+	fi
+	printf '%s\n' "$now"
+}
+
+# compare: the files that are other ones than those in force, in $changed, and
+# those that are no more, in $gone.
+compare() {
+	changed='' gone=''
+	for file in $PGHA_SECRET_FILES; do
+		cmp -s "$fresh/$file" "$secrets/$file" || changed="$changed $file"
+	done
+	for file in "$secrets"/*; do
+		[ -e "$fresh/${file##*/}" ] || gone="$gone ${file##*/}"
+	done
+}
+
+# refresh: Lockbox's secrets are in force, and the service uses them.
+refresh() {
+	look # user-data may have changed since the last try
+	take || return 1
+	compare
+	if [ -n "$changed$gone" ]; then
+		# Written first: if this ends here, one file too many is used anew.
+		if ! { remember "$changed" && place; }; then
+			fail secrets "cannot put new secrets into $versions"
+		fi
+		news="$news${changed:+ new:$changed}${gone:+ no more:$gone}"
+	fi
+	rm -rf "$fresh"
+	use
+}
+
+# remember FILES: the service does not use them yet.
+remember() {
+	[ -z "$1" ] || printf '%s\n' "$1" | tr ' ' '\n' >>"$unused"
+}
+
+# use: has the service use what it does not use yet.
+use() {
+	waiting=$(sort -u "$unused" 2>/dev/null | grep .) || return 0
+	if ! [ -e "$PGHA_LIB/secrets-apply.sh" ]; then
+		rm "$unused"
+		return
+	fi
+	status=0
+	# shellcheck disable=SC2086 # the names of files, which have no blanks
+	answer=$("$PGHA_LIB/secrets-apply.sh" $waiting 2>/dev/null) || status=$?
+	answer=$(printf '%s\n' "$answer" | tail -n 1)
+	if [ "$status" != 0 ]; then
+		reason="$PGHA_SERVICE does not use the new $(printf '%s' "$waiting" | tr '\n' ' ') yet: ${answer:-secrets-apply.sh ended with status $status}"
+		return 1
+	fi
+	news="${news:- in use: $(printf '%s' "$waiting" | tr '\n' ' ')}${answer:+; $answer}"
+	rm "$unused"
+}
+
+# look: what user-data asks for.
+look() {
+	read_cluster secrets
+	for file in ${PGHA_SECRET_FILES:-}; do
+		case $file in
+		*[!A-Za-z0-9._-]* | .*) fail secrets "user-data asks for a secret file \"$file\", which cannot be a file's name" ;;
+		esac
+	done
+}
+
+read_identity secrets
+look
+mode=${1-}
+case $mode in
+boot | refresh) ;;
+*) fail secrets "secrets.sh $mode: want boot or refresh" ;;
+esac
 if [ -z "${PGHA_SECRET_FILES:-}" ]; then
-	say secrets ok "role $PGHA_ROLE reads no secret"
+	[ "$mode" = refresh ] || say secrets ok "role $PGHA_ROLE reads no secret"
 	exit 0
 fi
-for file in $PGHA_SECRET_FILES; do
-	case $file in
-	*[!A-Za-z0-9._-]* | .*) fail secrets "user-data asks for a secret file \"$file\", which cannot be a file's name" ;;
-	esac
-done
 mkdir -p "$PGHA_RUN"
 if [ "$(stat -f -c %T "$PGHA_RUN")" != tmpfs ]; then
 	fail secrets "$PGHA_RUN is not on a tmpfs: secrets would reach a disk"
@@ -153,30 +271,29 @@ fi
 if ! id "$PGHA_SERVICE_USER" >/dev/null 2>&1; then
 	fail secrets "this image has no user $PGHA_SERVICE_USER: create the machine from an image of role $PGHA_ROLE"
 fi
+if [ "$mode" = boot ] && [ "$(in_force)" != 0 ]; then
+	# A service uses them. Only a refresh tells it of others.
+	say secrets ok "$PGHA_SECRET_FILES, as before"
+	exit 0
+fi
 leave() {
 	rm -rf "$fresh"
 	ended "$1"
 }
 trap 'leave $?' EXIT
-rm -rf "$fresh"
-mkdir "$fresh"
-
-until_done secrets take
-rm -f "$payload" "$fresh/.error"
-
-group=$(id -g "$PGHA_SERVICE_USER")
-chgrp -R "$group" "$fresh"
-chmod 0750 "$fresh"
-for file in $PGHA_SECRET_FILES; do
-	case $file in
-	*.env) chmod 0600 "$fresh/$file" ;;
-	*) chmod 0640 "$fresh/$file" ;;
-	esac
-done
-rm -rf "$secrets.old"
-if [ -e "$secrets" ] || [ -L "$secrets" ]; then
-	mv "$secrets" "$secrets.old"
+if [ "$mode" = boot ]; then
+	rm -rf "$versions"
+	until_done secrets take
+	place || fail secrets "cannot put secrets into $versions"
+	say secrets ok "$PGHA_SECRET_FILES"
+	exit 0
 fi
-mv "$fresh" "$secrets"
-rm -rf "$secrets.old"
-say secrets ok "$PGHA_SECRET_FILES"
+# shellcheck disable=SC2034 # of step.sh
+again=3600 # what is in force serves on
+news=
+until_done secrets refresh
+if [ -n "$news" ]; then
+	say secrets ok "${news# }"
+elif [ -n "$said" ]; then
+	say secrets ok "$PGHA_SECRET_FILES, as before"
+fi

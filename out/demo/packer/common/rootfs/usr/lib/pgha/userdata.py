@@ -14,6 +14,9 @@ import step
 
 LISTS = (os.path.join(step.LIB, "effects", "role.list"), os.path.join(step.LIB, "effects", "base.list"))
 EFFECTS = ("reload", "dynamic", "rolling", "restart", "boot", "bootstrap", "machine", "refused")
+UNKNOWN = "unknown"  # no rule is about it
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What all user-data says beside its files: nobody can log in.
 _SETTINGS = {"users": [], "disable_root": True, "ssh_pwauth": False, "allow_public_ssh_keys": False}
@@ -30,7 +33,7 @@ def read(text: bytes) -> Files:
     if not text.startswith(b"#cloud-config\n"):
         raise Refused("it is no user-data of pgha-gen: its first line is not #cloud-config")
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"it is no YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
@@ -114,7 +117,7 @@ class Change(NamedTuple):
 
 
 def changes(old: Files, new: Files, rules: list[Rule]) -> list[Change]:
-    """What differs, and the rule for it. A file that no rule is about is Refused."""
+    """What differs, and the rule for it."""
     found = []
     for path in sorted({**old, **new}):
         if old.get(path) == new.get(path):
@@ -128,16 +131,8 @@ def changes(old: Files, new: Files, rules: list[Rule]) -> list[Change]:
     return found
 
 
-def undeclared(files: Files, rules: list[Rule]) -> str:
-    """The first path that no rule is about; empty: there is none."""
-    return next((path for path in sorted(files) if not any(r.covers(path, r.key) for r in rules)), "")
-
-
 def _rule(rules: list[Rule], path: str, key: str) -> Rule:
-    for rule in rules:
-        if rule.covers(path, key):
-            return rule
-    raise Refused(f"{key + ' of ' if key else ''}{path} is nothing that this image knows (bake it again with this pgha-gen)")
+    return next((rule for rule in rules if rule.covers(path, key)), Rule(path, key, UNKNOWN, ""))
 
 
 def keys(path: str, data: bytes | None) -> dict[str, Any]:
@@ -149,7 +144,7 @@ def keys(path: str, data: bytes | None) -> dict[str, Any]:
         if kind == "env":
             return dict(line.partition("=")[::2] for line in data.decode().splitlines() if line and not line.startswith("#"))
         if kind == "yml":
-            return _flat("", yaml.safe_load(data))
+            return _flat("", yaml.load(data, _Loader))
         if kind == "json":
             return _flat("", json.loads(data))
     except (ValueError, yaml.YAMLError, RecursionError):

@@ -15,7 +15,7 @@ fi
 # Its other files are the new ones, too.
 staged=$(printf '%s' "$1/etc/haproxy/" | sed 's/[\\&|]/\\&/g')
 sed "s|/etc/haproxy/|$staged|g" "$config" >"$1/haproxy.cfg"
-if ! errors=$(as_service haproxy -c -q -f "$1/haproxy.cfg" 2>&1); then
+if ! errors=$(as_service haproxy -c -f "$1/haproxy.cfg" 2>&1); then
 	printf '%s\n' "$errors" | grep ALERT | head -n 1 | sed "s|$1/haproxy.cfg|haproxy.cfg|" | grep . ||
 		echo 'haproxy -c refuses /etc/haproxy/haproxy.cfg'
 	exit 1

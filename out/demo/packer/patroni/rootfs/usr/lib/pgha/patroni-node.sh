@@ -1,7 +1,7 @@
 #!/bin/sh
-# Tells Patroni which node it is: its addresses as environment, its tags as a file
-# beside the cluster's. No YAML is made here: Patroni merges the files of a
-# folder. All of it is root's: the user that Patroni runs as must not write what
+# Tells Patroni which node it is: its addresses as environment, its tags and its
+# secrets as files beside the cluster's. Patroni merges the files of a folder.
+# All of it is root's: the user that Patroni runs as must not write what
 # root reads at the next start.
 set -eu
 umask 022 # the unit's is stricter; Patroni reads what is made here
@@ -45,6 +45,9 @@ install -d -o "$PGHA_SERVICE_USER" -g "$PGHA_SERVICE_USER" -m 0700 "$above"
 
 mkdir -p "$run"
 config=$run/config
+# secrets-apply.sh may be changing what is there.
+exec 9>>"$run/lock"
+flock 9
 rm -rf "$config.new"
 mkdir "$config.new"
 ln -s "$PGHA_PATRONI_ETC/config.yml" "$config.new/10-cluster.yml"
@@ -59,6 +62,9 @@ elif may_bootstrap; then
 	notes="$notes, may bootstrap the cluster"
 else
 	notes="$notes, bootstraps no cluster: $reason"
+fi
+if ! errors=$("$PGHA_LIB/patroni-secrets.sh" "$config.new"); then
+	fail patroni-node "$errors"
 fi
 rm -rf "$config"
 mv "$config.new" "$config"

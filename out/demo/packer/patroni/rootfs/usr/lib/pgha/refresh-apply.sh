@@ -34,12 +34,19 @@ if [ -n "$reload" ] && systemctl is-active --quiet patroni.service; then
 	else
 		rm -f "$link"
 	fi
+	before=$(ask 'SELECT pg_conf_load_time()')
 	if ! errors=$(systemctl reload patroni.service 2>&1); then
 		printf 'Patroni does not reload: %s\n' "$errors" | tr '\n' ' '
 		exit 1
 	fi
 	done="Patroni reloaded${leader:+, and $done}"
-	sleep 1 # Patroni writes PostgreSQL's files, and reloads it
+	# Patroni writes PostgreSQL's files and reloads it, if they changed.
+	for _ in 1 2 3 4 5 6 7 8; do
+		sleep 0.3
+		if [ "$(ask 'SELECT pg_conf_load_time()')" != "$before" ]; then
+			break
+		fi
+	done
 	wrong=$(ask "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1")
 	if [ -n "$wrong" ]; then
 		echo "PostgreSQL does not take pg_hba.conf: $wrong"
