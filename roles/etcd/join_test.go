@@ -22,6 +22,9 @@ const (
 	client = "https://127.0.0.1:2379"
 )
 
+// noOrder stands for etcd_recover.py where metadata orders no recovery.
+const noOrder = "#!/bin/sh\necho 'none '\n"
+
 func TestJoin(t *testing.T) {
 	started := func(id uint64, name, url string) member {
 		return member{ID: id, Name: name, PeerURLs: []string{url}, ClientURLs: []string{client}}
@@ -31,6 +34,7 @@ func TestJoin(t *testing.T) {
 	const initial = "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3"
 	const wait, ok, fail = "demo-etcd-1 etcd-join wait ", "demo-etcd-1 etcd-join ok ", "demo-etcd-1 etcd-join fail "
 	const alone = "no other member answers, and "
+	const others = ": start the other members, and let them take the user-data in which demo-etcd-1 is"
 	const strange = "the list of members has one that no machine of this cluster can be: "
 
 	tests := []struct {
@@ -46,7 +50,37 @@ func TestJoin(t *testing.T) {
 		console      string
 		calls        []string
 		check        func(*testing.T, *packertest.Machine, string)
+		order        string // what etcd_recover.py says; "": there is no order
+		force        bool
 	}{
+		{name: "recovery by this member", reason: "for this one start etcd forgets the others",
+			order: "force 2026: this member goes on alone",
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+			},
+			state: "own log", force: true,
+			console: "demo-etcd-1 recover ok 2026: this member goes on alone\n" + ok + "own log: this member has started before, and is the only one now\n"},
+		{name: "recovery by another, not yet done", reason: "the log may be one of two that would form the old quorum",
+			order: "wait pgha-recover 2026: demo-etcd-2 has not recovered the cluster yet",
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+			},
+			console: wait + "pgha-recover 2026: demo-etcd-2 has not recovered the cluster yet\n"},
+		{name: "recovery by another", reason: "its old log is aside: it joins like any other new member",
+			order:   "aside 2026: the log here is older",
+			cluster: &cluster{members: []member{two}},
+			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-1=" + own,
+			calls: []string{"member add demo-etcd-1 --peer-urls " + own},
+			console: "demo-etcd-1 recover ok 2026: the log here is older\n" +
+				wait + "this machine was not a member: added it\n" + ok + "existing: added to the running cluster\n"},
+		{name: "wrong order", reason: "a mistake in metadata stops nobody",
+			order: "refuse pgha-recover is for cluster prod-99999999, not demo-1a2b3c4d",
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+			},
+			state: "own log",
+			console: "demo-etcd-1 recover warn pgha-recover is for cluster prod-99999999, not demo-1a2b3c4d\n" +
+				ok + "own log: this member has started before\n"},
 		{name: "wal", reason: "a member with a log needs nobody's permission, and asks nobody",
 			prepare: func(t *testing.T, m *packertest.Machine, data string) {
 				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
@@ -56,6 +90,12 @@ func TestJoin(t *testing.T) {
 			check: func(t *testing.T, m *packertest.Machine, _ string) {
 				if _, err := os.Stat(m.State + "/served"); err != nil {
 					t.Error("nothing remembers that this machine has served")
+				}
+				if got := m.Read(m.State + "/etcd-members"); got != "ETCD_INITIAL_CLUSTER=demo-etcd-1="+own+",demo-etcd-2=https://127.0.0.1:4,demo-etcd-3=https://127.0.0.1:5\n" {
+					t.Errorf("the members of the spec are remembered as %q", got)
+				}
+				if m.Read(m.Run+"/etcd/etcd.env") != m.Read(m.Etc+"/etcd.env") {
+					t.Error("nothing remembers the settings that etcd starts with")
 				}
 			}},
 		{name: "mount missing", reason: "etcd on the boot disk would be a member that forgets its votes",
@@ -71,15 +111,15 @@ func TestJoin(t *testing.T) {
 			console: ok + "new: no other member answers, and pgha-bootstrap permits a new cluster\n"},
 		{name: "bootstrap of another cluster", reason: "the attribute was copied from another cluster's machine",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "prod-99999999"},
-			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d: start the other members\n"},
+			console:  wait + alone + "pgha-bootstrap permits cluster prod-99999999, not demo-1a2b3c4d" + others + "\n"},
 		{name: "no bootstrap", reason: "an empty disk while all others are down must not begin a second cluster",
 			metadata: map[string]string{},
-			console:  wait + alone + "metadata has no pgha-bootstrap that would permit a new cluster: start the other members\n"},
+			console:  wait + alone + "metadata has no pgha-bootstrap that would permit a new cluster" + others + "\n"},
 		{name: "metadata down", reason: "no answer is no permission",
-			console: wait + alone + "metadata at " + packertest.Nowhere + " does not answer: start the other members\n"},
+			console: wait + alone + "metadata at " + packertest.Nowhere + " does not answer" + others + "\n"},
 		{name: "metadata refuses", reason: "neither is an error",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "HTTP 503"},
-			console:  wait + alone + "metadata at META does not answer: start the other members\n"},
+			console:  wait + alone + "metadata at META does not answer" + others + "\n"},
 		{name: "single member", reason: "a cluster of one has no peers to ask",
 			env:      "ETCD_INITIAL_CLUSTER=demo-etcd-1=" + own + "\n",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
@@ -88,7 +128,7 @@ func TestJoin(t *testing.T) {
 		{name: "served before", reason: "a machine that was a member never bootstraps, whatever metadata still says",
 			metadata: map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"},
 			prepare:  func(_ *testing.T, m *packertest.Machine, _ string) { m.Write(m.State+"/served", "") },
-			console:  wait + alone + "this machine has served in the cluster before, so it never bootstraps one: start the other members\n"},
+			console:  wait + alone + "this machine has served in the cluster before, so it never bootstraps one" + others + "\n"},
 		{name: "command in etcd.env", reason: "nothing that is read is run",
 			env:     "ETCD_DATA_DIR=$(touch hurt)\n",
 			console: fail + "ETCD/etcd.env has the line \"ETCD_DATA_DIR=$(touch hurt)\", which is no plain NAME=value: render user-data again\n"},
@@ -208,6 +248,11 @@ func TestJoin(t *testing.T) {
 			m.Patience(3)
 			m.Identity()
 			m.Cluster(tc.clusterEnv...)
+			order := tc.order
+			if order == "" {
+				order = "none "
+			}
+			m.Write(m.Lib+"/etcd_recover.py", strings.Replace(noOrder, "none ", order, 1))
 			ca := packertest.NewCA(t)
 			cert, key := ca.Issue(time.Now().Add(time.Hour))
 			for name, text := range map[string]string{"ca.crt": ca.PEM, "peer.crt": cert, "peer.key": key, "server.crt": cert, "server.key": key} {
@@ -267,6 +312,9 @@ if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 
 			if tc.initial != "" {
 				env += "ETCD_INITIAL_CLUSTER_STATE=" + tc.state + "\nETCD_INITIAL_CLUSTER=" + names.Replace(tc.initial) + "\n"
 			}
+			if tc.force {
+				env += "ETCD_FORCE_NEW_CLUSTER=true\n"
+			}
 			if diff := cmp.Diff(env, m.Read(m.Run+"/etcd/node.env")); diff != "" {
 				t.Errorf("%s: node.env (-want +got):\n%s", tc.reason, diff)
 			}
@@ -302,6 +350,7 @@ func TestJoinStrangeAnswers(t *testing.T) {
 			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
 			m.Identity()
 			m.Cluster()
+			m.Write(m.Lib+"/etcd_recover.py", noOrder)
 			ca := packertest.NewCA(t)
 			cert, key := ca.Issue(time.Now().Add(time.Hour))
 			for name, text := range map[string]string{"ca.crt": ca.PEM, "peer.crt": cert, "peer.key": key} {

@@ -8,10 +8,14 @@ set -eu
 PGHA_ETCD_ENV=${PGHA_ETCD_ENV:-/etc/etcd/etcd.env}
 read_cluster etcd-join
 read_identity etcd-join
-# Read here and not inherited: systemd would mix in what an earlier start wrote.
-if ! read_values "$PGHA_ETCD_ENV" ETCD_INITIAL_CLUSTER ETCD_DATA_DIR; then
-	fail etcd-join "$PGHA_ETCD_ENV has the line \"$values_line\", which is no plain NAME=value: render user-data again"
-fi
+# read_settings: from the file, and not inherited: systemd would mix in what an
+# earlier start wrote. Again at each try: user-data may bring others.
+read_settings() {
+	if ! read_values "$PGHA_ETCD_ENV" ETCD_INITIAL_CLUSTER ETCD_DATA_DIR; then
+		fail etcd-join "$PGHA_ETCD_ENV has the line \"$values_line\", which is no plain NAME=value: render user-data again"
+	fi
+}
+read_settings
 
 secrets=$PGHA_RUN/secrets
 run=$PGHA_RUN/etcd
@@ -160,13 +164,14 @@ begin() {
 # alone: nobody answers.
 alone() {
 	if ! may_bootstrap; then
-		reason="no other member answers, and $reason: start the other members"
+		reason="no other member answers, and $reason: start the other members, and let them take the user-data in which $NODE_NAME is"
 		return 1
 	fi
 	begin 'no other member answers, and pgha-bootstrap permits a new cluster'
 }
 
 decide() {
+	read_settings
 	ask_all
 	if [ -e "$answers/$NODE_NAME.json" ] || [ -e "$answers/$NODE_NAME.trouble" ]; then
 		reason="another machine answers at $own_url: stop it"
@@ -226,9 +231,38 @@ start() {
 			printf 'ETCD_INITIAL_CLUSTER_STATE=%s\n' "$state"
 			printf 'ETCD_INITIAL_CLUSTER=%s\n' "$cluster"
 		fi
+		if [ -n "$force" ]; then
+			printf 'ETCD_FORCE_NEW_CLUSTER=true\n'
+		fi
 	} >"$run/node.env.new"
 	mv "$run/node.env.new" "$run/node.env"
-	say etcd-join ok "${state:-own log}: $why"
+	# With these etcd starts, and etcd_refresh.py compares later ones.
+	cp "$PGHA_ETCD_ENV" "$run/etcd.env"
+	if ! [ -e "$PGHA_STATE/etcd-members" ]; then
+		mkdir -p "$PGHA_STATE"
+		printf 'ETCD_INITIAL_CLUSTER=%s\n' "$ETCD_INITIAL_CLUSTER" >"$PGHA_STATE/etcd-members"
+	fi
+	say etcd-join ok "${state:-own log}: $why${force:+, and is the only one now}"
+}
+
+# obey: what metadata's pgha-recover orders, where the quorum is lost for good.
+obey() {
+	read_settings
+	order=$("$PGHA_LIB/etcd_recover.py" decide)
+	case $order in
+	'none '*) ;;
+	'refuse '*) say recover warn "${order#* }" ;;
+	'aside '*) say recover ok "${order#* }" ;;
+	'force '*)
+		force=yes
+		say recover ok "${order#* }"
+		;;
+	'wait '*)
+		reason=${order#* }
+		return 1
+		;;
+	*) fail etcd-join "etcd_recover.py says \"$order\"" ;;
+	esac
 }
 
 own_url=$(members | sed -n "s/^$NODE_NAME=//p" | head -n 1)
@@ -241,6 +275,8 @@ fi
 
 mkdir -p "$run"
 state=
+force=
+until_done etcd-join obey
 why='this member has started before'
 if [ -z "$(find "$wal" -maxdepth 1 -name '*.wal' 2>/dev/null)" ]; then
 	until_done etcd-join decide

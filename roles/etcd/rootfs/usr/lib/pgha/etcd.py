@@ -44,6 +44,11 @@ def initial_cluster(path: str = ENV) -> dict[str, str]:
     return {name: url for name, _, url in (pair.partition("=") for pair in text.split(","))}
 
 
+def cluster() -> "Etcd":
+    """The cluster of the members that user-data wants."""
+    return Etcd([client_url(url) for url in initial_cluster().values()])
+
+
 def client_url(peer: str) -> str:
     """Where a member with this peer URL answers its clients."""
     return re.sub(r":[0-9]+$", ":2379", peer)
@@ -88,6 +93,10 @@ class Etcd:
                     found.append(f"{by_url[row['endpoint']]} is not healthy ({row.get('error') or 'no reason given'})")
         return found
 
+    def values(self, prefix: str, *options: str) -> dict[str, str]:
+        """All keys that begin so, and their values."""
+        return {_text(row["key"]): _text(row.get("value", "")) for row in self.run("get", "--prefix", *options, prefix).get("kvs", [])}
+
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:
         """One machine at a time. The lock ends by itself when the machine that holds it dies. Locked: not now."""
@@ -95,7 +104,7 @@ class Etcd:
         try:
             answer = self.run("txn", text=f'create("{LOCK}") = "0"\n\nput --lease={lease} {LOCK} {holder}\n\nget {LOCK}\n\n')
             if not answer.get("succeeded"):
-                raise Locked(_value(answer["responses"][0]["Response"]["response_range"]["kvs"][0]))
+                raise Locked(_text(answer["responses"][0]["Response"]["response_range"]["kvs"][0]["value"]))
             yield
         finally:
             try:
@@ -104,5 +113,5 @@ class Etcd:
                 pass  # it ends by itself
 
 
-def _value(row: dict[str, Any]) -> str:
-    return base64.b64decode(row.get("value", "")).decode("utf-8", "replace")
+def _text(encoded: str) -> str:
+    return base64.b64decode(encoded).decode("utf-8", "replace")

@@ -22,7 +22,7 @@ class NotYet(Exception):
 
 
 def restart() -> str:
-    """Restarts etcd, and gives what was done. RuntimeError: it does not come back."""
+    """Restarts etcd, and waits until it is in the quorum again. RuntimeError: it does not come back."""
     start = time.monotonic()
     try:
         done = subprocess.run(["systemctl", "restart", etcd.UNIT], capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -36,8 +36,10 @@ def restart() -> str:
 def roll(node: str) -> str:
     """Restarts etcd if that interrupts nobody, and gives what was done. NotYet: not now."""
     if subprocess.run(["systemctl", "is-active", "--quiet", etcd.UNIT], check=False).returncode != 0:
-        return restart()  # it serves nobody
-    cluster = etcd.Etcd([etcd.client_url(url) for url in etcd.initial_cluster().values()])
+        # It serves nobody, and may have to wait for the others.
+        subprocess.run(["systemctl", "restart", "--no-block", etcd.UNIT], check=True)
+        return "etcd, which served nobody, starts anew"
+    cluster = etcd.cluster()
     try:
         with cluster.lock(node):
             bad = cluster.unhealthy(cluster.members())
@@ -50,25 +52,27 @@ def roll(node: str) -> str:
         raise NotYet(f"etcd is restarted when its cluster answers: {why}") from None
 
 
-def main() -> int:
-    """Gives the exit status."""
-    identity = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")
-    # Two programs of this machine may both want it.
+def once(node: str) -> str:
+    """The same, for programs of one machine that both want it."""
     with open(os.path.join(step.RUN, "etcd-roll.lock"), "w", encoding="ascii") as own:
         try:
             fcntl.flock(own, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("etcd is just being restarted")
-            return NOT_YET
-        try:
-            print(roll(identity["NODE_NAME"]))
-            return 0
-        except NotYet as why:
-            print(why)
-            return NOT_YET
-        except (RuntimeError, OSError, ValueError) as error:
-            print(error)
-            return 1
+            raise NotYet("etcd is just being restarted") from None
+        return roll(node)
+
+
+def main() -> int:
+    """Gives the exit status."""
+    try:
+        print(once(step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")["NODE_NAME"]))
+        return 0
+    except NotYet as why:
+        print(why)
+        return NOT_YET
+    except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
+        print(error)
+        return 1
 
 
 if __name__ == "__main__":
