@@ -78,6 +78,10 @@ class RefreshTest(unittest.TestCase):
         for name in ("contract.sh", "firewall.sh", "refresh-check.sh"):
             self.program(name, "exit 0")
         self.program("refresh-apply.sh", f'echo "$*" >>"{self.folder}/applied"; echo reloaded')
+        self.put("bin/systemctl", f'#!/bin/sh\necho "$*" >>"{self.folder}/asked"\n')
+        os.chmod(os.path.join(self.folder, "bin/systemctl"), 0o755)
+        self.addCleanup(os.environ.__setitem__, "PATH", os.environ["PATH"])
+        os.environ["PATH"] = os.path.join(self.folder, "bin") + ":" + os.environ["PATH"]
         self.said, self.cloud = Said(), Cloud()
         self.start()
 
@@ -130,6 +134,8 @@ class RefreshTest(unittest.TestCase):
         self.follower.turn(2)
         self.assertEqual((self.said.take(), self.applied()), ([], []))
         self.assertEqual(self.cloud.waited[-1], refresh.LONG_POLL)
+        with open(os.path.join(self.folder, "asked"), encoding="ascii") as file:
+            self.assertEqual(file.read(), "start --no-block pgha-secrets-refresh.service\n")
 
     def test_file_goes(self) -> None:
         self.boots()
