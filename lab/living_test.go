@@ -37,11 +37,12 @@ func TestLivingMetadata(t *testing.T) {
 		c.refresh(t, ctx, c.changed(t,
 			"  clients: [10.128.0.0/24] =>  clients: [10.128.0.0/24, 10.77.0.0/24] ",
 			"    workload: oltp =>    workload: mixed ",
+			"      max_connections: 300\n=>      max_connections: 300\n      shared_buffers: 3GB\n",
 			"    max_connections: 2000 =>    max_connections: 1000 ",
 		), 5*time.Second)
 		s.end(t)
 		for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
-			if line := c.waitStep(t, ctx, name, "refresh", "ok", 0); !strings.Contains(line, "PostgreSQL has to be restarted for ") {
+			if line := c.waitStep(t, ctx, name, "refresh", "ok", 0); !strings.Contains(line, "PostgreSQL has to be restarted for shared_buffers") {
 				t.Errorf("%s does not say that a restart is pending: %s", name, line)
 			}
 		}

@@ -181,6 +181,17 @@ func (f *fakes) start(t *testing.T, ctx context.Context, old *os.Process) *os.Pr
 	return cmd.Process
 }
 
+// reload is what the unit does: the next process gets the state of this one.
+func (f *fakes) reload(t *testing.T, ctx context.Context, old *os.Process) *os.Process {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, "python3", "-B", "../roles/haproxy/rootfs/usr/lib/pgha/servers_state.py")
+	cmd.Env = append(os.Environ(), "PGHA_SERVERS_STATE="+filepath.Join(f.dir, "servers.state"), "PGHA_HAPROXY_RUN="+f.dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return f.start(t, ctx, old)
+}
+
 // running starts HAProxy, and waits until it sends writers to this node.
 func (f *fakes) running(t *testing.T, ctx context.Context, leader *fakeNode) *os.Process {
 	t.Helper()

@@ -30,6 +30,7 @@ func TestProxy(t *testing.T) {
 		t.Run(fmt.Sprintf("start, node %d leads", leader+1), func(t *testing.T) { proxyStart(t, ctx, command, leader) })
 	}
 	t.Run("Patroni restarts", func(t *testing.T) { proxyAbsence(t, ctx, command) })
+	t.Run("reload", func(t *testing.T) { proxyReload(t, ctx, command) })
 	t.Run("switchover", func(t *testing.T) { proxySwitchover(t, ctx, command) })
 	t.Run("leader stops", func(t *testing.T) { proxyStop(t, ctx, command) })
 	t.Run("queue", func(t *testing.T) { proxyQueue(t, ctx, command) })
@@ -132,6 +133,49 @@ func proxyAbsence(t *testing.T, ctx context.Context, command []string) {
 	leader.silent()
 	took := within(t, 5*time.Second, "the sessions of a node without Patroni end", func() bool { return !s.alive() })
 	t.Logf("Patroni away for good: sessions end after %s", took.Round(10*time.Millisecond))
+}
+
+// A reload: no client is refused, a session lives on, and the process that has
+// it still knows when its node is gone.
+func proxyReload(t *testing.T, ctx context.Context, command []string) {
+	f := newFakes(t, ctx, command, nil)
+	leader := f.nodes[0]
+	process := f.running(t, ctx, leader)
+	s, err := f.open(ctx, anApp, toLeader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var refused, served int
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if f.ask(ctx, anApp, toLeader) == leader.name {
+				served++
+			} else {
+				refused++
+			}
+		}
+	}()
+	f.reload(t, ctx, process)
+	time.Sleep(2 * time.Second)
+	close(stop)
+	<-ended
+	if refused > 0 || served < 100 {
+		t.Errorf("%d writers were served while HAProxy was loaded anew, and %d were not", served, refused)
+	}
+	if !s.alive() {
+		t.Fatal("a reload ended a session")
+	}
+	leader.silent()
+	took := within(t, 5*time.Second, "the sessions of a node that is gone end", func() bool { return !s.alive() })
+	t.Logf("a session that a reload left to the old process ends %s after its node is gone", took.Round(10*time.Millisecond))
 }
 
 // The leader says 503 at once; the next one leads a while later.
