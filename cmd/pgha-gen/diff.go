@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +77,16 @@ func (a *app) diff(file cli.SpecFile, dir, output string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	others, err := writtenOtherwise(old, target)
+	if err != nil {
+		return false, err
+	}
+	if len(others) > 0 {
+		a.Say("%s was written by another pgha-gen: of the same spec, this one writes %s in another way, and render brings that, too", target, cli.Count(len(others), "file"))
+		for _, name := range others {
+			fmt.Fprintln(a.Err, "  "+name)
+		}
+	}
 	changes, err := generator.Diff(old, c, a.roles)
 	if err != nil {
 		return false, err
@@ -87,10 +98,10 @@ func (a *app) diff(file cli.SpecFile, dir, output string) (bool, error) {
 			return false, err
 		}
 		_, err = a.Out.Write(text)
-		return len(changes) > 0, err
+		return len(changes)+len(others) > 0, err
 	}
 	_, err = fmt.Fprint(a.Out, d)
-	return len(changes) > 0, err
+	return len(changes)+len(others) > 0, err
 }
 
 // rendered is the cluster that was rendered into a folder.
@@ -104,6 +115,26 @@ func (a *app) rendered(folder string) (*role.Cluster, error) {
 		return nil, fmt.Errorf("cannot read %s: %w", name, cli.Cause(err))
 	}
 	return generator.Read(name, src, a.roles)
+}
+
+// writtenOtherwise are the files of a folder that are not what this program
+// makes of the spec that they were rendered from.
+func writtenOtherwise(c *role.Cluster, folder string) ([]string, error) {
+	files, err := generator.Generate(c)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, name := range files.Names() {
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cannot read %s: %w", filepath.Join(folder, name), cli.Cause(err))
+		}
+		if err != nil || !bytes.Equal(data, files[name].Data) {
+			all = append(all, name)
+		}
+	}
+	return all, nil
 }
 
 // difference is between a spec and what was rendered into a folder.
