@@ -2,3 +2,12 @@ package generator
 
 // Decode is the part of Read that looks at shapes.
 var Decode = decode
+
+// UserFiles are the files that user-data writes.
+var UserFiles = userFiles
+
+// EffectsLists are those of a role's image.
+var EffectsLists = effectsLists
+
+// Document is a spec with every default, as a value.
+var Document = document

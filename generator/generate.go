@@ -4,7 +4,6 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/specfile"
 	"pgha-gen/generator/tree"
 	"pgha-gen/generator/yc"
 )
@@ -50,9 +49,5 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 // Effective is the spec with every default written out. Reading it gives the
 // same cluster again.
 func Effective(c *role.Cluster) ([]byte, error) {
-	roles := emit.Map{}
-	for _, group := range c.Groups {
-		roles = append(roles, emit.Pair{Key: group.Name, Value: specfile.Encode(group.Settings)})
-	}
-	return emit.YAML(specfile.Encode(c).(emit.Map).Set("roles", roles))
+	return emit.YAML(document(c))
 }

@@ -9,6 +9,7 @@ import (
 	"text/template"
 
 	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/effect"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
 )
@@ -66,27 +67,50 @@ func (p page) SecretSubnets() []string {
 	return all
 }
 
+// listed is a line of an effects list.
+type listed struct {
+	Role, Of string
+	effect.Rule
+}
+
+// Effects are the lines of the effects lists that say what happens, those of
+// all roles first.
+func (p page) Effects() ([]listed, error) {
+	roles := map[effect.Rule][]string{}
+	var rules effect.Rules
+	for _, g := range p.Groups {
+		all, err := effectsLists(p.Cluster, g)
+		if err != nil {
+			return nil, err
+		}
+		for _, rule := range all {
+			if rule.What == "" {
+				continue
+			}
+			if roles[rule] == nil {
+				rules = append(rules, rule)
+			}
+			roles[rule] = append(roles[rule], g.Name)
+		}
+	}
+	var common, own []listed
+	for _, rule := range rules {
+		l := listed{strings.Join(roles[rule], ", "), effect.Name(rule.Path, rule.Key), rule}
+		if len(roles[rule]) == len(p.Groups) {
+			l.Role = "all"
+			common = append(common, l)
+		} else {
+			own = append(own, l)
+		}
+	}
+	return append(common, own...), nil
+}
+
 // Trials are those of all roles.
 func (p page) Trials() []role.Trial {
 	var all []role.Trial
 	for _, g := range p.Groups {
 		all = append(all, g.Plan.Try...)
-	}
-	return all
-}
-
-// Fixed are those of the cluster.
-func (p page) Fixed() []role.FixedKey { return Fixed(p.Cluster) }
-
-// Fixed are the keys of the spec that a cluster takes at its bootstrap and
-// never again, each with what of it, if not all.
-func Fixed(c *role.Cluster) []role.FixedKey {
-	all := []role.FixedKey{
-		{Key: "name", Only: "under another one its data disks are refused"},
-		{Key: "cloud.folder_id", Only: "in another one its data disks are refused"},
-	}
-	for _, g := range c.Groups {
-		all = append(all, g.Plan.Fixed...)
 	}
 	return all
 }

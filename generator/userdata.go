@@ -23,6 +23,15 @@ func UserData(c *role.Cluster, group *role.Group) ([]byte, error) {
 }
 
 func userData(c *role.Cluster, group *role.Group) ([]byte, error) {
+	files, err := userFiles(c, group)
+	if err != nil {
+		return nil, err
+	}
+	return cloudinit.UserData(files)
+}
+
+// userFiles are those that the user-data writes.
+func userFiles(c *role.Cluster, group *role.Group) ([]cloudinit.File, error) {
 	if why := group.Plan.Lacks; why != "" {
 		return nil, errors.New(why)
 	}
@@ -34,10 +43,10 @@ func userData(c *role.Cluster, group *role.Group) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cloudinit.UserData(append([]cloudinit.File{
+	return append([]cloudinit.File{
 		{Path: "/etc/pgha/cluster.env", Data: env},
 		{Path: "/etc/pgha/access", Data: firewall},
-	}, group.Plan.Files...))
+	}, group.Plan.Files...), nil
 }
 
 // access is what firewall.sh of packer/rootfs reads: who is admitted to which

@@ -29,7 +29,7 @@ PostgreSQL cluster needs on Yandex Cloud: per role a Packer template that bakes
 an image, cloud-init user-data with which the machine configures itself at first
 boot, and the commands that create the machines.`,
 	}
-	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.imageCommand(), a.schemaCommand(), a.referenceCommand(), a.secretsCommand())
+	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.diffCommand(), a.imageCommand(), a.schemaCommand(), a.referenceCommand(), a.secretsCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
 }
 

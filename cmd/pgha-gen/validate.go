@@ -26,10 +26,9 @@ func (a *app) validateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate [FILE]",
 		Short: "Check a spec, and show every problem with its place",
-		Long: `Check a spec, and show every problem with its place. Only the file is read: validate
-does not know a running cluster, but lists the keys whose change does not reach one;
-README.md in the output of render says more of each. If this host has haproxy, that
-checks what the spec adds to its configuration.
+		Long: `Check a spec, and show every problem with its place. Only the file is read:
+what a change of it means to a running cluster, pgha-gen diff says. If this host has
+haproxy, that checks what the spec adds to its configuration.
 
 With --output json, standard output is one list of all problems and warnings, in the
 order of the file, then of notes on the file as a whole:
@@ -133,7 +132,7 @@ func notes(c *role.Cluster) []string {
 	if over := overQuota(c); over != "" {
 		all = append(all, fmt.Sprintf("more than the quotas of a new cloud: %s (see Quotas in its console, and ask there for more before you create machines)", over))
 	}
-	return append(all, fmt.Sprintf("a change of these keys does not reach a running cluster, or only in part: %s (see README.md in the output of render)", fixed(c)))
+	return all
 }
 
 // overQuota says of what the cluster needs more than a new cloud may have. It is
@@ -144,23 +143,6 @@ func overQuota(c *role.Cluster) string {
 		if n.Over {
 			all = append(all, fmt.Sprintf("%s %s (quota %s)", n.Amount, n.What, n.Quota))
 		}
-	}
-	return strings.Join(all, ", ")
-}
-
-// fixed are the keys that are fixed at bootstrap; of those that follow each other
-// in one section, the section is said once.
-func fixed(c *role.Cluster) string {
-	var all []string
-	section := ""
-	for _, f := range generator.Fixed(c) {
-		key := f.Key
-		if at := strings.LastIndex(key, "."); at > 0 && key[:at] == section {
-			key = key[at:]
-		} else {
-			section = key[:max(at, 0)]
-		}
-		all = append(all, key)
 	}
 	return strings.Join(all, ", ")
 }

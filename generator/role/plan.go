@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/effect"
 	"pgha-gen/generator/emit"
 )
 
@@ -27,12 +28,15 @@ type Plan struct {
 	Env        emit.Map         // what the role's own scripts need beside that, as PGHA_* variables
 	Files      []cloudinit.File // the role's own, for the user-data
 	Lacks      string           // why there can be no user-data yet; empty: there can
+	Effects    effect.Rules     // of what the lists of the image do not know; they come before those
 
 	// What a person should know.
 	Expect []Expectation
 	Try    []Trial
-	Fixed  []FixedKey
-	Judge  *Judge // nil: there is nothing to check
+	// What happens when the spec has a new node, has one no more, or has other
+	// machines or another image: parts of a sentence.
+	Joins, Leaves, Replaced string
+	Judge                   *Judge // nil: there is nothing to check
 
 	// What the other roles should know, if the role offers it.
 	DCS      *DCSOffer
@@ -88,10 +92,6 @@ type Expectation struct{ What, Then string }
 // Trial is what a person tries once the cluster runs, in the folder of the
 // spec.
 type Trial struct{ What, Command string }
-
-// FixedKey is a key of the spec that a cluster takes at its bootstrap and
-// never again, and what of it, if not all.
-type FixedKey struct{ Key, Only string }
 
 // Judge is a check of files by the program that they are for.
 type Judge struct {

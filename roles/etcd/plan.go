@@ -59,9 +59,9 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{What: "etcd leader lost", Then: fmt.Sprintf("another leads after about %g to %g s (election timeout %s)",
 				s.ElectionTimeout.Seconds(), (2*s.ElectionTimeout + s.HeartbeatInterval).Seconds(), s.ElectionTimeout)},
 		},
-		Fixed: []role.FixedKey{
-			{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
-		},
+		Joins:    "it joins as a voter when its machine boots; one at a time",
+		Leaves:   "the others take it out of their members while most of them are healthy; then delete the machine; one at a time",
+		Replaced: "each once all members are healthy again",
 
 		DCS: offer,
 	}, nil

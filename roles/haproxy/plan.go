@@ -45,6 +45,10 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Expect: s.expect(db),
 		Try:    s.try(c, db),
 
+		Joins:    "it takes clients as soon as it is ready; tell them of it",
+		Leaves:   "its clients have to connect to another one; then delete the machine",
+		Replaced: "each once the one before is ready, so that clients find another",
+
 		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas},
 	}
 	if s.Version != "" {

@@ -2,8 +2,6 @@ package patroni_test
 
 import (
 	"fmt"
-	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -105,69 +103,5 @@ func TestPresetsAreTold(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%s does not say: %s", file, want)
 		}
-	}
-}
-
-// TestFixed changes each key by itself: those, and only those, that change what
-// counts at the bootstrap are told to be fixed then.
-func TestFixed(t *testing.T) {
-	const p = "roles.patroni."
-	in := func(section string) string { return "  patroni:\n=>  patroni:\n    " + section + "\n" }
-	tests := map[string]string{
-		"failover":                      "failover: safe",
-		"durability":                    "durability: async",
-		"cloud":                         "  folder_id: b1gexample=>  folder_id: b1gother",
-		"access":                        "access: {clients: [10.128.0.0/24, 192.168.7.0/24]}=>access: {clients: [10.128.0.0/24]}",
-		p + "postgresql":                in("postgresql: 16"),
-		p + "packages":                  in("packages: {postgresql: 18.6-1}"),
-		p + "apt":                       in("apt: {mirror: 'https://mirror.example'}"),
-		p + "port":                      in("port: 5555"),
-		p + "rest_port":                 in("rest_port: 8888"),
-		p + "ttl":                       in("ttl: 25"),
-		p + "loop_wait":                 in("loop_wait: 3"),
-		p + "retry_timeout":             in("retry_timeout: 6"),
-		p + "primary_start_timeout":     in("primary_start_timeout: 6"),
-		p + "maximum_lag_on_failover":   in("maximum_lag_on_failover: 2MB"),
-		p + "watchdog":                  in("watchdog: required"),
-		p + "reclone_on_rewind_failure": in("reclone_on_rewind_failure: false"),
-		p + "workload":                  in("workload: web"),
-		p + "parameters":                in("parameters: {max_connections: 400}"),
-		p + "databases":                 in("databases: [{name: app, owner: app}]"),
-		p + "users":                     in("users: [{name: app}]"),
-		p + "pg_hba":                    in("pg_hba: [local all monitor peer]"),
-		p + "config":                    in("config: {bootstrap: {dcs: {check_timeline: false}}}"),
-		p + "machine":                   in("machine: {cores: 12, memory: 48GB}"),
-		p + "nodes": "address: 10.128.0.23}=>address: 10.128.0.23}\n" +
-			"      - {name: p4, zone: ru-central1-a, address: 10.128.0.24}",
-	}
-	settings := reflect.TypeFor[patroni.Settings]()
-	for _, field := range reflect.VisibleFields(settings) {
-		key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-		if field.Anonymous {
-			continue
-		}
-		if tests[p+key] == "" {
-			t.Errorf("%s%s: no edit of it", p, key)
-		}
-	}
-	bootstrapping := func(c *role.Cluster) [2]string {
-		files := demo.UserFiles(t, c, patroni.Name)
-		return [2]string{files[bootstrap], files[databases]}
-	}
-	c := demo.Small(t)
-	before := bootstrapping(c)
-	var want, told []string
-	for key, edit := range tests {
-		if bootstrapping(demo.Small(t, edit)) != before {
-			want = append(want, key)
-		}
-	}
-	for _, f := range c.Group(patroni.Name).Plan.Fixed {
-		told = append(told, f.Key)
-	}
-	slices.Sort(want)
-	slices.Sort(told)
-	if diff := cmp.Diff(want, told); diff != "" {
-		t.Errorf("-changes what counts at the bootstrap, +told:\n%s", diff)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
@@ -57,11 +56,15 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{Key: "PGHA_WATCHDOG", Value: string(s.Watchdog)},
 			{Key: "PGHA_HUGE_PAGES", Value: s.hugePages()},
 		},
-		Files: files,
+		Files:   files,
+		Effects: s.effects(),
 
 		Expect: s.expect(c.Durability),
 		Try:    s.try(c),
-		Fixed:  fixed(),
+
+		Joins:    "it copies the data from the leader, then streams",
+		Leaves:   "if it leads, switch over first; then refresh the others, and delete the machine",
+		Replaced: "replicas first, each once the one before streams; the leader last, after a switchover",
 
 		Database: &role.DatabaseOffer{
 			Port: s.Port, HealthPort: s.RESTPort, Connections: s.clientConnections(), Login: s.login(),
@@ -129,25 +132,3 @@ func (s *Settings) reachedBy() string {
 
 // What reachedBy says.
 const byName, byAddress = "name", "address"
-
-// fixed are the keys whose values end up in bootstrap.yml or databases.json,
-// which count only when the cluster is bootstrapped (TestFixed).
-func fixed() []role.FixedKey {
-	return []role.FixedKey{
-		{Key: "durability"},
-		{Key: "failover", Only: "Patroni's timers"},
-		{Key: "roles.patroni.ttl"},
-		{Key: "roles.patroni.loop_wait"},
-		{Key: "roles.patroni.retry_timeout"},
-		{Key: "roles.patroni.primary_start_timeout"},
-		{Key: "roles.patroni.maximum_lag_on_failover"},
-		{Key: "roles.patroni.postgresql", Only: "the data is of one major version"},
-		{Key: "roles.patroni.parameters", Only: "those that all nodes must have alike: " + strings.Join(shared, ", ")},
-		{Key: "roles.patroni.workload", Only: "max_connections alone"},
-		{Key: "roles.patroni.machine", Only: "max_worker_processes alone, which follows from cores"},
-		{Key: "roles.patroni.nodes", Only: "max_wal_senders and max_replication_slots alone, which follow from their number"},
-		{Key: "roles.patroni.databases", Only: "no database or owner is created or removed later"},
-		{Key: "roles.patroni.users", Only: "no user is created, removed or granted a role later"},
-		{Key: "roles.patroni.config", Only: "what is below bootstrap"},
-	}
-}

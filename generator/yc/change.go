@@ -1,0 +1,73 @@
+package yc
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"pgha-gen/generator/role"
+)
+
+// Node is a machine of a cluster.
+type Node struct {
+	Cluster *role.Cluster
+	Group   *role.Group
+	role.Node
+}
+
+// Change is an option of the command that creates a node's machine, or its
+// data disk, whose value is not what it was. An empty value is that of an
+// option that is not given.
+type Change struct {
+	Disk         bool // of the data disk
+	Option       string
+	Old, New     string
+	WhileRunning string // the command that makes it so while the machine runs; empty: there is none
+}
+
+// Changes are those between two versions of a node, by option, those of the
+// machine first.
+func Changes(old, new Node) ([]Change, error) {
+	all := changes(false, machine(old.Cluster, old.Group, old.Node), machine(new.Cluster, new.Group, new.Node))
+	for _, c := range changes(true, disk(old.Cluster, old.Group, old.Node), disk(new.Cluster, new.Group, new.Node)) {
+		if c.Option == "--size" && c.Old != "" && c.New != "" && old.dataSize() < new.dataSize() {
+			text, err := command([]string{"yc", "compute", "disk", "update", "--folder-id", new.Cluster.Cloud.FolderID, "--name", DataDisk(new.Node), "--size", c.New})
+			if err != nil {
+				return nil, err
+			}
+			c.WhileRunning = strings.ReplaceAll(text, " \\\n\t", " ")
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func (n Node) dataSize() int { return int(n.Group.Settings.Machines().DataDisk.Size) }
+
+func changes(disk bool, old, new []string) []Change {
+	before, after := options(old), options(new)
+	union := maps.Clone(before)
+	maps.Copy(union, after)
+	var all []Change
+	for _, option := range slices.Sorted(maps.Keys(union)) {
+		if before[option] != after[option] {
+			all = append(all, Change{Disk: disk, Option: option, Old: before[option], New: after[option]})
+		}
+	}
+	return all
+}
+
+// options are the values of a command's options; that of one without is "yes".
+func options(words []string) map[string]string {
+	all := map[string]string{}
+	for i, word := range words {
+		switch {
+		case !strings.HasPrefix(word, "--"):
+		case i+1 < len(words) && !strings.HasPrefix(words[i+1], "--"):
+			all[word] = words[i+1]
+		default:
+			all[word] = "yes"
+		}
+	}
+	return all
+}
