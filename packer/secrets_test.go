@@ -328,3 +328,13 @@ func TestNoSecrets(t *testing.T) {
 		t.Errorf("left: %v, %v", strings.Join(left, " "), err)
 	}
 }
+
+// What pgha-gen secrets generate says of machines: within six minutes.
+func TestSecretsTimer(t *testing.T) {
+	unit := testkit.Text(t, "rootfs/usr/lib/systemd/system/pgha-secrets-refresh.timer")
+	for _, line := range []string{"OnActiveSec=5min", "OnUnitInactiveSec=5min", "RandomizedDelaySec=1min"} {
+		if !strings.Contains(unit, "\n"+line+"\n") {
+			t.Errorf("there is no %s", line)
+		}
+	}
+}
