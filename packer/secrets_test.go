@@ -277,6 +277,17 @@ func TestSecretsBootAgain(t *testing.T) {
 	}
 }
 
+// Before the boot step has brought them there is nothing to refresh.
+func TestSecretsRefreshTooEarly(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"})
+	if got := m.Boot("secrets.sh", "refresh"); got.Status != 0 || got.Console != "" {
+		t.Errorf("status %d, console %q, want 0 and nothing", got.Status, got.Console)
+	}
+	if left, err := filepath.Glob(m.Run + "/secrets*"); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 func TestSecretsMode(t *testing.T) {
 	m := packertest.New(t, scripts)
 	m.Identity()
