@@ -277,6 +277,24 @@ func TestSecretsBootAgain(t *testing.T) {
 	}
 }
 
+// What is wrong for long is said once an hour: here half an hour passes between
+// two tries.
+func TestSecretsRefreshHourly(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"}, nil)
+	if got := m.Boot("secrets.sh", "boot"); got.Status != 0 {
+		t.Fatal(got.Output)
+	}
+	m.Write(m.State+"/now", "1000000")
+	m.Fake("date", `[ "$1" = +%s ] || exec /bin/date "$@"
+		read -r now <"$PGHA_STATE/now"
+		echo "$now"
+		echo $((now + 1800)) >"$PGHA_STATE/now"`)
+	got := m.Boot("secrets.sh", "refresh")
+	if want := strings.Repeat("demo-etcd-1 secrets wait Lockbox answers 503 for secret e6qa\n", 3); got.Console != want || m.Slept() != "1 2 4 8 15" {
+		t.Errorf("slept %s, console %q, want %q", m.Slept(), got.Console, want)
+	}
+}
+
 // Before the boot step has brought them there is nothing to refresh.
 func TestSecretsRefreshTooEarly(t *testing.T) {
 	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"})
