@@ -277,6 +277,35 @@ func TestSecretsBootAgain(t *testing.T) {
 	}
 }
 
+// What is wrong for long is said once an hour: here half an hour passes between
+// two tries.
+func TestSecretsRefreshHourly(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"}, nil)
+	if got := m.Boot("secrets.sh", "boot"); got.Status != 0 {
+		t.Fatal(got.Output)
+	}
+	m.Write(m.State+"/now", "1000000")
+	m.Fake("date", `[ "$1" = +%s ] || exec /bin/date "$@"
+		read -r now <"$PGHA_STATE/now"
+		echo "$now"
+		echo $((now + 1800)) >"$PGHA_STATE/now"`)
+	got := m.Boot("secrets.sh", "refresh")
+	if want := strings.Repeat("demo-etcd-1 secrets wait Lockbox answers 503 for secret e6qa\n", 3); got.Console != want || m.Slept() != "1 2 4 8 15" {
+		t.Errorf("slept %s, console %q, want %q", m.Slept(), got.Console, want)
+	}
+}
+
+// Before the boot step has brought them there is nothing to refresh.
+func TestSecretsRefreshTooEarly(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"})
+	if got := m.Boot("secrets.sh", "refresh"); got.Status != 0 || got.Console != "" {
+		t.Errorf("status %d, console %q, want 0 and nothing", got.Status, got.Console)
+	}
+	if left, err := filepath.Glob(m.Run + "/secrets*"); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
 func TestSecretsMode(t *testing.T) {
 	m := packertest.New(t, scripts)
 	m.Identity()
@@ -326,5 +355,15 @@ func TestNoSecrets(t *testing.T) {
 	}
 	if left, err := filepath.Glob(m.Run + "/secrets*"); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", strings.Join(left, " "), err)
+	}
+}
+
+// What pgha-gen secrets generate says of machines: within six minutes.
+func TestSecretsTimer(t *testing.T) {
+	unit := testkit.Text(t, "rootfs/usr/lib/systemd/system/pgha-secrets-refresh.timer")
+	for _, line := range []string{"OnActiveSec=5min", "OnUnitInactiveSec=5min", "RandomizedDelaySec=1min"} {
+		if !strings.Contains(unit, "\n"+line+"\n") {
+			t.Errorf("there is no %s", line)
+		}
 	}
 }

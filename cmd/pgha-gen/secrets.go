@@ -22,7 +22,7 @@ func (a *app) generateCommand() *cobra.Command {
 	var file cli.SpecFile
 	var dir string
 	var kinds []string
-	var finish, beforeBootstrap bool
+	var finish bool
 	cmd := &cobra.Command{
 		Use:   "generate",
 		Short: "Make the certificate authority, certificates and passwords that are missing",
@@ -41,19 +41,19 @@ away while there is nothing to sign. No secret is ever printed; the commands tha
 put them into Lockbox are.
 
 The authority is replaced in three runs. After each, do what the command says to
-Lockbox and the spec, and wait until every machine has booted with it:
+Lockbox and the spec, and wait until every machine has taken it over:
   --rotate authority      makes the new one, ca-next.key; machines trust both
   --rotate certificates   signs all certificates with the new one; its key becomes ca.key
   --finish                removes the old one
 
-A running cluster cannot take new passwords yet: PostgreSQL keeps the old ones,
-and a machine that boots with others cannot join. Before any machine has booted,
-they can be made anew.`,
+Machines take secrets over while they run, within 6 minutes, and no session ends.
+With --rotate passwords new sessions need the new password from then on: give it
+to the clients.`,
 		Example: `  pgha-gen secrets generate
   pgha-gen secrets generate -o ~/secrets --rotate certificates`,
 		Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
-			rotate, err := secrets.ParseRotation(kinds, finish, beforeBootstrap)
+			rotate, err := secrets.ParseRotation(kinds, finish)
 			if err != nil {
 				return cli.UsageError(err)
 			}
@@ -67,7 +67,6 @@ they can be made anew.`,
 	cmd.Flags().StringVarP(&dir, "output", "o", defaultSecrets, "the folder that has a folder for each cluster")
 	cmd.Flags().StringArrayVar(&kinds, "rotate", nil, "make all of a `kind` anew: authority, certificates or passwords")
 	cmd.Flags().BoolVar(&finish, "finish", false, "remove the authority that was replaced")
-	cmd.Flags().BoolVar(&beforeBootstrap, "before-bootstrap", false, "with --rotate passwords: no machine has booted with the old ones")
 	return cmd
 }
 

@@ -24,9 +24,9 @@ const (
 	nextKeyFile     = "ca-next.key" // of the new one, as long as the old one signs
 )
 
-// Stage is how far the replacement of the authority is. Machines read secrets
-// only when they boot, one after the other; so those of a stage and of the one
-// before it trust each other, in both directions.
+// Stage is how far the replacement of the authority is. Machines take secrets
+// over one after the other; so those of a stage and of the one before it trust
+// each other, in both directions.
 type Stage int
 
 // The stages. From the last one it goes on to the first.
@@ -162,13 +162,13 @@ func (was *content) two(c *role.Cluster, old, fresh *x509.Certificate, key, next
 	whole := was.hold(c, certificatesPEM(old, fresh))
 	switch {
 	case rotate.CA && whole && s.stage == Introduced:
-		return nil, errors.New("the authority is being replaced already (next, once every machine has booted with both: --rotate certificates)")
+		return nil, errors.New("the authority is being replaced already (next, once every machine has taken both over: --rotate certificates)")
 	case rotate.CA && whole:
-		return nil, errors.New("the authority is being replaced already (next, once every machine has booted with its new certificate: --finish)")
+		return nil, errors.New("the authority is being replaced already (next, once every machine has taken its new certificate over: --finish)")
 	case rotate.Finish && count == 0 && others == "":
-		return nil, errors.New("there is no certificate of the new authority (first, once every machine has booted with both: --rotate certificates)")
+		return nil, errors.New("there is no certificate of the new authority (first, once every machine has taken both over: --rotate certificates)")
 	case rotate.Finish && others != "":
-		return nil, fmt.Errorf("%s is still signed by the old authority (first, once every machine has booted with both: --rotate certificates)", others)
+		return nil, fmt.Errorf("%s is still signed by the old authority (first, once every machine has taken both over: --rotate certificates)", others)
 	}
 	trusted := []*x509.Certificate{old, fresh}
 	switch {
@@ -177,7 +177,7 @@ func (was *content) two(c *role.Cluster, old, fresh *x509.Certificate, key, next
 		case !whole:
 			return nil, errors.New("there is a payload without the new authority (run this without --rotate, and what it says next, first)")
 		case !specHas(c, fresh):
-			return nil, fmt.Errorf("secrets.ca of the spec does not have the new authority (put the text of %s there, render, and let those machines boot with it first)", certificateFile)
+			return nil, fmt.Errorf("secrets.ca of the spec does not have the new authority (put the text of %s there, render, and let those machines take it over first)", certificateFile)
 		case next == nil:
 			return nil, fmt.Errorf("%s is not there, and the new certificates have to be signed with it (bring it back for this run)", nextKeyFile)
 		}

@@ -49,11 +49,11 @@ func TestReplaceRefused(t *testing.T) {
 		later        time.Duration
 		want         string
 	}{
-		{"begun twice", "a third would be trusted by none", []secrets.Rotation{introduce}, nil, nil, nil, introduce, 0, `the authority is being replaced already (next, once every machine has booted with both: --rotate certificates)`},
-		{"begun before the end", "a third would be trusted by none", []secrets.Rotation{introduce, switchAll}, nil, nil, nil, introduce, 0, `the authority is being replaced already (next, once every machine has booted with its new certificate: --finish)`},
+		{"begun twice", "a third would be trusted by none", []secrets.Rotation{introduce}, nil, nil, nil, introduce, 0, `the authority is being replaced already (next, once every machine has taken both over: --rotate certificates)`},
+		{"begun before the end", "a third would be trusted by none", []secrets.Rotation{introduce, switchAll}, nil, nil, nil, introduce, 0, `the authority is being replaced already (next, once every machine has taken its new certificate over: --finish)`},
 		{"finished without a beginning", "there is one authority", nil, nil, nil, nil, finish, 0, `no authority is being replaced (--rotate authority begins it)`},
 		{"finished twice", "there is one authority", []secrets.Rotation{introduce, switchAll, finish}, nil, nil, nil, finish, 0, `no authority is being replaced`},
-		{"finished too early", "nobody would trust the certificates", []secrets.Rotation{introduce}, nil, nil, nil, finish, 0, `etcd: demo-etcd-1.peer.crt is still signed by the old authority (first, once every machine has booted with both: --rotate certificates)`},
+		{"finished too early", "nobody would trust the certificates", []secrets.Rotation{introduce}, nil, nil, nil, finish, 0, `etcd: demo-etcd-1.peer.crt is still signed by the old authority (first, once every machine has taken both over: --rotate certificates)`},
 		{"finished with one of before", "nobody would trust it", []secrets.Rotation{introduce, switchAll}, nil, []string{"patroni.json", "patroni.json"}, nil, finish, 0, `is still signed by the old authority`},
 		{"interrupted beginning, then certificates", "no machine knows the new one", nil, put("ca-next.key", foreign["ca.key"]), nil, nil, switchAll, 0, `--rotate authority was interrupted (run that again first)`},
 		{"interrupted beginning, then finished", "no machine knows the new one", nil, put("ca-next.key", foreign["ca.key"]), nil, nil, finish, 0, `--rotate authority was interrupted (run that again first)`},
@@ -116,7 +116,7 @@ func TestSpecWithoutTheNewAuthority(t *testing.T) {
 	}
 	was := snapshot(t, dir)
 	_, err := secrets.Generate(dir, c, switchAll, on(now))
-	if err == nil || !strings.Contains(err.Error(), "secrets.ca of the spec does not have the new authority (put the text of ca.crt there, render, and let those machines boot with it first)") {
+	if err == nil || !strings.Contains(err.Error(), "secrets.ca of the spec does not have the new authority (put the text of ca.crt there, render, and let those machines take it over first)") {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff(was, snapshot(t, dir)); diff != "" {

@@ -57,8 +57,8 @@ func at(t *testing.T, steps ...secrets.Rotation) string {
 	return dir
 }
 
-// nodes are the certificates and the authorities that machines may have which
-// booted with one of these contents of a folder, and those of its operator.
+// nodes are the certificates and the authorities of machines that have taken over
+// one of these contents of a folder, and those of its operator.
 func nodes(t *testing.T, contents ...map[string]string) (certificates, bundles map[string]string) {
 	t.Helper()
 	certificates, bundles = map[string]string{}, map[string]string{}
@@ -91,8 +91,8 @@ func nodes(t *testing.T, contents ...map[string]string) (certificates, bundles m
 	return certificates, bundles
 }
 
-// trust fails unless all machines that booted with any of these contents trust
-// each other.
+// trust fails unless all machines trust each other, whichever of these contents
+// they have taken over.
 func trust(t *testing.T, what string, contents ...map[string]string) {
 	t.Helper()
 	certificates, bundles := nodes(t, contents...)
@@ -125,8 +125,8 @@ func leaf(t *testing.T, text string) *x509.Certificate {
 	return certificate
 }
 
-// Through all steps, each cut off at every file: machines that booted before it
-// and after it trust each other, whichever part of it they got; and the same
+// Through all steps, each cut off at every file: machines that have taken over what
+// was before it, and what is after it, trust each other, whichever part of it they got; and the same
 // command again completes it.
 func TestReplace(t *testing.T) {
 	dir := made(t)
@@ -244,7 +244,7 @@ func byOpenSSL(t *testing.T, what string, contents ...map[string]string) {
 	}
 }
 
-// Machines that have not booted with the new authority yet trust only the old
+// Machines that have not taken the new authority over yet trust only the old
 // one: until the switch it signs whatever has to be signed; then the new one.
 func TestSignsWhileReplaced(t *testing.T) {
 	for _, test := range []struct {

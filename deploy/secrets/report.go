@@ -29,7 +29,7 @@ func (w *Written) Report(c *role.Cluster, file string, again []string) ([]string
 	push, err := w.nextPush(c)
 	ca, errCA := w.nextCA(c, file)
 	step, errStep := w.nextStep(again)
-	for _, next := range []string{push, ca, step} {
+	for _, next := range []string{push, ca, w.nextPasswords(c), step} {
 		if next != "" {
 			said = append(said, next)
 		}
@@ -63,7 +63,7 @@ func (w *Written) nextPush(c *role.Cluster) (string, error) {
 	if len(w.Push) == 0 {
 		return "", nil
 	}
-	said := "next, put them into Lockbox; machines read them when they boot:"
+	said := "next, put them into Lockbox; machines take them over within 6 minutes:"
 	for _, p := range w.Push {
 		command, err := emit.Shell("yc", "lockbox", "secret", "add-version", "--id", c.Secrets.Lockbox[p.Role], "--payload", "-")
 		if err != nil {
@@ -98,18 +98,39 @@ func (w *Written) nextCA(c *role.Cluster, file string) (string, error) {
 	return fmt.Sprintf("next, set this in %s and render again%s:\n%s", file, why, strings.TrimSuffix(string(block), "\n")), nil
 }
 
+// nextPasswords is what clients have to do, if users have new passwords.
+func (w *Written) nextPasswords(c *role.Cluster) string {
+	if w.Fresh {
+		return ""
+	}
+	var entries []string
+	for _, part := range c.WithSecrets() {
+		for _, s := range part.Plan.Secrets {
+			if s.Kind == role.Password && slices.ContainsFunc(w.Changes, func(ch Change) bool {
+				return ch.Role == part.Name && ch.Entry == s.File && ch.What == "renewed"
+			}) {
+				entries = append(entries, s.File)
+			}
+		}
+	}
+	if len(entries) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("next, give clients their new passwords (%s): open sessions live on, and new ones need them some seconds after the node that leads took them over", strings.Join(entries, ", "))
+}
+
 // nextStep is how the replacement of the authority goes on.
 func (w *Written) nextStep(again []string) (string, error) {
 	said := ""
 	switch {
 	case w.Stage == Introduced:
-		said = "the authority is being replaced, 1 of 3: both are trusted, and the old one still signs; once every machine has booted with both and every client has this ca.crt:"
+		said = "the authority is being replaced, 1 of 3: both are trusted, and the old one still signs; once every machine has taken both over and every client has this ca.crt:"
 		again = append(again, "--rotate", "certificates")
 	case w.Stage == Switched:
-		said = "the authority is being replaced, 2 of 3: the new one signed all, and ca.key is its key; once every machine has booted with its new certificate:"
+		said = "the authority is being replaced, 2 of 3: the new one signed all, and ca.key is its key; once every machine has taken its new certificate over:"
 		again = append(again, "--finish")
 	case w.Finished:
-		return "the authority is replaced, 3 of 3: once every machine has booted with this, nobody trusts the old one, and copies of its key can be deleted", nil
+		return "the authority is replaced, 3 of 3: once every machine has taken this over, nobody trusts the old one, and copies of its key can be deleted", nil
 	default:
 		return "", nil
 	}

@@ -12,28 +12,27 @@ import (
 
 func TestParseRotation(t *testing.T) {
 	tests := []struct {
-		name, reason       string
-		kinds              []string
-		finish, beforehand bool
-		want               secrets.Rotation
-		err                string
+		name, reason string
+		kinds        []string
+		finish       bool
+		want         secrets.Rotation
+		err          string
 	}{
-		{"nothing", "what is there is kept", nil, false, false, secrets.Rotation{}, ""},
-		{"certificates", "one kind", []string{"certificates"}, false, false, secrets.Rotation{Certificates: true}, ""},
-		{"twice", "the same", []string{"certificates", "certificates"}, false, false, secrets.Rotation{Certificates: true}, ""},
-		{"both", "of a cluster that is to come", []string{"certificates", "passwords"}, false, true, secrets.Rotation{Certificates: true, Passwords: true}, ""},
-		{"authority", "the first step", []string{"authority"}, false, false, secrets.Rotation{CA: true}, ""},
-		{"finish", "the last step", nil, true, false, secrets.Rotation{Finish: true}, ""},
-		{"unknown", "misspelt", []string{"ca"}, false, false, secrets.Rotation{}, `cannot rotate "ca" (want authority, certificates or passwords)`},
-		{"authority and certificates", "machines boot in between", []string{"authority", "certificates"}, false, false, secrets.Rotation{}, "--rotate authority goes alone"},
-		{"authority and passwords", "it goes alone", []string{"authority", "passwords"}, false, true, secrets.Rotation{}, "--rotate authority goes alone"},
-		{"finish and certificates", "machines boot in between", []string{"certificates"}, true, false, secrets.Rotation{}, "--finish goes without --rotate"},
-		{"beforehand alone", "of what?", nil, false, true, secrets.Rotation{}, "--before-bootstrap goes with --rotate passwords"},
-		{"passwords", "a running cluster keeps the old ones", []string{"passwords"}, false, false, secrets.Rotation{}, "cannot rotate passwords of a running cluster yet"},
+		{"nothing", "what is there is kept", nil, false, secrets.Rotation{}, ""},
+		{"certificates", "one kind", []string{"certificates"}, false, secrets.Rotation{Certificates: true}, ""},
+		{"twice", "the same", []string{"certificates", "certificates"}, false, secrets.Rotation{Certificates: true}, ""},
+		{"both", "each for itself", []string{"certificates", "passwords"}, false, secrets.Rotation{Certificates: true, Passwords: true}, ""},
+		{"authority", "the first step", []string{"authority"}, false, secrets.Rotation{CA: true}, ""},
+		{"finish", "the last step", nil, true, secrets.Rotation{Finish: true}, ""},
+		{"unknown", "misspelt", []string{"ca"}, false, secrets.Rotation{}, `cannot rotate "ca" (want authority, certificates or passwords)`},
+		{"authority and certificates", "machines take it over in between", []string{"authority", "certificates"}, false, secrets.Rotation{}, "--rotate authority goes alone"},
+		{"authority and passwords", "it goes alone", []string{"authority", "passwords"}, false, secrets.Rotation{}, "--rotate authority goes alone"},
+		{"finish and certificates", "machines take it over in between", []string{"certificates"}, true, secrets.Rotation{}, "--finish goes without --rotate"},
+		{"passwords", "machines take them over while they run", []string{"passwords"}, false, secrets.Rotation{Passwords: true}, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := secrets.ParseRotation(test.kinds, test.finish, test.beforehand)
+			got, err := secrets.ParseRotation(test.kinds, test.finish)
 			if test.err != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), test.err) {
 					t.Errorf("%s: got %v, want %s", test.reason, err, test.err)
@@ -68,18 +67,24 @@ func TestReport(t *testing.T) {
 		{"changed", "each entry, warnings first", secrets.Written{Files: []string{"r.json"}, Warnings: []string{"w"}, Changes: []secrets.Change{{Role: "r", Entry: "e", What: "made"}}},
 			[]string{"warning: w", "r: made e", "wrote my secrets/demo (r.json)"}},
 		{"to push", "commands that a shell takes", secrets.Written{Push: []secrets.Push{{Role: "etcd", File: "etcd.gone.json", Once: true}, {Role: "etcd", File: "etcd.json"}}},
-			[]string{nothing, "next, put them into Lockbox; machines read them when they boot:\n" +
+			[]string{nothing, "next, put them into Lockbox; machines take them over within 6 minutes:\n" +
 				"  yc lockbox secret add-version --id e6qexampleetcd --payload - <'my secrets/demo/etcd.gone.json' && rm 'my secrets/demo/etcd.gone.json'\n" +
 				"  yc lockbox secret add-version --id e6qexampleetcd --payload - <'my secrets/demo/etcd.json'"}},
+		{"passwords", "users are told, and Patroni's own are nobody's business", secrets.Written{Files: []string{"patroni.json"}, Changes: []secrets.Change{
+			{Role: "patroni", Entry: "password.app", What: "renewed", Why: "to be rotated"}, {Role: "patroni", Entry: "patroni.env PATRONI_RESTAPI_PASSWORD", What: "renewed", Why: "to be rotated"}}},
+			[]string{"patroni: renewed password.app (to be rotated)", "patroni: renewed patroni.env PATRONI_RESTAPI_PASSWORD (to be rotated)", "wrote my secrets/demo (patroni.json)",
+				"next, give clients their new passwords (password.app): open sessions live on, and new ones need them some seconds after the node that leads took them over"}},
+		{"a new user", "nobody has an old password", secrets.Written{Files: []string{"patroni.json"}, Changes: []secrets.Change{{Role: "patroni", Entry: "password.app", What: "made"}}},
+			[]string{"patroni: made password.app", "wrote my secrets/demo (patroni.json)"}},
 		{"first step", "both keys are to be kept", secrets.Written{Files: []string{"ca.crt"}, Stage: secrets.Introduced},
 			[]string{"wrote my secrets/demo (ca.crt; keep ca.key and ca-next.key off-line)",
-				"the authority is being replaced, 1 of 3: both are trusted, and the old one still signs; once every machine has booted with both and every client has this ca.crt:\n" +
+				"the authority is being replaced, 1 of 3: both are trusted, and the old one still signs; once every machine has taken both over and every client has this ca.crt:\n" +
 					"  pgha-gen secrets generate -o 'my secrets' --rotate certificates"}},
 		{"second step", "the last one follows", secrets.Written{Stage: secrets.Switched},
-			[]string{nothing, "the authority is being replaced, 2 of 3: the new one signed all, and ca.key is its key; once every machine has booted with its new certificate:\n" +
+			[]string{nothing, "the authority is being replaced, 2 of 3: the new one signed all, and ca.key is its key; once every machine has taken its new certificate over:\n" +
 				"  pgha-gen secrets generate -o 'my secrets' --finish"}},
 		{"last step", "nothing follows", secrets.Written{Finished: true},
-			[]string{nothing, "the authority is replaced, 3 of 3: once every machine has booted with this, nobody trusts the old one, and copies of its key can be deleted"}},
+			[]string{nothing, "the authority is replaced, 3 of 3: once every machine has taken this over, nobody trusts the old one, and copies of its key can be deleted"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

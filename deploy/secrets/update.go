@@ -19,10 +19,9 @@ import (
 // removes the old one.
 type Rotation struct{ Certificates, Passwords, CA, Finish bool }
 
-// ParseRotation reads what a command line asks for: the kinds of --rotate,
-// --finish and --before-bootstrap. Refused are what does not go together, and
-// passwords of a cluster that is running.
-func ParseRotation(kinds []string, finish, beforeBootstrap bool) (Rotation, error) {
+// ParseRotation reads what a command line asks for: the kinds of --rotate, and
+// --finish. Refused is what does not go together.
+func ParseRotation(kinds []string, finish bool) (Rotation, error) {
 	r := Rotation{Finish: finish}
 	for _, kind := range kinds {
 		switch kind {
@@ -41,10 +40,6 @@ func ParseRotation(kinds []string, finish, beforeBootstrap bool) (Rotation, erro
 		return r, errors.New("--rotate authority goes alone (--rotate certificates is the step after it)")
 	case finish && len(kinds) > 0:
 		return r, errors.New("--finish goes without --rotate (it is the step after it)")
-	case beforeBootstrap && !r.Passwords:
-		return r, errors.New("--before-bootstrap goes with --rotate passwords")
-	case r.Passwords && !beforeBootstrap:
-		return r, errors.New("cannot rotate passwords of a running cluster yet: PostgreSQL keeps the old ones, and a machine that boots with others cannot join (if no machine has booted with the old ones: add --before-bootstrap)")
 	}
 	return r, nil
 }

@@ -155,7 +155,7 @@ class Machine:
             (userdata.UNKNOWN, "{} is nothing that this image knows (bake it again with this pgha-gen)"),
             ("machine", "it changes {}, and only a new machine can have that: replace this one"),
         ):
-            for change in changed:
+            for change in sorted(changed, key=lambda c: not c.path.startswith("/etc/pgha/")):
                 if change.rule.effect == effect:
                     raise Refused(why.format(change))
         shutil.rmtree(STAGE, ignore_errors=True)

@@ -271,11 +271,15 @@ fi
 if ! id "$PGHA_SERVICE_USER" >/dev/null 2>&1; then
 	fail secrets "this image has no user $PGHA_SERVICE_USER: create the machine from an image of role $PGHA_ROLE"
 fi
-if [ "$mode" = boot ] && [ "$(in_force)" != 0 ]; then
+case $mode:$(in_force) in
+boot:0 | refresh:[1-9]*) ;;
+boot:*)
 	# A service uses them. Only a refresh tells it of others.
 	say secrets ok "$PGHA_SECRET_FILES, as before"
 	exit 0
-fi
+	;;
+*) exit 0 ;; # the boot has not brought them, and has said why
+esac
 leave() {
 	rm -rf "$fresh"
 	ended "$1"
