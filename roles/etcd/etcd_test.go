@@ -88,14 +88,11 @@ func TestExpect(t *testing.T) {
 		// etcd waits for one to two election timeouts, and the vote.
 		{What: "etcd leader lost", Then: "another leads after about 1 to 2.1 s (election timeout 1s)"},
 	}
-	fixed := []role.FixedKey{
-		{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
-	}
 	plan := c.Group(etcd.Name).Plan
 	if diff := cmp.Diff(expect, plan.Expect); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if diff := cmp.Diff(fixed, plan.Fixed); diff != "" {
-		t.Errorf("-want +got:\n%s", diff)
+	if len(plan.Fixed) > 0 {
+		t.Errorf("%v are fixed: members come and go", plan.Fixed)
 	}
 }

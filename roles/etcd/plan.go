@@ -59,9 +59,6 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{What: "etcd leader lost", Then: fmt.Sprintf("another leads after about %g to %g s (election timeout %s)",
 				s.ElectionTimeout.Seconds(), (2*s.ElectionTimeout + s.HeartbeatInterval).Seconds(), s.ElectionTimeout)},
 		},
-		Fixed: []role.FixedKey{
-			{Key: "roles.etcd.nodes", Only: "a member that is taken out stays a voter; one that is added joins when its machine is created"},
-		},
 
 		DCS: offer,
 	}, nil

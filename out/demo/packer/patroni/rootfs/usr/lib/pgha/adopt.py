@@ -16,10 +16,12 @@ import http.client
 import json
 import os
 import pwd
+import queue
 import re
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 from typing import Any, NamedTuple
@@ -101,7 +103,7 @@ class Known(NamedTuple):
 
 
 class Etcd:
-    """etcd's JSON gateway, at the first member that answers."""
+    """etcd's JSON gateway, at the member that answers first."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         etcd3 = config["etcd3"]
@@ -110,26 +112,38 @@ class Etcd:
         self.tls = (etcd3["cacert"], etcd3["cert"], etcd3["key"])
 
     def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Its answer. ConnectionError: none of them does as it is asked."""
-        context = ssl.create_default_context(cafile=self.tls[0])
-        context.load_cert_chain(*self.tls[1:])
+        """Its answer. ConnectionError: none of them does as it is asked.
+
+        All are asked at once: one whose machine is off would take its time.
+        """
+        answers: queue.SimpleQueue[dict[str, Any] | str] = queue.SimpleQueue()
+        for host in self.hosts:
+            threading.Thread(target=lambda host=host: answers.put(self.ask_one(host, path, body)), daemon=True).start()
         why = ""
-        for host in list(self.hosts):
-            name, _, port = host.rpartition(":")
-            connection = http.client.HTTPSConnection(name, int(port), timeout=3, context=context)
-            try:
-                connection.request("POST", "/v3/" + path, json.dumps(body))
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status == 200:
-                    return dict(json.loads(text))
-                why = f"{host} answers {answer.status}"
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                why = f"{host}: {error}"
-            finally:
-                connection.close()
-            self.hosts.append(self.hosts.pop(0))
+        for _ in self.hosts:
+            answer = answers.get()
+            if isinstance(answer, dict):
+                return answer
+            why = answer
         raise ConnectionError(why)
+
+    def ask_one(self, host: str, path: str, body: dict[str, Any]) -> dict[str, Any] | str:
+        """The answer of one, or why there is none."""
+        name, _, port = host.rpartition(":")
+        connection: http.client.HTTPSConnection | None = None
+        try:
+            context = ssl.create_default_context(cafile=self.tls[0])
+            context.load_cert_chain(*self.tls[1:])
+            connection = http.client.HTTPSConnection(name, int(port), timeout=3, context=context)
+            connection.request("POST", "/v3/" + path, json.dumps(body))
+            answer = connection.getresponse()
+            text = answer.read()
+            return dict(json.loads(text)) if answer.status == 200 else f"{host} answers {answer.status}"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return f"{host}: {error}"
+        finally:
+            if connection:
+                connection.close()
 
     def values(self, prefix: str) -> dict[str, str]:
         """The keys below a prefix, without it, and their values."""
