@@ -1,9 +1,11 @@
 """Tests of adopt.py: who goes first where etcd knows nothing of the cluster, and how far data go."""
 
+import base64
 import os
 import pwd
 import tempfile
 import unittest
+from typing import Any
 
 import adopt
 from adopt import NOTHING, Data, Known, Position, first
@@ -57,6 +59,70 @@ class First(unittest.TestCase):
         self.assertEqual(first("pg-1", NODES, OLD, known(pg_1=OLD), "pg-1"), "")
         self.assertEqual(first("pg-1", NODES, MORE, known(pg_1=MORE, pg_2=OLD, pg_3=OLD), "pg-2"),
                          "etcd knows nothing of the cluster, and pg-2 goes first: pgha-adopt says so")
+
+
+class Store(adopt.Etcd):
+    """etcd's gateway, with a few keys."""
+
+    def __init__(self) -> None:
+        super().__init__({"scope": "demo", "namespace": "/service/", "etcd3": {"hosts": ["a:1", "b:1"], "cacert": "", "cert": "", "key": ""}})
+        self.keys: dict[str, str] = {}
+        self.leases: list[int] = []
+
+    def ask_one(self, host: str, path: str, body: dict[str, Any]) -> dict[str, Any] | str:
+        if host == "a:1":
+            return "a:1: it is off"
+        match path:
+            case "kv/range":
+                first_, end = (base64.b64decode(body[name]).decode() for name in ("key", "range_end"))
+                return {"kvs": [{"key": encoded(key), "value": encoded(value)} for key, value in self.keys.items() if first_ <= key < end]}
+            case "lease/grant":
+                self.leases.append(body["TTL"])
+                return {"ID": "7"}
+            case "kv/put":
+                assert body["lease"] == "7"
+                self.keys[base64.b64decode(body["key"]).decode()] = base64.b64decode(body["value"]).decode()
+                return {}
+        return "what?"
+
+
+def encoded(text: str) -> str:
+    """As the gateway does."""
+    return base64.b64encode(text.encode()).decode()
+
+
+class Gateway(unittest.TestCase):
+    """What is asked of etcd."""
+
+    def test_empty(self) -> None:
+        store = Store()
+        store.keys = {"/service/demo2/config": "{}", "/pgha/adopt/demo2/pg-1": "1 2"}
+        self.assertEqual(store.known(), known(), "another cluster says nothing of this one")
+
+    def test_positions(self) -> None:
+        store = Store()
+        store.tell("pg-1", OLD, 20)
+        store.keys |= {"/service/demo/members/pg-2": '{"role": "replica"}', "/service/demo/members/pg-3": "{", "/pgha/adopt/demo/pg-3": "x"}
+        self.assertEqual(store.known(), known(pg_1=OLD, running={"pg-2": "replica"}))
+        self.assertEqual(store.leases, [20], "what a node said ends with it")
+
+    def test_whole(self) -> None:
+        for key in ("leader", "config"):
+            store = Store()
+            store.keys = {f"/service/demo/{key}": "x"}
+            self.assertTrue(store.known().whole)
+
+    def test_only_initialize(self) -> None:
+        # Patroni writes it before anybody leads.
+        store = Store()
+        store.keys = {"/service/demo/initialize": "7"}
+        self.assertFalse(store.known().whole)
+
+    def test_silence(self) -> None:
+        store = Store()
+        store.hosts = ["a:1"]
+        with self.assertRaisesRegex(ConnectionError, "^a:1: it is off$"):
+            store.known()
 
 
 CONTROL = """Latest checkpoint's REDO location:    0/3000060

@@ -90,7 +90,8 @@ class Data:
         # is no further segment.
         _, complaint = self.run("pg_waldump", "--stats", "--path", wal, "--timeline", str(newest), *args)
         ends = [lsn(found) for found in re.findall(r"(?:at|LSN) ([0-9A-F]+/[0-9A-F]+)", complaint)]
-        ends += [(int(high, 16) << 32) + int(low, 16) * segment for high, low in re.findall(r'"[0-9A-F]{8}([0-9A-F]{8})([0-9A-F]{8})"', complaint)]
+        missing = re.findall(r'"[0-9A-F]{8}([0-9A-F]{8})([0-9A-F]{8})"', complaint)
+        ends += [(int(high, 16) << 32) + int(low, 16) * segment for high, low in missing]
         return Position(newest, max([lsn(redo), *ends]))
 
 
@@ -174,7 +175,8 @@ class Etcd:
     def tell(self, node: str, position: Position, lease: int) -> None:
         """Says how far a node's data go."""
         granted = self.ask("lease/grant", {"TTL": lease})["ID"]
-        self.ask("kv/put", {"key": _encoded(f"{PREFIX}{self.scope}/{node}"), "value": _encoded(f"{position.timeline} {position.lsn}"), "lease": granted})
+        value = _encoded(f"{position.timeline} {position.lsn}")
+        self.ask("kv/put", {"key": _encoded(f"{PREFIX}{self.scope}/{node}"), "value": value, "lease": granted})
 
 
 def _encoded(text: str) -> str:
