@@ -16,12 +16,12 @@ import (
 
 // etcdNode is an edit of the reference that adds an etcd node.
 func etcdNode(n int) string {
-	const last = "    - {name: demo-etcd-3, zone: ru-central1-a, address: 10.128.0.31}\n"
-	return fmt.Sprintf("%s=>%s    - {name: demo-etcd-%d, zone: ru-central1-a, address: 10.128.0.3%d}\n", last, last, n, n)
+	const last = "      - {name: demo-etcd-3, zone: ru-central1-a, address: 10.128.0.31}\n"
+	return fmt.Sprintf("%s=>%s      - {name: demo-etcd-%d, zone: ru-central1-a, address: 10.128.0.3%d}\n", last, last, n, n)
 }
 
 // withoutEtcd is an edit that takes demo-etcd-3 out.
-const withoutEtcd = "    - {name: demo-etcd-3, zone: ru-central1-a, address: 10.128.0.31}\n=>"
+const withoutEtcd = "      - {name: demo-etcd-3, zone: ru-central1-a, address: 10.128.0.31}\n=>"
 
 // said waits until a machine has said that a step ended so, with this text,
 // after this moment.
@@ -149,7 +149,7 @@ func TestEtcdMembers(t *testing.T) {
 	})
 
 	t.Run("two of three at once", func(t *testing.T) {
-		since := refresh(slower, slow, withoutEtcd, "    - {name: demo-etcd-2, zone: ru-central1-a, address: 10.128.0.11}\n=>")
+		since := refresh(slower, slow, withoutEtcd, "      - {name: demo-etcd-2, zone: ru-central1-a, address: 10.128.0.11}\n=>")
 		for _, name := range []string{"demo-etcd-1"} {
 			t.Log(said(t, ctx, c, since, 20*time.Second, name, "refresh", "fail", "would leave at once").Detail)
 		}

@@ -22,9 +22,6 @@ const (
 	client = "https://127.0.0.1:2379"
 )
 
-// noOrder stands for etcd_recover.py where metadata orders no recovery.
-const noOrder = "#!/bin/sh\necho 'none '\n"
-
 func TestJoin(t *testing.T) {
 	started := func(id uint64, name, url string) member {
 		return member{ID: id, Name: name, PeerURLs: []string{url}, ClientURLs: []string{client}}
@@ -248,11 +245,7 @@ func TestJoin(t *testing.T) {
 			m.Patience(3)
 			m.Identity()
 			m.Cluster(tc.clusterEnv...)
-			order := tc.order
-			if order == "" {
-				order = "none "
-			}
-			m.Write(m.Lib+"/etcd_recover.py", strings.Replace(noOrder, "none ", order, 1))
+			m.Write(m.Lib+"/etcd_recover.py", "#!/bin/sh\necho '"+tc.order+"'\n")
 			ca := packertest.NewCA(t)
 			cert, key := ca.Issue(time.Now().Add(time.Hour))
 			for name, text := range map[string]string{"ca.crt": ca.PEM, "peer.crt": cert, "peer.key": key, "server.crt": cert, "server.key": key} {
@@ -276,7 +269,9 @@ func TestJoin(t *testing.T) {
 				m.Fake("etcdctl", `curl -s -G -o "$0.out" -w '%{http_code}' --data-urlencode "args=$*" `+ctl.URL+` >"$0.code"
 if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 1; fi`)
 			}
-			if tc.metadata != nil {
+			if tc.order != "" {
+				m.Serve(map[string]string{"instance/attributes/pgha-recover": "what etcd_recover.py reads"})
+			} else if tc.metadata != nil {
 				m.Serve(tc.metadata)
 			} else {
 				m.Env = append(m.Env, "PGHA_METADATA="+packertest.Nowhere)
@@ -350,7 +345,6 @@ func TestJoinStrangeAnswers(t *testing.T) {
 			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
 			m.Identity()
 			m.Cluster()
-			m.Write(m.Lib+"/etcd_recover.py", noOrder)
 			ca := packertest.NewCA(t)
 			cert, key := ca.Issue(time.Now().Add(time.Hour))
 			for name, text := range map[string]string{"ca.crt": ca.PEM, "peer.crt": cert, "peer.key": key} {

@@ -89,7 +89,6 @@ func TestJoinSetsAsideAsTheService(t *testing.T) {
 			m := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha")
 			m.Identity()
 			m.Cluster("PGHA_SERVICE_USER=nobody")
-			m.Write(m.Lib+"/etcd_recover.py", noOrder)
 			m.Serve(map[string]string{"instance/attributes/pgha-bootstrap": "demo-1a2b3c4d"})
 			ids := filepath.Join(t.TempDir(), "ids")
 			m.Write(ids, "")

@@ -36,6 +36,7 @@ func node(t *testing.T, lines ...string) (m *packertest.Machine, data string) {
 	}
 	m.Write(m.Run+"/secrets.d/7/patroni.env", passwords)
 	testkit.OK(t, os.Symlink("secrets.d/7", m.Run+"/secrets"))
+	m.Write(m.Lib+"/adopt.py", "#!/bin/sh\necho \"$1\" >>"+m.Run+"/adopted\n")
 	m.Write(m.Etc+"/watchdog", "")
 	me, err := user.Current()
 	testkit.OK(t, err)
@@ -206,6 +207,15 @@ func TestNode(t *testing.T) {
 			}
 			if (got.Status == 0) != (tc.env != "") {
 				t.Errorf("%s: status %d", tc.reason, got.Status)
+			}
+			adopted := ""
+			if _, err := os.Stat(data + "/18/main/PG_VERSION"); err == nil {
+				adopted = "data\n" // it must not lead with less than others have
+			} else if tc.env != "" && !strings.Contains(tc.links, "bootstrap") {
+				adopted = "empty\n" // and nobody waits for what this node may have
+			}
+			if diff := cmp.Diff(adopted, m.Read(m.Run+"/adopted")); diff != "" {
+				t.Errorf("%s: adopt.py (-want +got):\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -248,6 +248,9 @@ start() {
 # obey: what metadata's pgha-recover orders, where the quorum is lost for good.
 obey() {
 	read_settings
+	if ! metadata instance/attributes/pgha-recover >/dev/null; then
+		return 0
+	fi
 	order=$("$PGHA_LIB/etcd_recover.py" decide)
 	case $order in
 	'none '*) ;;

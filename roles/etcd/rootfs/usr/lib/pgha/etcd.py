@@ -95,7 +95,8 @@ class Etcd:
 
     def values(self, prefix: str, *options: str) -> dict[str, str]:
         """All keys that begin so, and their values."""
-        return {_text(row["key"]): _text(row.get("value", "")) for row in self.run("get", "--prefix", *options, prefix).get("kvs", [])}
+        rows = self.run("get", "--prefix", *options, prefix).get("kvs", [])
+        return {_text(row["key"]): _text(row.get("value", "")) for row in rows}
 
     @contextmanager
     def lock(self, holder: str) -> Iterator[None]:

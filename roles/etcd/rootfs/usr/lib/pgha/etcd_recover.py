@@ -173,7 +173,8 @@ def decide(order: Order, here: Machine, world: World) -> Answer:
             return Answer("refuse", f"pgha-recover {epoch}: {survivor} has no log of the cluster; name a member that has")
         if world.quorum():
             return Answer("refuse", f"pgha-recover {epoch}: the members that run have a quorum, so there is nothing to recover")
-        return Answer("force", f"{epoch}: this member goes on alone; {others or 'nobody'} must join it as new: with pgha-recover, or with empty disks")
+        return Answer("force", f"{epoch}: this member goes on alone; {others or 'nobody'} must join it as new: "
+                               "with pgha-recover, or with empty disks")
     if here.remembers(epoch, here.on_data):
         return Answer("none", "")
     if not here.has_log():

@@ -56,8 +56,8 @@ def leaving(members: list[etcd.Member], wanted: dict[str, str], gone: set[str]) 
     going = [m for m in members if m.peer in gone]
     staying = [m for m in members if m not in going]
     if 2 * len(staying) <= len(members):
-        raise Refused(f"{' and '.join(map(str, going))} would leave at once, and of {len(members)} etcd members only {len(staying)} would stay "
-                      "(a majority must: exchange one at a time)")
+        raise Refused(f"{' and '.join(map(str, going))} would leave at once, and of {len(members)} etcd members only "
+                      f"{len(staying)} would stay (a majority must: exchange one at a time)")
     return going
 
 

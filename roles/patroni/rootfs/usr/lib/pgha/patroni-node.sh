@@ -57,11 +57,13 @@ fi
 # Without a bootstrap section Patroni never runs initdb: it waits for a leader.
 if [ -e "$PGHA_PGDATA/PG_VERSION" ]; then
 	remember_service
+	"$PGHA_LIB/adopt.py" data
 elif may_bootstrap; then
 	ln -s "$PGHA_PATRONI_ETC/bootstrap.yml" "$config.new/30-bootstrap.yml"
 	notes="$notes, may bootstrap the cluster"
 else
 	notes="$notes, bootstraps no cluster: $reason"
+	"$PGHA_LIB/adopt.py" empty
 fi
 if ! errors=$("$PGHA_LIB/patroni-secrets.sh" "$config.new"); then
 	fail patroni-node "$errors"
