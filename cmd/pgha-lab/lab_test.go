@@ -240,8 +240,8 @@ func TestRefresh(t *testing.T) {
 		}
 	}
 
-	out, said = u.does(7, "run", "--", "sh", "-c", "pwd; ls pgha.yaml secrets/demo/operator; getent hosts demo-pg-4; exit 7")
-	want := u.folder.Work() + "\npgha.yaml\n\nsecrets/demo/operator:\nca.crt\noperator.crt\noperator.key\nrestapi.password\n10.128.0.24      demo-pg-4.ru-central1.internal\n"
+	out, said = u.does(7, "run", "--", "sh", "-c", "pwd; ls pgha.yaml secrets/demo/operator; getent hosts demo-pg-4 | tr -s ' '; exit 7")
+	want := u.folder.Work() + "\npgha.yaml\n\nsecrets/demo/operator:\nca.crt\noperator.crt\noperator.key\nrestapi.password\n10.128.0.24 demo-pg-4.ru-central1.internal\n"
 	if out != want || said != "" {
 		t.Errorf("run says %q, %q, want %q", out, said, want)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/lab"
 	"pgha-gen/lab/session"
 )
 
@@ -74,7 +73,7 @@ func (a *app) watchRefresh(ctx context.Context, f session.Folder, before session
 	for _, m := range before.Machines {
 		seen[m.Name] = len(m.Steps)
 	}
-	last := map[string]lab.Step{}
+	taken, refused := map[string]bool{}, map[string]bool{} // by what each said last
 	for {
 		r, _, err := f.Load()
 		if err != nil {
@@ -85,15 +84,16 @@ func (a *app) watchRefresh(ctx context.Context, f session.Folder, before session
 			for _, s := range m.Steps[min(seen[m.Name], len(m.Steps)):] {
 				if s.Name == "refresh" && told[m.Name] != "" {
 					fmt.Fprintf(a.Out, "%s %s %s\n", m.Name, s.Status, s.Detail)
-					last[m.Name] = s
+					taken[m.Name] = s.Status == "ok" && strings.HasPrefix(s.Detail, told[m.Name])
+					refused[m.Name] = s.Status == "fail"
 				}
 			}
 			seen[m.Name] = len(m.Steps)
 		}
 		for _, name := range slices.Sorted(maps.Keys(told)) {
-			switch s := last[name]; {
-			case s.Status == "ok" && strings.HasPrefix(s.Detail, told[name]):
-			case s.Status == "fail":
+			switch {
+			case taken[name]:
+			case refused[name]:
 				refuse = append(refuse, name)
 			default:
 				late = append(late, name)
