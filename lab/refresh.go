@@ -13,6 +13,7 @@ import (
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
+	"pgha-gen/lab/machine"
 )
 
 // Refresh gives the lab a changed spec, as a person with yc would: what Lockbox
@@ -80,6 +81,19 @@ func (l *Lab) Remove(ctx context.Context, name string) error {
 	l.Cloud.Remove(n.instance.ID)
 	delete(l.nodes, name)
 	return l.Network.Detach(name)
+}
+
+// GrowDisk makes a node's data disk larger while its machine runs, as yc compute
+// disk update does.
+func (l *Lab) GrowDisk(name string, size int64) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	if n.part.Settings.Machines().DataDisk == nil {
+		return fmt.Errorf("%s has no data disk", name)
+	}
+	return machine.GrowDisk(l.disk(n.Node), size)
 }
 
 // addresses are those of the machines there are.

@@ -249,6 +249,16 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("run of nothing says %q", said)
 	}
 
+	if _, said := u.does(0, "grow", "demo-pg-4", "200GB"); said != "pgha-lab: the data disk of demo-pg-4 has 200GB\n" {
+		t.Errorf("grow says %q", said)
+	}
+	if _, said := u.does(1, "grow", "demo-pg-4", "100GB"); !strings.HasSuffix(said, " bytes already (a disk can only become larger)\n") {
+		t.Errorf("a smaller disk: %q", said)
+	}
+	if _, said := u.does(1, "grow", "demo-haproxy-1", "100GB"); said != "pgha-lab: demo-haproxy-1 has no data disk\n" {
+		t.Errorf("no disk: %q", said)
+	}
+
 	for _, refused := range []struct{ name, want string }{
 		{spec("other.yaml", "name: demo #=>name: demo2 #"), "the lab runs cluster demo-"},
 		{spec("moved.yaml", operators, "address: 10.128.0.22}=>address: 10.128.0.99}"), "demo-pg-2 has the address 10.128.0.22"},

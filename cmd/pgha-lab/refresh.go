@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/lab/session"
 )
 
@@ -132,6 +133,37 @@ data disk stays. Refused for a node that is in the spec.`,
 				return err
 			}
 			a.Say("deleted the machine of %s", args[0])
+			return nil
+		},
+	}
+}
+
+func (a *app) growCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "grow NODE SIZE",
+		Short: "Make a data disk larger while its machine runs",
+		Long: `Make the data disk of a node larger, as yc compute disk update does. The machine
+sees it at once, and its file system follows.`,
+		Example: "  pgha-lab grow demo-pg-1 200GB",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return cli.Usagef("grow needs a node and a size (as in: grow demo-pg-1 200GB)")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var size specfile.Size
+			if err := size.UnmarshalText([]byte(args[1])); err != nil {
+				return err
+			}
+			f, _, err := a.running()
+			if err != nil {
+				return err
+			}
+			if _, err := f.Ask(cmd.Context(), session.Request{Grow: args[0], Size: int64(size)}); err != nil {
+				return err
+			}
+			a.Say("the data disk of %s has %s", args[0], size)
 			return nil
 		},
 	}

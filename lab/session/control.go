@@ -22,6 +22,8 @@ import (
 type Request struct {
 	Spec   []byte // what the machines shall be from now on
 	Delete string // a machine that shall be deleted
+	Grow   string // a node whose data disk shall have Size bytes
+	Size   int64
 }
 
 // Answer is what was done.
@@ -103,9 +105,12 @@ func (k *keeper) answer(ctx context.Context, l *lab.Lab, running *sync.WaitGroup
 	}
 	var a Answer
 	var err error
-	if r.Delete != "" {
+	switch {
+	case r.Delete != "":
 		err = k.delete(ctx, l, r.Delete)
-	} else {
+	case r.Grow != "":
+		err = l.GrowDisk(r.Grow, r.Size)
+	default:
 		a, err = k.refresh(ctx, l, r.Spec, running)
 	}
 	if err != nil {

@@ -199,6 +199,8 @@ class Machine:
             effects.append("firewall replaced")
             if os.path.exists(os.path.join(step.RUN, "access.names")):
                 self.run(["systemctl", "start", "--no-block", "pgha-names.service"], {})
+        # The spec may name secrets that it did not name before.
+        self.run(["systemctl", "start", "--no-block", "pgha-secrets-refresh.service"], {})
         role = os.path.join(step.LIB, "refresh-apply.sh")
         if os.path.exists(role):
             status, last = self.run([role, *paths], {})
