@@ -27,7 +27,7 @@ test: packages lint
 
 # As root: the example cluster on this host. Then bin/pgha-lab psql, status, down.
 lab: packages
-	go build -o bin/pgha-lab ./cmd/pgha-lab
+	go build -o bin/ ./cmd/pgha-lab ./cmd/pgha-gen
 	bin/pgha-lab up -f $(spec)
 
 packages:

@@ -20,12 +20,29 @@ type Access struct {
 	REST              []client.Host // the REST API that says who leads, on each node
 	RESTPort          int
 	RESTFrom          string // the machine as which it is asked: nodes answer those that balance, and no client
+	// From where the lab connects, and access.operators does not admit it.
+	NoOperators []netip.Addr
 }
 
 // NewAccess refuses a cluster that nobody could write to from inside the lab's
 // network: without a database or a proxy, or whose access.clients leave out the
 // lab's own address.
 func NewAccess(c *role.Cluster) (Access, error) {
+	given, err := Addresses(c)
+	if err != nil {
+		return Access{}, err
+	}
+	return newAccess(c, given)
+}
+
+// Access is NewAccess of what the lab runs now.
+func (l *Lab) Access() (Access, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return newAccess(l.cluster, l.addresses())
+}
+
+func newAccess(c *role.Cluster, given map[string]netip.Addr) (Access, error) {
 	var a Access
 	database, proxy := c.Database(), c.Proxy()
 	switch {
@@ -37,10 +54,6 @@ func NewAccess(c *role.Cluster) (Access, error) {
 		return a, errors.New("the lab writes to a database of the spec, and there is none (add one, with its owner)")
 	}
 	proxies := c.Offering(role.Proxy)
-	given, err := Addresses(c)
-	if err != nil {
-		return a, err
-	}
 	for _, n := range proxies {
 		s := subnet(given[n.Name])
 		if from := gateway(s); !admitted(c.Access.Clients, from) {
@@ -65,11 +78,18 @@ func NewAccess(c *role.Cluster) (Access, error) {
 		}
 	}
 	a.REST, a.RESTPort, a.RESTFrom = hosts(c.Offering(role.Database)), database.HealthPort, proxies[0].Name
+	for _, g := range c.Groups {
+		for _, n := range g.Nodes() {
+			if from := gateway(subnet(given[n.Name])); !admitted(c.Access.Operators, from) && !slices.Contains(a.NoOperators, from) {
+				a.NoOperators = append(a.NoOperators, from)
+			}
+		}
+	}
 	return a, nil
 }
 
-func admitted(clients []netip.Prefix, a netip.Addr) bool {
-	for _, p := range clients {
+func admitted(networks []netip.Prefix, a netip.Addr) bool {
+	for _, p := range networks {
 		if p.Contains(a) {
 			return true
 		}

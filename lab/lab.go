@@ -177,6 +177,18 @@ func (l *Lab) route(ctx context.Context, s netip.Prefix) error {
 	return l.serveNames(resolver(s))
 }
 
+func resolvConf(s netip.Prefix, domain string) []byte {
+	return fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(s), domain)
+}
+
+// ResolvConf is the resolv.conf of those who connect from outside of the
+// machines.
+func (l *Lab) ResolvConf() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return resolvConf(l.subnets[0], l.cluster.Cloud.Domain)
+}
+
 func disks(part *role.Group) []cloud.Disk {
 	all := []cloud.Disk{{DeviceName: "boot"}}
 	if part.Settings.Machines().DataDisk != nil {
@@ -203,7 +215,7 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		Now:       l.config.Now,
 		Files: map[string][]byte{
 			// What DHCP writes in the cloud.
-			"/etc/resolv.conf": fmt.Appendf(nil, "nameserver %s\nsearch %s\n", resolver(subnet(n.Address)), domain),
+			"/etc/resolv.conf": resolvConf(subnet(n.Address), domain),
 			// The interface comes with its address; cloud-init shall not set
 			// it up.
 			"/etc/cloud/cloud.cfg.d/90-lab-network.cfg": []byte("network: {config: disabled}\n"),
@@ -262,7 +274,11 @@ func (l *Lab) Secret(role, entry string) string {
 }
 
 // Operator is a copy of the files, by name, that an operator of the cluster has.
-func (l *Lab) Operator() secrets.Payload { return maps.Clone(l.operator) }
+func (l *Lab) Operator() secrets.Payload {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.operator)
+}
 
 func (l *Lab) disk(n role.Node) string {
 	return filepath.Join(l.config.State, "disks", yc.DataDisk(n))

@@ -10,12 +10,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"sync"
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/lab/client"
-	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
 )
 
@@ -158,24 +156,6 @@ func (l *Lab) DataDisk(name string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.disk(l.nodes[name].Node)
-}
-
-// GrowDisk makes a node's data disk larger while the machine runs, as yc compute
-// disk update does.
-func (l *Lab) GrowDisk(ctx context.Context, name string, size int64) error {
-	file := l.DataDisk(name)
-	if err := os.Truncate(file, size); err != nil {
-		return err
-	}
-	devices, err := machine.Loops(file)
-	if err != nil {
-		return err
-	}
-	out, err := exec.CommandContext(ctx, "losetup", append([]string{"--set-capacity"}, devices...)...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("cannot grow the disk of %s: %w: %s", name, err, out)
-	}
-	return nil
 }
 
 // Payload is a copy of what the machines of a role should have.

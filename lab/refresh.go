@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
+	"pgha-gen/lab/machine"
 )
 
 // Refresh gives the lab a changed spec, as a person with yc would: what Lockbox
@@ -31,11 +33,7 @@ func (l *Lab) Refresh(ctx context.Context, cluster *role.Cluster) error {
 	if l.cluster.Token() != c.Token() {
 		return fmt.Errorf("the lab runs cluster %s, and the spec is of %s (another cluster is another lab)", l.cluster.Token(), c.Token())
 	}
-	have := map[string]netip.Addr{}
-	for name, n := range l.nodes {
-		have[name] = n.Address
-	}
-	given, err := addresses(&c, have)
+	given, err := addresses(&c, l.addresses())
 	if err != nil {
 		return err
 	}
@@ -55,7 +53,11 @@ func (l *Lab) Refresh(ctx context.Context, cluster *role.Cluster) error {
 	if err != nil {
 		return err
 	}
-	l.cluster, l.payloads = &c, payloads
+	operator, _, err := l.CA.Operator(&c, payloads, l.operator, secrets.Rotation{}, l.config.Now())
+	if err != nil {
+		return err
+	}
+	l.cluster, l.payloads, l.operator = &c, payloads, operator
 	if err := l.putPayloads(); err != nil {
 		return err
 	}
@@ -79,6 +81,57 @@ func (l *Lab) Remove(ctx context.Context, name string) error {
 	l.Cloud.Remove(n.instance.ID)
 	delete(l.nodes, name)
 	return l.Network.Detach(name)
+}
+
+// GrowDisk makes a node's data disk larger while its machine runs, as yc compute
+// disk update does.
+func (l *Lab) GrowDisk(name string, size int64) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	if n.part.Settings.Machines().DataDisk == nil {
+		return fmt.Errorf("%s has no data disk", name)
+	}
+	return machine.GrowDisk(l.disk(n.Node), size)
+}
+
+// addresses are those of the machines there are.
+func (l *Lab) addresses() map[string]netip.Addr {
+	all := map[string]netip.Addr{}
+	for name, n := range l.nodes {
+		all[name] = n.Address
+	}
+	return all
+}
+
+// UserData is what each machine's metadata has now.
+func (l *Lab) UserData() map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := map[string]string{}
+	for name, n := range l.nodes {
+		all[name] = n.instance.Attributes["user-data"]
+	}
+	return all
+}
+
+// InSpec says whether the spec has a node of this name.
+func (l *Lab) InSpec(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.cluster.Groups, func(g *role.Group) bool {
+		return slices.ContainsFunc(g.Nodes(), func(n role.Node) bool { return n.Name == name })
+	})
+}
+
+// Place is a machine's role and address.
+func (l *Lab) Place(name string) (role string, address netip.Addr, err error) {
+	n, err := l.node(name)
+	if err != nil {
+		return "", netip.Addr{}, err
+	}
+	return n.part.Name, n.Address, nil
 }
 
 // setAttribute sets one key of a machine's user metadata.

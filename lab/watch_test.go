@@ -283,7 +283,7 @@ func TestDiskGrows(t *testing.T) {
 	waitReady(t, ctx, l, time.Minute)
 	const node = "demo-etcd-1"
 	start := time.Now()
-	if err := l.GrowDisk(ctx, node, 20<<30); err != nil {
+	if err := l.GrowDisk(node, 20<<30); err != nil {
 		t.Fatal(err)
 	}
 	short, stop := context.WithTimeout(ctx, 10*time.Second)

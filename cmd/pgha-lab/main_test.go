@@ -49,6 +49,12 @@ func TestRefusals(t *testing.T) {
 		{"etcd", "started outside of the project", []string{"image", "-f", example, "--etcd", "/nowhere"}, cli.Wrong,
 			`"/nowhere" is not the Go module that pins etcd: run this in the project's folder, or --etcd names its lab/etcd`, true},
 		{"status", "no lab is up", []string{"status"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
+		{"run", "there is nothing to run", []string{"run"}, cli.Usage, "run needs a command (as in: run -- pgha-gen cluster status)", false},
+		{"delete", "which one?", []string{"delete"}, cli.Usage, "delete needs the name of a node", false},
+		{"grow", "by how much?", []string{"grow", "demo-pg-1"}, cli.Usage, "grow needs a node and a size (as in: grow demo-pg-1 200GB)", false},
+		{"grow to nothing", "that is no size", []string{"grow", "demo-pg-1", "much"}, cli.Wrong, `want a size such as 512MB or 8GB, have "much"`, false},
+		{"refresh", "it is not in this folder", []string{"refresh"}, cli.Wrong, `there is no file "pgha.yaml" (pgha-gen init writes pgha.yaml; -f names another)`, false},
+		{"refresh without a lab", "no lab is up", []string{"refresh", "-f", example}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
 		{"psql", "no lab is up", []string{"psql"}, cli.Wrong, "no lab is up in " + dir + " (pgha-lab --dir " + dir + " up starts one)", true},
 	}
 	for _, test := range tests {
@@ -78,7 +84,7 @@ func TestForeignFolder(t *testing.T) {
 	want := fmt.Sprintf("pgha-lab: %q belongs to user 1234, who may have put anything there (remove it, or name another folder)\n", dir)
 	for _, args := range [][]string{
 		{"up", "-f", "../../docs/reference.yaml", "--etcd", "../../lab/etcd"}, {"image", "-f", "../../docs/reference.yaml", "--etcd", "../../lab/etcd"},
-		{"status"}, {"psql"}, {"down"}, {"down", "--purge"},
+		{"status"}, {"psql"}, {"run", "true"}, {"refresh", "-f", "../../docs/reference.yaml"}, {"delete", "demo-pg-4"}, {"down"}, {"down", "--purge"},
 	} {
 		var out, err bytes.Buffer
 		status := run(t.Context(), "pgha-lab", append([]string{"--dir", dir}, args...), strings.NewReader(""), &out, &err)

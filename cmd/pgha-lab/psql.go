@@ -32,7 +32,7 @@ of the baked image is used.`,
 				return err
 			}
 			command := append(append(psql, "--dbname", f.Conninfo(r, replicas)), args...)
-			return session.Exec(r.Network, command, os.Environ())
+			return f.Exec(r, "", command, os.Environ())
 		},
 	}
 	cmd.Flags().BoolVar(&replicas, "replicas", false, "read from a replica")

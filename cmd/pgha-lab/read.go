@@ -12,6 +12,7 @@ import (
 
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/generator"
+	"pgha-gen/generator/role"
 	"pgha-gen/lab/private"
 	"pgha-gen/lab/session"
 	"pgha-gen/roles"
@@ -29,6 +30,10 @@ func (s *source) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.etcd, "etcd", "lab/etcd", "the `folder` of the Go module from which etcd is built")
 }
 
+func (s *source) read(text []byte) (*role.Cluster, error) {
+	return generator.Read(s.file.String(), text, roles.All())
+}
+
 // config reads the spec and the flags, and refuses what cannot be run here.
 func (a *app) config(s *source) (c session.Config, err error) {
 	if c.Folder, err = a.folder(); err != nil {
@@ -44,9 +49,10 @@ func (a *app) config(s *source) (c session.Config, err error) {
 	if s.text, err = s.file.Read(a.In); err != nil {
 		return c, err
 	}
-	if c.Cluster, err = generator.Read(s.file.String(), s.text, roles.All()); err != nil {
+	if c.Cluster, err = s.read(s.text); err != nil {
 		return c, err
 	}
+	c.Spec, c.Read = s.text, s.read
 	if err := session.ThisHost().Check(); err != nil {
 		return c, err
 	}

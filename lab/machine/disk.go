@@ -94,6 +94,40 @@ func attach(d Disk) (*loop, error) {
 	return nil, errors.New("cannot find a free loop device: others were faster a hundred times")
 }
 
+// GrowDisk makes a disk's file larger, and a machine that runs sees it at once.
+// Refused: a file that is not there, and a size that is not larger.
+func GrowDisk(path string, size int64) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if size <= info.Size() {
+		return fmt.Errorf("disk %q has %d bytes already (a disk can only become larger)", path, info.Size())
+	}
+	if err := os.Truncate(path, size); err != nil {
+		return err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return err
+	}
+	devices, err := Loops(path)
+	if err != nil {
+		return err
+	}
+	for _, device := range devices {
+		dev, err := os.Open(device)
+		if err != nil {
+			return err
+		}
+		err = unix.IoctlSetInt(int(dev.Fd()), unix.LOOP_SET_CAPACITY, 0)
+		dev.Close()
+		if err != nil {
+			return fmt.Errorf("cannot grow %s: %w", device, err)
+		}
+	}
+	return nil
+}
+
 // detach lets go of the device and waits until the kernel has taken it down.
 func (l *loop) detach(ctx context.Context) error {
 	l.dev.Close() // a second close is no harm

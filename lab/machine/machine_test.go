@@ -272,6 +272,35 @@ func TestParentDies(t *testing.T) {
 	nothingLeft(t, state)
 }
 
+// A disk grows, and its device with it; it never becomes smaller.
+func TestGrowDisk(t *testing.T) {
+	labtest.Need(t, "losetup")
+	file := filepath.Join(labtest.State(t), "disk")
+	if err := os.WriteFile(file, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("losetup", "--find", "--show", file).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	device := strings.TrimSpace(string(out))
+	t.Cleanup(func() { exec.Command("losetup", "--detach", device).Run() })
+	if err := machine.GrowDisk(file, 4<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("blockdev", "--getsize64", device).Output(); string(out) != "4194304\n" {
+		t.Errorf("%s has %s bytes, %v", device, out, err)
+	}
+	for _, size := range []int64{4 << 20, 1 << 20} {
+		if err := machine.GrowDisk(file, size); err == nil || !strings.HasSuffix(err.Error(), "has 4194304 bytes already (a disk can only become larger)") {
+			t.Errorf("to %d bytes: %v", size, err)
+		}
+	}
+	if err := machine.GrowDisk(file+"x", 8<<20); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a disk that is not there: %v", err)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	labtest.Need(t, "ip", "systemd-nspawn")
 	dir, port := labtest.State(t), network(t)

@@ -219,7 +219,7 @@ func (c claim) give() {
 // forget removes what a lab wrote; all with its images and logs, too. The
 // folder itself stays if it holds anything else.
 func (f Folder) forget(all bool) error {
-	names := []string{"machines", "lab.json", "lab.json.new", "ca.crt", "pgpass", "timeline.svg", "timeline.txt"}
+	names := []string{"machines", "lab.json", "lab.json.new", "ca.crt", "pgpass", "resolv.conf", "control", "work", "timeline.svg", "timeline.txt"}
 	if all {
 		names = append(names, "cache", "bake.log", "lab.log", "lock")
 	}

@@ -50,14 +50,18 @@ func Psql(lookPath func(string) (string, error), root string) ([]string, error) 
 	return []string{found[0], "--library-path", found[1], found[2]}, nil
 }
 
-// Exec replaces this process by a command that runs in a network namespace.
-// It returns only if it cannot.
-func Exec(namespace string, args, env []string) error {
-	// The kernel ends all other threads, and the new program runs in the
-	// namespace of this one.
+// Exec replaces this process by a command that runs in the lab's network, with
+// its DNS, and in a folder; "": where this process is. It returns only if it
+// cannot.
+func (f Folder) Exec(r Record, dir string, args, env []string) error {
+	// The kernel ends all other threads, and the new program has the namespaces
+	// and the folder of this one.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	path := "/run/netns/" + namespace
+	if err := f.resolve(); err != nil {
+		return fmt.Errorf("cannot give %s the lab's DNS: %w", args[0], err)
+	}
+	path := "/run/netns/" + r.Network
 	ns, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("cannot enter %q: %w", path, err)
@@ -65,5 +69,26 @@ func Exec(namespace string, args, env []string) error {
 	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("cannot enter %q: %w", path, err)
 	}
+	if dir != "" {
+		if err := unix.Chdir(dir); err != nil {
+			return fmt.Errorf("cannot enter %q: %w", dir, err)
+		}
+		env = append(env, "PWD="+dir)
+	}
 	return fmt.Errorf("cannot run %s: %w", strings.Join(args[:1], " "), syscall.Exec(args[0], args, env))
+}
+
+// resolve gives this thread, and nobody else, the lab's resolv.conf.
+func (f Folder) resolve() error {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return err
+	}
+	place, err := filepath.EvalSymlinks("/etc/resolv.conf")
+	if err != nil {
+		return err
+	}
+	return unix.Mount(f.path("resolv.conf"), place, "", unix.MS_BIND, "")
 }

@@ -25,6 +25,9 @@ import (
 //	lab.json      its Record
 //	machines/     <node>/ with console.log, and disks/
 //	ca.crt pgpass what clients need; only root may read the passwords
+//	resolv.conf   the lab's DNS
+//	work/         the spec in force, and secrets/<cluster>/operator: where an operator works
+//	control       the socket on which the lab takes requests
 //	timeline.svg timeline.txt
 //	bake.log      what the tools say that make images
 //	lab.log       what a lab in the background says
@@ -37,6 +40,7 @@ func (f Folder) path(name string) string { return filepath.Join(string(f), name)
 func (f Folder) CA() string       { return f.path("ca.crt") }
 func (f Folder) Passfile() string { return f.path("pgpass") }
 func (f Folder) Timeline() string { return f.path("timeline.svg") }
+func (f Folder) Work() string     { return f.path("work") }
 func (f Folder) BakeLog() string  { return f.path("bake.log") }
 func (f Folder) Log() string      { return f.path("lab.log") }
 func (f Folder) Cache() string    { return f.path("cache") }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type Config struct {
 	Program string // the Go module of the program that the lab builds; absolute
 	Network string // at most 8 characters, unique on the host
 	Cluster *role.Cluster
+	Spec    []byte                                   // the cluster's, as it was read
+	Read    func(spec []byte) (*role.Cluster, error) // reads one that is changed
 	Now     func() time.Time
 	PID     int // of this process, for the record
 }
@@ -80,6 +83,14 @@ type keeper struct {
 	record Record
 }
 
+// machine is a machine's part of the record; nil if it has none any more.
+func (r *Record) machine(name string) *Machine {
+	if i := slices.IndexFunc(r.Machines, func(m Machine) bool { return m.Name == name }); i >= 0 {
+		return &r.Machines[i]
+	}
+	return nil
+}
+
 // change changes the record, in memory and in its file.
 func (k *keeper) change(f func(*Record)) error {
 	k.mu.Lock()
@@ -120,6 +131,9 @@ func (k *keeper) keep(ctx context.Context) error {
 	var running sync.WaitGroup
 	following, stop := context.WithCancel(ctx)
 	err = k.run(following, l, &running)
+	if err == nil {
+		err = k.serve(following, l, &running)
+	}
 	if err == nil {
 		<-ctx.Done()
 	}
@@ -208,7 +222,12 @@ func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) e
 	target := access.Primary
 	ca, password := []byte(l.Secret(access.Role, "ca.crt")), l.Secret(access.Role, "password."+target.User)
 	passfile := target.Passfile(password) + access.Replicas.Passfile(password)
-	if err := errors.Join(os.WriteFile(k.Folder.CA(), ca, 0o644), os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600)); err != nil {
+	if err := errors.Join(
+		os.WriteFile(k.Folder.CA(), ca, 0o644),
+		os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600),
+		os.WriteFile(k.Folder.path("resolv.conf"), l.ResolvConf(), 0o644),
+		k.furnish(l, k.Spec),
+	); err != nil {
 		return err
 	}
 	if err := k.change(func(r *Record) { r.PoweredOn = k.Now() }); err != nil {
@@ -224,13 +243,13 @@ func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) e
 		}
 	}
 	names := l.Names()
-	for i, name := range names {
+	for _, name := range names {
 		running.Go(func() {
 			if err := l.Start(boot, name); err != nil {
 				report(err)
 				return
 			}
-			k.follow(ctx, l, i, name, report)
+			k.follow(ctx, l, name, report)
 		})
 	}
 	running.Go(func() {
@@ -276,7 +295,7 @@ var (
 
 // follow writes each step of a machine into the record, and reports once:
 // that it is ready, or why it will not be.
-func (k *keeper) follow(ctx context.Context, l *lab.Lab, i int, name string, report func(error)) {
+func (k *keeper) follow(ctx context.Context, l *lab.Lab, name string, report func(error)) {
 	stages := []struct {
 		name string
 		ends *regexp.Regexp
@@ -291,7 +310,11 @@ func (k *keeper) follow(ctx context.Context, l *lab.Lab, i int, name string, rep
 		if !ok {
 			continue
 		}
-		err := k.change(func(r *Record) { r.Machines[i].Steps = append(r.Machines[i].Steps, s) })
+		err := k.change(func(r *Record) {
+			if m := r.machine(name); m != nil {
+				m.Steps = append(m.Steps, s)
+			}
+		})
 		if s.Status == "fail" {
 			err = fmt.Errorf("%s: %s failed: %s", name, s.Name, s.Detail)
 		}
@@ -300,8 +323,16 @@ func (k *keeper) follow(ctx context.Context, l *lab.Lab, i int, name string, rep
 		}
 	}
 	if ctx.Err() == nil {
-		once(errors.Join(fmt.Errorf("%s ended before it was ready", name), k.change(func(r *Record) { r.Machines[i].Off = true })))
+		once(errors.Join(fmt.Errorf("%s ended before it was ready", name), k.off(name)))
 	}
+}
+
+func (k *keeper) off(name string) error {
+	return k.change(func(r *Record) {
+		if m := r.machine(name); m != nil {
+			m.Off = true
+		}
+	})
 }
 
 func (k *keeper) draw() error {

@@ -117,8 +117,8 @@ func (s *Settings) tuned() emit.Map {
 		{Key: "jit", Value: s.Workload == DW},
 		{Key: "wal_level", Value: "replica"},
 		{Key: "wal_log_hints", Value: true},
-		{Key: "max_wal_senders", Value: max(10, 2*len(s.Members)+4)},
-		{Key: "max_replication_slots", Value: max(10, 2*len(s.Members)+4)},
+		{Key: "max_wal_senders", Value: s.senders()},
+		{Key: "max_replication_slots", Value: s.senders()},
 		{Key: "wal_keep_size", Value: "128MB"},
 		// A replica that is gone must not fill the leader's disk with WAL.
 		{Key: "max_slot_wal_keep_size", Value: megabytes(s.Machine.DataDisk.Size / 4)},
@@ -175,6 +175,14 @@ func (s *Settings) connections() int {
 // clientConnections are those of max_connections that clients can have: the
 // rest is the superuser's, for Patroni itself and for who repairs a node.
 func (s *Settings) clientConnections() int { return max(1, s.connections()-10) }
+
+// senders is how many may follow a node: each of the others twice while it is
+// copied, and some more. It goes by steps, so that hardly any node that is added
+// makes a restart of PostgreSQL necessary.
+func (s *Settings) senders() int {
+	const step = 20
+	return (2*len(s.Members) + 4 + step - 1) / step * step
+}
 
 // hugePages is how many of 2 MiB PostgreSQL needs for its shared memory: the
 // buffers, and for what it keeps about them and its connections a twentieth

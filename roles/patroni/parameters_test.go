@@ -105,8 +105,9 @@ func TestTunedForTheSpec(t *testing.T) {
 		{"slots", "a quarter of the disk at most, for replicas that are gone: 25600 MB", func(*Settings) {}, "max_slot_wal_keep_size", "25600MB"},
 		{"more connections", "work_mem is sized for those of the spec: 12582912/((1000+4)*3) = 4177 kB", func(s *Settings) { s.Parameters["max_connections"] = "1000" }, "work_mem", "4177kB"},
 		{"no number", "what is no number is refused elsewhere, and sizes nothing", func(s *Settings) { s.Parameters["max_connections"] = "many" }, "work_mem", "13797kB"},
-		{"many nodes", "each node may stream twice while it is copied: 2*20+4", func(s *Settings) { s.Members = make([]Node, 20) }, "max_wal_senders", 44},
-		{"few nodes", "never under PostgreSQL's own ten", func(s *Settings) { s.Members = make([]Node, 2) }, "max_replication_slots", 10},
+		{"many nodes", "each node may stream twice while it is copied: 2*20+4, and a step up", func(s *Settings) { s.Members = make([]Node, 20) }, "max_wal_senders", 60},
+		{"few nodes", "more than PostgreSQL's own ten", func(s *Settings) { s.Members = make([]Node, 2) }, "max_replication_slots", 20},
+		{"a node more", "and no restart for it, up to eight", func(s *Settings) { s.Members = make([]Node, 8) }, "max_replication_slots", 20},
 		{"compression", "lz4 came with 15", func(s *Settings) { s.PostgreSQL = 15 }, "wal_compression", "lz4"},
 	}
 	for _, test := range tests {

@@ -46,6 +46,18 @@ class StateTest(unittest.TestCase):
             with open(os.path.join(folder, "servers.state"), encoding="ascii") as file:
                 self.assertEqual(file.read(), servers_state.merged(KNOWN, GIVEN))
 
+    def test_leaders(self) -> None:
+        for known, want in (
+            (KNOWN, ["demo-pg-1"]),
+            (GIVEN, []),
+            (HEAD + "4 replicas 1 demo-pg-1 10.0.0.1 2\n", []),  # that one follows
+            (HEAD + "3 primary 1 demo-pg-1 10.0.0.1 2\n3 primary 2 demo-pg-2 10.0.0.2 2\n", ["demo-pg-1", "demo-pg-2"]),
+            (HEAD + "3 primary\n\n", []),
+            ("", []),
+        ):
+            with self.subTest(known=known):
+                self.assertEqual(servers_state.leaders(known), want)
+
     def test_nobody_answers(self) -> None:
         with tempfile.TemporaryDirectory() as folder, self.assertRaises(OSError):
             servers_state.ask(os.path.join(folder, "admin.sock"), "x")

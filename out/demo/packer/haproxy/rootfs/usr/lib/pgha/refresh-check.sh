@@ -1,6 +1,7 @@
 #!/bin/sh
-# refresh-check.sh STAGE: would HAProxy take the configuration of new user-data?
-# Its files are below STAGE. The last line says why not.
+# refresh-check.sh STAGE: would HAProxy take the configuration of new user-data, and
+# is the node that leads still in it? Its files are below STAGE. The last line says
+# why not.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=../../../../../../packer/rootfs/usr/lib/pgha/step.sh
 . "${PGHA_LIB:-/usr/lib/pgha}/step.sh"
@@ -20,3 +21,10 @@ if ! errors=$(as_service haproxy -c -f "$1/haproxy.cfg" 2>&1); then
 		echo 'haproxy -c refuses /etc/haproxy/haproxy.cfg'
 	exit 1
 fi
+# Writers would have nobody to go to.
+for node in $(as_service "$PGHA_LIB/servers_state.py" leaders 2>/dev/null || :); do
+	if ! grep -q "^ *server $node " "$config"; then
+		echo "$node leads, and is not in the new spec: switch over to another node first"
+		exit 1
+	fi
+done

@@ -1,5 +1,8 @@
 #!/usr/bin/python3 -sE
-"""Before a reload: keeps for the next HAProxy what this one knows of the servers.
+"""Keeps for the HAProxy after a reload what this one knows of the servers.
+
+    servers_state.py           before a reload
+    servers_state.py leaders   says which nodes lead
 
 Otherwise it would start with all of them down, as HAProxy does when its machine
 boots, and refuse new clients until their first checks. A server that this one does
@@ -8,6 +11,7 @@ not know starts as the configuration's own state file has it: down.
 
 import os
 import socket
+import sys
 
 GIVEN = os.environ.get("PGHA_SERVERS_STATE", "/etc/haproxy/servers.state")
 RUN = os.environ.get("PGHA_HAPROXY_RUN", "/run/haproxy")
@@ -36,11 +40,22 @@ def merged(known: str, given: str) -> str:
     return "\n".join(lines + [line for line in given.splitlines()[2:] if line.strip() and names(line) not in have]) + "\n"
 
 
+def leaders(known: str) -> list[str]:
+    """The nodes to which HAProxy sends writers."""
+    running = "2"  # SRV_ST_RUNNING
+    lines = [line.split() for line in known.splitlines()[2:]]
+    return [words[3] for words in lines if len(words) > 5 and words[1] == "primary" and words[5] == running]
+
+
 def main() -> None:
-    """Writes it whole, or not at all."""
+    """Writes the state whole, or not at all."""
+    known = ask(os.path.join(RUN, "admin.sock"), "show servers state")
+    if sys.argv[1:] == ["leaders"]:
+        print(*leaders(known), sep="\n")
+        return
     with open(GIVEN, encoding="ascii") as file:
         given = file.read()
-    state = merged(ask(os.path.join(RUN, "admin.sock"), "show servers state"), given)
+    state = merged(known, given)
     path = os.path.join(RUN, "servers.state")
     with open(path + ".new", "w", encoding="ascii") as file:
         file.write(state)

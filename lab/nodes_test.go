@@ -1,0 +1,241 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/specfile"
+	"pgha-gen/internal/demo"
+	"pgha-gen/lab/client"
+)
+
+// Edits of the reference.
+const (
+	// Slots of members that are gone stay for 10 s, not for half an hour.
+	slotsGo     = "    config: {} #=>    config: {bootstrap: {dcs: {member_slots_ttl: 10}}} #"
+	fourthNode  = "      - {name: demo-pg-3, zone: ru-central1-a, address: 10.128.0.23}\n=>      - {name: demo-pg-3, zone: ru-central1-a, address: 10.128.0.23}\n      - {name: demo-pg-4, zone: ru-central1-a, address: 10.128.0.24}\n"
+	secondProxy = "      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}"
+)
+
+// Under load, a fourth Patroni node and a second HAProxy come, and go. No
+// transaction fails and no row is lost; who comes is admitted by all others, and
+// who is gone by nobody.
+func TestNodesComeAndGo(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	c := newClusterOf(t, ctx, demo.Cluster(t, slotsGo))
+	c.up(t, ctx)
+	leader := c.whole(t, ctx)
+	l := startLoad(t, ctx, c, 4)
+	first := c.Names()
+	replica := "demo-pg-2"
+	if leader == replica {
+		replica = "demo-pg-3"
+	}
+
+	t.Run("a fourth node", func(t *testing.T) {
+		s := l.strict(ctx)
+		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode), 5*time.Second, first...)
+		start := time.Now()
+		if err := c.Start(ctx, "demo-pg-4"); err != nil {
+			t.Fatal(err)
+		}
+		c.wait(t, ctx, "demo-pg-4 streams and counts in the quorum", time.Minute, func() bool {
+			members, err := c.members(ctx)
+			return err == nil && slices.ContainsFunc(members, func(m client.Member) bool {
+				return m.Name == "demo-pg-4" && m.State == "streaming" && m.Role == "quorum_standby"
+			})
+		})
+		took := time.Since(start)
+		t.Logf("demo-pg-4: %.1f s from power-on to a streaming replica in the quorum", took.Seconds())
+		if took > 15*time.Second {
+			t.Error("want 15 s")
+		}
+		c.wait(t, ctx, "readers meet it", 10*time.Second, func() bool { return slices.Contains(c.meet(t, ctx), "10.128.0.24") })
+		t.Logf("readers meet it %.1f s after power-on", time.Since(start).Seconds())
+		for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3", "demo-pg-4"} {
+			if out := c.sql(t, ctx, name, "SELECT string_agg(name, ' ') FROM pg_settings WHERE pending_restart"); out != "" {
+				t.Errorf("%s: a restart is pending for %s", name, out)
+			}
+		}
+		s.end(t)
+	})
+
+	t.Run("the node that leads cannot go", func(t *testing.T) {
+		s := l.strict(ctx)
+		if err := c.Refresh(ctx, c.without(t, leader, slotsGo, fourthNode)); err != nil {
+			t.Fatal(err)
+		}
+		want := leader + " leads, and is not in the new spec: switch over to another node first"
+		for _, name := range []string{replica, "demo-pg-4", balancer} {
+			if line := c.waitStep(t, ctx, name, "refresh", "fail", 20*time.Second); !strings.Contains(line, want) {
+				t.Errorf("%s says %s, want %s", name, line, want)
+			}
+		}
+		// It may not lose etcd, whose firewall does not have it any more.
+		time.Sleep(15 * time.Second)
+		s.end(t)
+		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode), 15*time.Second)
+		if members, err := c.members(ctx); err != nil || !slices.ContainsFunc(members, func(m client.Member) bool { return m.Name == leader && m.Role == "leader" }) {
+			t.Errorf("%s leads no more: %v, %v", leader, members, err)
+		}
+	})
+
+	t.Run("a second HAProxy", func(t *testing.T) {
+		s := l.strict(ctx)
+		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode, secondProxy), 5*time.Second, append(slices.Clone(first), "demo-pg-4")...)
+		start := time.Now()
+		if err := c.Start(ctx, "demo-haproxy-2"); err != nil {
+			t.Fatal(err)
+		}
+		var last error
+		c.wait(t, ctx, "a client writes through it, and knows it by its certificate", time.Minute, func() bool {
+			conn, err := c.connect(ctx, "10.128.0.41:5431", "app", "app")
+			if last = err; err != nil {
+				return false
+			}
+			defer conn.Close(ctx)
+			_, last = conn.Exec(ctx, "INSERT INTO kept VALUES (2)")
+			return last == nil
+		})
+		t.Logf("writes go through demo-haproxy-2 %.1f s after power-on", time.Since(start).Seconds())
+		s.end(t)
+	})
+
+	t.Run("the fourth node goes", func(t *testing.T) {
+		s := l.strict(ctx)
+		reader := c.reader(t, ctx, "10.128.0.24")
+		c.refresh(t, ctx, c.changed(t, slotsGo, secondProxy), 5*time.Second, append(slices.Clone(first), "demo-haproxy-2")...)
+		line := c.waitStep(t, ctx, "demo-pg-4", "refresh", "", time.Second)
+		t.Log(line)
+		if _, err := reader.Exec(ctx, "SELECT 1"); err != nil {
+			t.Errorf("its session ended when HAProxy reloaded: %v", err)
+		}
+		for range 10 {
+			if met := c.meet(t, ctx); slices.Contains(met, "10.128.0.24") {
+				t.Errorf("new readers meet %v", met)
+			}
+		}
+		for to, port := range map[string]int{"10.128.0.26": 2379, "10.128.0.21": 8008, "10.128.0.22": 8008, "10.128.0.23": 8008} {
+			if c.reaches(ctx, "demo-pg-4", to, port) {
+				t.Errorf("it still reaches %s:%d", to, port)
+			}
+		}
+		if err := c.Remove(ctx, "demo-pg-4"); err != nil {
+			t.Fatal(err)
+		}
+		gone := time.Now()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := reader.Exec(ctx, "SELECT 1")
+			ended <- err
+		}()
+		c.wait(t, ctx, "it is no member, no standby, and has no slot", time.Minute, func() bool {
+			members, err := c.members(ctx)
+			return err == nil && len(members) == 3 &&
+				!strings.Contains(c.sql(t, ctx, leader, "SHOW synchronous_standby_names"), "demo-pg-4") &&
+				c.sql(t, ctx, leader, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'demo_pg_4'") == "0"
+		})
+		t.Logf("released %.1f s after its machine was deleted", time.Since(gone).Seconds())
+		select {
+		case err := <-ended:
+			t.Logf("its reader's session ended after at most %.1f s: %v", time.Since(gone).Seconds(), err)
+		case <-time.After(time.Minute - time.Since(gone)):
+			t.Errorf("its reader still waits %.1f s after", time.Since(gone).Seconds())
+		}
+		s.end(t)
+	})
+
+	t.Run("the second HAProxy goes", func(t *testing.T) {
+		s := l.strict(ctx)
+		c.refresh(t, ctx, c.changed(t, slotsGo), 5*time.Second, first...)
+		if c.reaches(ctx, "demo-haproxy-2", "10.128.0.21", 8008) {
+			t.Error("it still reaches Patroni")
+		}
+		if err := c.Remove(ctx, "demo-haproxy-2"); err != nil {
+			t.Fatal(err)
+		}
+		s.end(t)
+	})
+
+	if now := c.whole(t, ctx); now != leader {
+		t.Errorf("%s leads, and %s did", now, leader)
+	}
+	l.end(t, ctx)
+}
+
+// wait until it is so.
+func (c *cluster) wait(t *testing.T, ctx context.Context, what string, limit time.Duration, is func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(limit)
+	for !is() {
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+}
+
+// without is changed without a Patroni node.
+func (c *cluster) without(t *testing.T, name string, edits ...string) *role.Cluster {
+	t.Helper()
+	text := demo.Spec(t, edits...)
+	short := regexp.MustCompile(`(?m)^      - (\{name: `+name+`,.*|name: `+name+`\b.*\n(        .*\n)*)$\n?`).ReplaceAllString(text, "")
+	if short == text {
+		t.Fatalf("%s is not taken out", name)
+	}
+	spec := demo.Read(t, short)
+	spec.Secrets.CA = specfile.Text(c.CA.Certificate())
+	if err := spec.Plan(); err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// meet are the addresses of the replicas that some new readers meet.
+func (c *cluster) meet(t *testing.T, ctx context.Context) (met []string) {
+	t.Helper()
+	for range 6 {
+		conn, err := c.connect(ctx, readers, "app", "app_reader")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(ctx)
+		met = append(met, address(t, ctx, conn))
+	}
+	return met
+}
+
+// reader is a reader's session on the node with this address.
+func (c *cluster) reader(t *testing.T, ctx context.Context, on string) *pgx.Conn {
+	t.Helper()
+	for range 50 {
+		conn, err := c.connect(ctx, readers, "app", "app_reader")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(ctx) })
+		if address(t, ctx, conn) == on {
+			return conn
+		}
+	}
+	t.Fatalf("no reader meets %s", on)
+	return nil
+}
+
+func address(t *testing.T, ctx context.Context, conn *pgx.Conn) (a string) {
+	t.Helper()
+	if err := conn.QueryRow(ctx, "SELECT host(inet_server_addr())").Scan(&a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}

@@ -1,0 +1,210 @@
+//go:build linux
+
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/lab"
+)
+
+// Request is what another process wants of a lab that is up: one of these.
+type Request struct {
+	Spec   []byte // what the machines shall be from now on
+	Delete string // a machine that shall be deleted
+	Grow   string // a node whose data disk shall have Size bytes
+	Size   int64
+}
+
+// Answer is what was done.
+type Answer struct {
+	Refused string            // why nothing was
+	Told    map[string]string // the machines that have new user-data, and its digest
+	New     []string          // machines that were created, and powered on
+	Gone    []string          // machines of nodes that the spec has no more
+}
+
+// requestTime is how long a request may take to be read, and answered.
+const requestTime = time.Minute
+
+// Ask has the lab in this folder do something.
+func (f Folder) Ask(ctx context.Context, r Request) (a Answer, err error) {
+	dir, err := os.Open(string(f))
+	if err != nil {
+		return a, err
+	}
+	defer dir.Close()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", f.control(dir))
+	if err != nil {
+		return a, errors.New("the lab takes no requests before it is up (see pgha-lab status)")
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := json.NewEncoder(conn).Encode(r); err != nil {
+		return a, fmt.Errorf("cannot ask the lab: %w", err)
+	}
+	if err := json.NewDecoder(conn).Decode(&a); err != nil {
+		return a, fmt.Errorf("the lab does not answer: %w", errors.Join(ctx.Err(), err))
+	}
+	if a.Refused != "" {
+		return a, errors.New(a.Refused)
+	}
+	return a, nil
+}
+
+// control is the path of the socket. A socket's path must be short, and the
+// folder's may be long.
+func (f Folder) control(dir *os.File) string {
+	return fmt.Sprintf("/proc/self/fd/%d/control", dir.Fd())
+}
+
+// serve takes requests, one after the other, until the context is done.
+func (k *keeper) serve(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) error {
+	dir, err := os.Open(string(k.Folder))
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("unix", k.Folder.control(dir))
+	if err != nil {
+		return errors.Join(err, dir.Close())
+	}
+	running.Go(func() {
+		<-ctx.Done()
+		listener.Close()
+		dir.Close()
+	})
+	running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			k.answer(ctx, l, running, conn)
+		}
+	})
+	return nil
+}
+
+func (k *keeper) answer(ctx context.Context, l *lab.Lab, running *sync.WaitGroup, conn net.Conn) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(requestTime))
+	var r Request
+	if err := json.NewDecoder(conn).Decode(&r); err != nil {
+		return // whoever asked is gone
+	}
+	var a Answer
+	var err error
+	switch {
+	case r.Delete != "":
+		err = k.delete(ctx, l, r.Delete)
+	case r.Grow != "":
+		err = l.GrowDisk(r.Grow, r.Size)
+	default:
+		a, err = k.refresh(ctx, l, r.Spec, running)
+	}
+	if err != nil {
+		a.Refused = err.Error()
+	}
+	json.NewEncoder(conn).Encode(a)
+}
+
+// refresh gives a changed spec to the lab, and powers on the machines that are
+// new.
+func (k *keeper) refresh(ctx context.Context, l *lab.Lab, spec []byte, running *sync.WaitGroup) (a Answer, err error) {
+	cluster, err := k.Read(spec)
+	if err != nil {
+		return a, err
+	}
+	if _, err := lab.NewAccess(cluster); err != nil {
+		return a, err
+	}
+	for _, g := range cluster.Groups {
+		if k.Cluster.Group(g.Name) == nil {
+			return a, fmt.Errorf("the lab has no image of role %s (take it down and up again: up bakes it)", g.Name)
+		}
+	}
+	before := l.UserData()
+	if err := l.Refresh(ctx, cluster); err != nil {
+		return a, err
+	}
+	var wanted []string
+	for _, g := range cluster.Groups {
+		for _, n := range g.Nodes() {
+			wanted = append(wanted, n.Name)
+		}
+	}
+	a.Told = map[string]string{}
+	now := l.UserData()
+	var fresh []Machine
+	for _, name := range l.Names() {
+		was, known := before[name]
+		switch {
+		case !known:
+			role, address, err := l.Place(name)
+			if err != nil {
+				return a, err
+			}
+			a.New, fresh = append(a.New, name), append(fresh, Machine{Name: name, Role: role, Address: address})
+		case was != now[name]:
+			a.Told[name] = cloudinit.Digest([]byte(now[name]))
+		}
+		if !slices.Contains(wanted, name) {
+			a.Gone = append(a.Gone, name)
+		}
+	}
+	access, err := l.Access()
+	if err != nil {
+		return a, err
+	}
+	if err := errors.Join(k.furnish(l, spec), k.change(func(r *Record) {
+		r.Access, r.Machines = access, append(r.Machines, fresh...)
+	})); err != nil {
+		return a, err
+	}
+	for _, name := range a.New {
+		if err := l.Start(ctx, name); err != nil {
+			return a, err
+		}
+		running.Go(func() { k.follow(ctx, l, name, func(error) {}) })
+	}
+	return a, nil
+}
+
+// delete deletes a machine whose node is in the spec no more.
+func (k *keeper) delete(ctx context.Context, l *lab.Lab, name string) error {
+	if l.InSpec(name) {
+		return fmt.Errorf("%s is a node of the spec (take it out of the spec, and pgha-lab refresh, before its machine is deleted)", name)
+	}
+	if err := l.Remove(ctx, name); err != nil {
+		return err
+	}
+	return k.change(func(r *Record) {
+		r.Machines = slices.DeleteFunc(r.Machines, func(m Machine) bool { return m.Name == name })
+	})
+}
+
+// furnish makes the folder in which an operator works: the spec in force under
+// its usual name, and what secrets generate would have written.
+func (k *keeper) furnish(l *lab.Lab, spec []byte) error {
+	work := k.Folder.Work()
+	secrets := filepath.Join(work, "secrets", k.Cluster.Name, "operator")
+	if err := os.MkdirAll(secrets, 0o700); err != nil {
+		return err
+	}
+	failures := []error{os.WriteFile(filepath.Join(work, "pgha.yaml"), spec, 0o644)}
+	for name, text := range l.Operator() {
+		failures = append(failures, os.WriteFile(filepath.Join(secrets, name), []byte(text), 0o600))
+	}
+	return errors.Join(failures...)
+}
