@@ -45,7 +45,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Expect: s.expect(db),
 		Try:    s.try(c, db),
 
-		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas},
+		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas, Stats: s.Ports.Stats},
 	}
 	if s.Version != "" {
 		p.Exact = []string{"haproxy=" + s.Version}
