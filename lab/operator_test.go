@@ -58,15 +58,15 @@ func (o *operator) spec(t *testing.T, text string) {
 	testkit.OK(t, os.WriteFile(filepath.Join(o.work, "pgha.yaml"), []byte(ca.ReplaceAllLiteralString(text, own)), 0o600))
 }
 
-// said is what a command wrote, how it ended and how long it took.
-type said struct {
+// told is what a command wrote, how it ended and how long it took.
+type told struct {
 	out, err string
 	status   int
 	took     time.Duration
 }
 
 // run runs pgha-gen cluster where the operator sits.
-func (o *operator) run(t *testing.T, ctx context.Context, args ...string) said {
+func (o *operator) run(t *testing.T, ctx context.Context, args ...string) told {
 	t.Helper()
 	args = append([]string{"netns", "exec", netns.Space("pghac", "operator"), o.bin, "cluster"}, args...)
 	command := exec.CommandContext(ctx, "ip", args...)
@@ -75,7 +75,7 @@ func (o *operator) run(t *testing.T, ctx context.Context, args ...string) said {
 	command.Stdout, command.Stderr = &out, &errs
 	start := time.Now()
 	err := command.Run()
-	s := said{out.String(), errs.String(), 0, time.Since(start)}
+	s := told{out.String(), errs.String(), 0, time.Since(start)}
 	var exit *exec.ExitError
 	switch {
 	case errors.As(err, &exit):
@@ -88,7 +88,7 @@ func (o *operator) run(t *testing.T, ctx context.Context, args ...string) said {
 }
 
 // done is run that must succeed.
-func (o *operator) done(t *testing.T, ctx context.Context, args ...string) said {
+func (o *operator) done(t *testing.T, ctx context.Context, args ...string) told {
 	t.Helper()
 	s := o.run(t, ctx, args...)
 	if s.status != 0 {

@@ -359,7 +359,7 @@ func (a *app) change(ctx context.Context, o *operation, node string, plan func(*
 	if err := r.node(node); err != nil {
 		return err
 	}
-	p, err := plan(r.Look(ctx))
+	p, err := plan(r.LookDatabase(ctx))
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -33,7 +32,7 @@ func (c *Client) Do(ctx context.Context, p *Plan, say func(format string, args .
 }
 
 func (c *Client) turn(ctx context.Context, t Turn, say func(format string, args ...any)) error {
-	s := c.lookDatabase(ctx)
+	s := c.LookDatabase(ctx)
 	switch t.Verb {
 	case Restart, InPlace:
 		return c.restart(ctx, s, t, say)
@@ -287,7 +286,7 @@ func (s *State) via() string {
 func (c *Client) until(ctx context.Context, limit time.Duration, since string, done func(*State) string) error {
 	end := c.world.Now().Add(limit)
 	for {
-		why := done(c.lookDatabase(ctx))
+		why := done(c.LookDatabase(ctx))
 		if why == "" {
 			return nil
 		}
@@ -300,17 +299,6 @@ func (c *Client) until(ctx context.Context, limit time.Duration, since string, d
 		case <-time.After(pause):
 		}
 	}
-}
-
-// lookDatabase asks only the nodes of the database and the DCS.
-func (c *Client) lookDatabase(ctx context.Context) *State {
-	s := &State{Cluster: c.cluster.Name, At: c.world.Now(), Operator: c.operator.End}
-	var wg sync.WaitGroup
-	dcs, nodes := c.askDCS(ctx, &wg), c.askDatabase(ctx, &wg)
-	wg.Wait()
-	s.DCS = dcs.voters()
-	s.database(nodes, c.Databases())
-	return s
 }
 
 // since is a time for people.

@@ -28,6 +28,18 @@ func (c *Client) Look(ctx context.Context) *State {
 	return s
 }
 
+// LookDatabase asks the nodes of the database and the DCS alone, which is what
+// guards need.
+func (c *Client) LookDatabase(ctx context.Context) *State {
+	s := &State{Cluster: c.cluster.Name, At: c.world.Now(), Operator: c.operator.End}
+	var wg sync.WaitGroup
+	dcs, nodes := c.askDCS(ctx, &wg), c.askDatabase(ctx, &wg)
+	wg.Wait()
+	s.DCS = dcs.voters()
+	s.database(nodes, c.Databases())
+	return s
+}
+
 func (c *Client) machines(ctx context.Context, wg *sync.WaitGroup) []Machine {
 	var all []Machine
 	for _, g := range c.cluster.Groups {
