@@ -2,16 +2,20 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"pgha-gen/deploy/operate"
@@ -52,7 +56,8 @@ func machinesDial() operate.Dial {
 
 // machines [CHANGE...]: from here on there are the spec pgha.yaml, the operator's
 // folder secrets/demo/operator, and the machines of them, where a change is
-// refuse=NODE, out=NODE (of the quorum), pending=NODE or paused.
+// refuse=NODE, out=NODE (of the quorum), pending=NODE, stuck=NODE (does not
+// restart when it is told to) or paused.
 func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		a := operatetest.NewAuthority(t)
@@ -75,11 +80,53 @@ func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 				m.Pending[node] = true
 			case "paused":
 				m.Paused = true
+			case "stuck":
+				m.Answer[node+" POST /restart"] = "restarted successfully"
 			default:
 				ts.Fatalf("unknown change %q", arg)
 			}
 		}
 		ts.Setenv(machinesVariable, relay(t, m.Dial))
+	}
+}
+
+// What docs/operations.md shows is what the commands say, but for numbers and
+// for which node it is.
+func TestOperations(t *testing.T) {
+	text := testkit.Text(t, "../../docs/operations.md")
+	a := operatetest.NewAuthority(t)
+	t.Chdir(t.TempDir())
+	testkit.OK(t, os.MkdirAll("secrets/demo", 0o700))
+	testkit.OK(t, os.Rename(operatetest.Folder(t, a), "secrets/demo/operator"))
+	testkit.OK(t, os.WriteFile("pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600))
+	number, node := regexp.MustCompile(`[0-9]+(\.[0-9]+)?( [kMG]?B)?`), regexp.MustCompile(`demo-(pg|etcd|haproxy)-[0-9]`)
+	plain := func(text string) []string {
+		text = number.ReplaceAllString(node.ReplaceAllString(text, "demo-$1"), "N")
+		var lines []string
+		for line := range strings.Lines(text) {
+			lines = append(lines, strings.Join(strings.Fields(line), " "))
+		}
+		slices.Sort(lines)
+		return lines
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\$ pgha-gen (cluster .*)\n((?:[^$`+"`"+`\n].*\n|\n)+)`).FindAllStringSubmatch(text, -1) {
+		args, want := strings.Fields(m[1]), m[2]
+		t.Run(m[1], func(t *testing.T) {
+			machines := operatetest.New(t, a)
+			machines.Leader = "demo-pg-1"
+			machines.Answer["demo-haproxy-1 GET /stats;csv"] = strings.NewReplacer("primary,demo-pg-1", "primary,demo-pg-3", "primary,demo-pg-3", "primary,demo-pg-1",
+				"replicas,demo-pg-1", "replicas,demo-pg-3", "replicas,demo-pg-3", "replicas,demo-pg-1").Replace(operatetest.Real(t, "stats.csv"))
+			for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
+				machines.Pending[name] = slices.Contains(args, "--pending")
+			}
+			machines.Paused = slices.Contains(args, "resume")
+			machines.Refuse["demo-pg-2"] = strings.Contains(want, "connection refused")
+			var said bytes.Buffer
+			status := run(args, demo.Roles(), machines.Dial, strings.NewReader(""), &said, &said)
+			if diff := cmp.Diff(plain(want), plain(said.String())); diff != "" {
+				t.Errorf("status %d (-docs/operations.md +got):\n%s", status, diff)
+			}
+		})
 	}
 }
 
