@@ -265,6 +265,30 @@ func TestOperate(t *testing.T) {
 		o.well(t, ctx)
 	})
 
+	t.Run("failover", func(t *testing.T) {
+		leader := c.whole(t, ctx)
+		o.done(t, ctx, "pause", "--yes") // so that nobody takes over by himself
+		gap, _ := l.fault(t, ctx, time.Second, func() {
+			if err := c.Machine(leader).PowerCut(); err != nil {
+				t.Fatal(err)
+			}
+			// Until its lease has ended, the leader that is lost still leads.
+			deadline := time.Now().Add(40 * time.Second)
+			for !strings.Contains(o.run(t, ctx, "status").err, "nobody leads") && time.Now().Before(deadline) {
+				time.Sleep(time.Second)
+			}
+			if s := o.done(t, ctx, "failover", "--force", "--yes"); !strings.Contains(s.err, "as far as is known nothing would be lost") {
+				t.Error("it does not say what would be lost")
+			}
+		})
+		t.Logf("nobody wrote for %.1f s", gap.Seconds())
+		o.done(t, ctx, "resume", "--yes")
+		if err := c.Start(ctx, leader); err != nil {
+			t.Fatal(err)
+		}
+		o.well(t, ctx)
+	})
+
 	t.Run("nobody else", func(t *testing.T) {
 		if err := c.AddStranger(ctx, "stranger", netip.MustParseAddr("10.99.8.9")); err != nil {
 			t.Fatal(err)
