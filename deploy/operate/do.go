@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 // How long what Patroni does may take, and how often it is looked at.
 const (
 	patience = 2 * time.Minute
-	pause    = 300 * time.Millisecond
+	pause    = 500 * time.Millisecond
 )
 
 // Do runs a plan, turn by turn, and says how each went. It stops at the first
@@ -62,15 +63,21 @@ func (c *Client) restart(ctx context.Context, s *State, t Turn, say func(format 
 	switch leads := leader.Name == t.Node; {
 	case leads != (t.Verb == InPlace):
 		return fmt.Errorf("cannot restart %s: %s leads now, which the plan did not expect (look again)", t.Node, leader.Name)
-	case t.risk:
-	case !leads:
-		if err := errors.Join(s.spare("restart "+t.Node), s.mayRestart(t.Node)); err != nil {
+	case !leads && !t.risk:
+		if err := s.spare("restart " + t.Node); err != nil {
+			return err
+		}
+		if err := s.mayRestart(t.Node); err != nil {
 			return err
 		}
 	}
 	before := s.Member(t.Node)
 	if before == nil || before.Node == nil {
 		return fmt.Errorf("cannot restart %s: it does not answer", t.Node)
+	}
+	waited := []Member{*before} // who is to follow again
+	if t.Verb == InPlace {
+		waited = slices.DeleteFunc(s.Replicas(), func(m Member) bool { return !m.follows(s, &m) })
 	}
 	start := c.world.Now()
 	if _, err := c.tell(ctx, t.Node, http.MethodPost, "/restart", map[string]any{}); err != nil {
@@ -83,17 +90,22 @@ func (c *Client) restart(ctx context.Context, s *State, t Turn, say func(format 
 			return t.Node + " does not answer"
 		case m.Node.Started == before.Node.Started || m.Node.State != "running":
 			return t.Node + "'s PostgreSQL is " + m.Node.State
-		case t.Verb == InPlace && m.leads(), m.follows(s, before):
-			return ""
+		case t.Verb == InPlace && (!m.leads() || m.State != "running"):
+			return t.Node + " does not lead again yet"
 		}
-		return t.Node + " does not stream yet"
+		for _, was := range waited {
+			if m := s.Member(was.Name); m == nil || !m.follows(s, &was) {
+				return was.Name + " does not stream yet"
+			}
+		}
+		return ""
 	})
 	if err != nil {
 		return err
 	}
 	what := "streams again"
 	if t.Verb == InPlace {
-		what = "leads again"
+		what = "leads again with its replicas"
 	}
 	say("%s restarted, and %s after %s", t.Node, what, c.since(start))
 	return nil

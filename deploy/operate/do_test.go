@@ -43,7 +43,7 @@ func TestDo(t *testing.T) {
 		{"restart in place", "the leader", nil, func(s *State) (*Plan, error) {
 			s.Member("demo-pg-3").Pending = map[string]Change{"max_connections": {"310", "300"}}
 			return s.PlanRestart(Which{Pending: true})
-		}, []string{"demo-pg-3 POST /restart {}"}, []string{"demo-pg-3 restarted, and leads again after N"}, ""},
+		}, []string{"demo-pg-3 POST /restart {}"}, []string{"demo-pg-3 restarted, and leads again with its replicas after N"}, ""},
 		{"restart of those that wait", "no other", func(f *operatetest.Machines) { f.Pending["demo-pg-2"] = true }, func(s *State) (*Plan, error) { return s.PlanRestart(Which{Pending: true}) },
 			[]string{"demo-pg-2 POST /restart {}"}, []string{"demo-pg-2 restarted, and streams again after N"}, ""},
 		{"reinit", "until the copy streams", nil, func(s *State) (*Plan, error) { return s.PlanReinit("demo-pg-1") },
