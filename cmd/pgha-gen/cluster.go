@@ -123,7 +123,7 @@ machine whether it works by the spec, when its first certificate ends, and every
 step whose last word was not that it ended well. All machines are asked at once; one
 that does not answer is shown with the reason.
 
-The status is 0 if all is well; else it is 1, and the last line says what is wrong.
+The exit status is 0 if all is well; else it is 1, and the last line says what is wrong.
 A pending restart is nothing wrong. Patroni that is paused is, since nobody takes
 over then.`,
 		Example: `  pgha-gen cluster status

@@ -136,7 +136,7 @@ func (c *Client) switchover(ctx context.Context, s *State, t Turn, say func(form
 		order["scheduled_at"] = t.At
 	}
 	start := c.world.Now()
-	answer, err := c.tell(ctx, t.From, http.MethodPost, "/switchover", order)
+	answer, err := c.tell(ctx, t.Node, http.MethodPost, "/switchover", order) // any node takes it
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func (c *Client) failover(ctx context.Context, s *State, t Turn, say func(format
 	return c.leads(ctx, t, nil, start, say)
 }
 
-// leads waits until a node leads and the one before, if it is to, follows it.
+// leads waits until a node leads and the one before, if it can be asked, follows it.
 func (c *Client) leads(ctx context.Context, t Turn, before *Member, start time.Time, say func(format string, args ...any)) error {
 	err := c.until(ctx, patience, t.Node+" was told to lead", func(s *State) string {
 		leader := s.Leader()
@@ -176,7 +176,7 @@ func (c *Client) leads(ctx context.Context, t Turn, before *Member, start time.T
 		return err
 	}
 	say("%s leads after %s", t.Node, c.since(start))
-	if before == nil {
+	if before == nil || !before.InSpec {
 		return nil
 	}
 	err = c.until(ctx, patience, t.Node+" leads", func(s *State) string {

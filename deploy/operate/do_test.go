@@ -27,18 +27,18 @@ func TestDo(t *testing.T) {
 		err          string
 	}{
 		{"switchover", "the leader is told, and the old one waited for", nil, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
-			[]string{`demo-pg-3 POST /switchover {"candidate":"demo-pg-2","leader":"demo-pg-3"}`},
+			[]string{`demo-pg-2 POST /switchover {"candidate":"demo-pg-2","leader":"demo-pg-3"}`},
 			[]string{"demo-pg-2 leads after N", "demo-pg-3 follows it after N"}, ""},
 		{"scheduled", "Patroni keeps it", nil, func(s *State) (*Plan, error) {
 			return s.PlanSwitchover("demo-pg-2", time.Date(2099, 1, 2, 3, 4, 5, 0, time.UTC))
-		}, []string{`demo-pg-3 POST /switchover {"candidate":"demo-pg-2","leader":"demo-pg-3","scheduled_at":"2099-01-02T03:04:05Z"}`},
+		}, []string{`demo-pg-2 POST /switchover {"candidate":"demo-pg-2","leader":"demo-pg-3","scheduled_at":"2099-01-02T03:04:05Z"}`},
 			[]string{"Switchover scheduled: demo-pg-3 hands over to demo-pg-2 at 2099-01-02T03:04:05Z"}, ""},
 		{"cancel", "any node that answers", nil, func(s *State) (*Plan, error) {
 			s.Scheduled = &ScheduledSwitchover{At: "2099-01-02T03:04:05+00:00"}
 			return s.PlanCancel()
 		}, []string{"demo-pg-3 DELETE /switchover "}, []string{"the switchover is taken back"}, ""},
 		{"restart of all", "the replicas, then the leader by handing over", nil, func(s *State) (*Plan, error) { return s.PlanRestart(Which{}) },
-			[]string{"demo-pg-1 POST /restart {}", "demo-pg-2 POST /restart {}", `demo-pg-3 POST /switchover {"candidate":"demo-pg-1","leader":"demo-pg-3"}`},
+			[]string{"demo-pg-1 POST /restart {}", "demo-pg-2 POST /restart {}", `demo-pg-1 POST /switchover {"candidate":"demo-pg-1","leader":"demo-pg-3"}`},
 			[]string{"demo-pg-1 restarted, and streams again after N", "demo-pg-2 restarted, and streams again after N", "demo-pg-1 leads after N", "demo-pg-3 follows it after N"}, ""},
 		{"restart in place", "the leader", nil, func(s *State) (*Plan, error) {
 			s.Member("demo-pg-3").Pending = map[string]Change{"max_connections": {"310", "300"}}
@@ -57,16 +57,16 @@ func TestDo(t *testing.T) {
 		{"resume, the leader away", "any node that answers", func(f *operatetest.Machines) { f.Paused = true; f.Refuse["demo-pg-3"] = true }, func(s *State) (*Plan, error) { return s.PlanPause(false) },
 			[]string{`demo-pg-1 PATCH /config {"pause":null}`}, []string{"Patroni works again on all nodes"}, ""},
 
-		{"password", "another cluster's, or an old one", func(f *operatetest.Machines) { f.Answer["demo-pg-3 POST /switchover"] = "401 not authenticated" }, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
-			nil, nil, "demo-pg-3 does not take the password (restapi.password of the operator's folder is not the one that the nodes have)"},
-		{"access", "not admitted", func(f *operatetest.Machines) { f.Answer["demo-pg-3 POST /switchover"] = "403 Access is denied" }, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
-			nil, nil, "demo-pg-3 refuses this host: Access is denied (is it in access.operators, and is that in force?)"},
+		{"password", "another cluster's, or an old one", func(f *operatetest.Machines) { f.Answer["demo-pg-2 POST /switchover"] = "401 not authenticated" }, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
+			nil, nil, "demo-pg-2 does not take the password (restapi.password of the operator's folder is not the one that the nodes have)"},
+		{"access", "not admitted", func(f *operatetest.Machines) { f.Answer["demo-pg-2 POST /switchover"] = "403 Access is denied" }, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
+			nil, nil, "demo-pg-2 refuses this host: Access is denied (is it in access.operators, and is that in force?)"},
 		{"refused", "by Patroni, in its words", func(f *operatetest.Machines) {
-			f.Answer["demo-pg-3 POST /switchover"] = "412 leader name does not match"
+			f.Answer["demo-pg-2 POST /switchover"] = "412 leader name does not match"
 		}, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
-			nil, nil, "demo-pg-3 refuses: leader name does not match"},
-		{"a page", "no words in it", func(f *operatetest.Machines) { f.Answer["demo-pg-3 POST /switchover"] = "502 <html>no</html>" }, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
-			nil, nil, "demo-pg-3 answers 502 Bad Gateway"},
+			nil, nil, "demo-pg-2 refuses: leader name does not match"},
+		{"a page", "no words in it", func(f *operatetest.Machines) { f.Answer["demo-pg-2 POST /switchover"] = "502 <html>no</html>" }, func(s *State) (*Plan, error) { return s.PlanSwitchover("demo-pg-2", time.Time{}) },
+			nil, nil, "demo-pg-2 answers 502 Bad Gateway"},
 		{"half of it", "what was done is said", func(f *operatetest.Machines) { f.Answer["demo-pg-2 POST /restart"] = "503 restart failed" }, func(s *State) (*Plan, error) { return s.PlanRestart(Which{}) },
 			[]string{"demo-pg-1 POST /restart {}"}, []string{"demo-pg-1 restarted, and streams again after N"}, "demo-pg-2 refuses: restart failed (1 of 3 turns were done: run it again once this is mended)"},
 	}

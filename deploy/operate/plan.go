@@ -116,7 +116,7 @@ func (s *State) PlanRestart(which Which) (*Plan, error) {
 	leads := false
 	for _, m := range s.Members {
 		switch {
-		case which.Node != "" && m.Name != which.Node, which.Pending && m.Pending == nil:
+		case !m.InSpec, which.Node != "" && m.Name != which.Node, which.Pending && m.Pending == nil:
 		case m.Error != "":
 			return nil, fmt.Errorf("cannot restart %s: it does not answer: %s (name the nodes that you want restarted one by one)", m.Name, m.Error)
 		case m.leads():
@@ -211,6 +211,8 @@ func (s *State) PlanReinit(name string) (*Plan, error) {
 	switch {
 	case m == nil:
 		return nil, s.unknown("copy anew", name)
+	case !m.InSpec:
+		return nil, fmt.Errorf("cannot copy %s anew: it is not in the spec (-f names the spec that has it)", name)
 	case m.leads():
 		return nil, fmt.Errorf("cannot copy %s anew: it leads, and has the data that the others copy (pgha-gen cluster switchover first)", name)
 	case m.Error != "":
@@ -446,6 +448,8 @@ func (s *State) instead() string {
 func (s *State) unfit(m *Member) string {
 	leader := s.Leader()
 	switch {
+	case !m.InSpec:
+		return "is not in the spec"
 	case m.Error != "":
 		return "does not answer: " + m.Error
 	case m.neverLeads():
@@ -481,6 +485,8 @@ func (s *State) fitness(m *Member) string {
 // dead says why a member cannot be made the leader at all.
 func (m *Member) dead() string {
 	switch {
+	case !m.InSpec:
+		return "is not in the spec (name another)"
 	case m.leads():
 		return "leads already (pgha-gen cluster status)"
 	case m.Node == nil:

@@ -99,6 +99,15 @@ func pendingOn(name, parameter, before, after string) func(*State) {
 
 func unhealthy(s *State) { s.DCS[0].Healthy, s.DCS[0].Error = false, "connection refused" }
 
+// gone takes nodes out of the spec; they are members still.
+func gone(names ...string) func(*State) {
+	return func(s *State) {
+		for _, name := range names {
+			s.Member(name).InSpec, s.Member(name).Node = false, nil
+		}
+	}
+}
+
 func leaderless(s *State) { s.Members[0].Role = "replica"; s.Members[0].State = "stopped" }
 
 // turns are what a plan does, in short.
@@ -169,6 +178,7 @@ func TestPlanSwitchover(t *testing.T) {
 		{"none named", "the one that is least behind", []func(*State){lag("pg-2", 300)}, to(""), []string{"switchover pg-1 pg-3"}, nil, ""},
 		{"none named, one unfit", "the other", []func(*State){member("pg-2", func(m *Member) { m.State = "starting" })}, to(""), []string{"switchover pg-1 pg-3"}, nil, ""},
 		{"etcd without a reserve", "possible, and said", []func(*State){unhealthy}, to("pg-2"), []string{"switchover pg-1 pg-2"}, []string{"etcd: 2 of 3 members are healthy, no more may be lost"}, ""},
+		{"one is not in the spec", "the other", []func(*State){gone("pg-2")}, to(""), []string{"switchover pg-1 pg-3"}, nil, ""},
 		{"synchronous", "to the synchronous one", []func(*State){config(synchronous), member("pg-2", func(m *Member) { m.Role = "replica" }), member("pg-3", func(m *Member) { m.Role = "sync_standby" })}, to(""), []string{"switchover pg-1 pg-3"}, nil, ""},
 		{"asynchronous", "to any that is not far behind", []func(*State){asynchronous}, to("pg-2"), []string{"switchover pg-1 pg-2"}, nil, ""},
 		{"paused", "Patroni takes a named one, and we always name one", []func(*State){config(paused)}, to(""), []string{"switchover pg-1 pg-2"}, nil, ""},
@@ -219,6 +229,7 @@ func TestPlanRestart(t *testing.T) {
 		{"all", "replicas, then the leader by a handover", nil, all(Which{}), []string{"restart pg-2", "restart pg-3", "switchover pg-1 pg-2"}, []string{"nothing that was acknowledged is lost", "1 may be lost"}, ""},
 		{"a replica", "alone", nil, one("pg-3"), []string{"restart pg-3"}, nil, ""},
 		{"the leader", "it hands over first", nil, one("pg-1"), []string{"switchover pg-1 pg-2"}, nil, ""},
+		{"one is not in the spec", "it is left alone", []func(*State){gone("pg-2")}, all(Which{}), []string{"restart pg-3", "switchover pg-1 pg-3"}, nil, ""},
 		{"pending on one", "no other", []func(*State){pendingOn("pg-2", "max_connections", "300", "310")}, waiting, []string{"restart pg-2"}, nil, ""},
 		{"pending on none", "nothing to do", nil, waiting, nil, nil, ""},
 		{"pending on all, larger", "replicas first: none may have less than the leader", []func(*State){pendingOn("pg-1", "max_connections", "300", "310"), pendingOn("pg-2", "max_connections", "300", "310")},
@@ -257,6 +268,7 @@ func TestPlanReinit(t *testing.T) {
 		{"a broken one, the other away", "it is no standby that counts", []func(*State){away("pg-2"), member("pg-3", func(m *Member) { m.State = "start failed"; m.Role = "replica" })}, node("pg-3"), []string{"reinit pg-3"}, nil, ""},
 		{"asynchronous", "no standby counts", []func(*State){asynchronous, away("pg-2")}, node("pg-3"), []string{"reinit pg-3"}, nil, ""},
 
+		{"not in the spec", "its address is not known", []func(*State){gone("pg-3")}, node("pg-3"), nil, nil, "cannot copy pg-3 anew: it is not in the spec (-f names the spec that has it)"},
 		{"the leader", "it has the data", nil, node("pg-1"), nil, nil, "cannot copy pg-1 anew: it leads, and has the data that the others copy (pgha-gen cluster switchover first)"},
 		{"the last standby", "commits would be on one disk", []func(*State){member("pg-2", func(m *Member) { m.State = "stopped"; m.Role = "replica" })}, node("pg-3"), nil, nil, "cannot copy pg-3 anew: it is the last synchronous standby (bring another one back first: pgha-gen cluster status)"},
 		{"the last that answers", "the other may be gone", []func(*State){away("pg-2")}, node("pg-3"), nil, nil, "cannot copy pg-3 anew: it is the last synchronous standby (bring another one back first: pgha-gen cluster status)"},
@@ -286,6 +298,7 @@ func TestPlanFailover(t *testing.T) {
 		{"to the leader", "it leads", nil, to("pg-1"), nil, nil, "cannot fail over to pg-1: it leads already (pgha-gen cluster status)"},
 		{"unknown", "not in Patroni's cluster", nil, to("pg-9"), nil, nil, "cannot fail over: pg-9 is no member of Patroni's cluster (members: pg-1, pg-2, pg-3)"},
 		{"away", "it cannot lead", append(lost, away("pg-2")), to("pg-2"), nil, nil, "cannot fail over to pg-2: it does not answer: no answer within 1.5s (name another, or bring it back)"},
+		{"not in the spec", "its address is not known", append(lost, gone("pg-2")), to("pg-2"), nil, nil, "cannot fail over to pg-2: it is not in the spec (name another)"},
 		{"nofailover", "by the spec", append(lost, member("pg-2", func(m *Member) { m.Tags = map[string]any{"nofailover": true} })), to("pg-2"), nil, nil, "cannot fail over to pg-2: it may never lead, by its tags (change them in the spec)"},
 		{"stopped", "there is nothing to promote", append(lost, member("pg-2", func(m *Member) { m.Node.State = "stopped" })), to("pg-2"), nil, nil, "cannot fail over to pg-2: it has no PostgreSQL that runs, but is stopped (name another, or wait)"},
 		{"nobody", "there is nobody", append(lost, away("pg-2", "pg-3")), to(""), nil, nil, "cannot fail over: no replica answers that may lead (see pgha-gen cluster status; bring one back first)"},
