@@ -88,7 +88,8 @@ func TestNoRoleIsNamed(t *testing.T) {
 	named := regexp.MustCompile(`(?i)` + strings.Join(names, "|"))
 	elsewhere := []string{
 		"../packer/plugin/docs", "../packer/plugin/example", // examples for people
-		"../lab/etcd", // the module of a program that the lab builds
+		"../lab/etcd",       // the module of a program that the lab builds
+		"../deploy/operate", // speaks to the programs, whose APIs have their names; it finds machines by capability
 	}
 	files := 0
 	for _, room := range []string{"../generator", "../packer", "../deploy", "../lab"} {

@@ -3,11 +3,12 @@
 package main
 
 import (
+	"net"
 	"os"
 
 	"pgha-gen/roles"
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], roles.All(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], roles.All(), new(net.Dialer).DialContext, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"pgha-gen": func() {
-		os.Exit(run(os.Args[1:], demo.Roles(), os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(run(os.Args[1:], demo.Roles(), machinesDial(), os.Stdin, os.Stdout, os.Stderr))
 	}})
 }
 
@@ -53,9 +53,10 @@ func TestScript(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", condition)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status,
-			"bound":  bound,
-			"silent": silent,
+			"status":   status,
+			"machines": machines(t),
+			"bound":    bound,
+			"silent":   silent,
 		},
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pgha-gen/cmd/internal/cli"
+	"pgha-gen/deploy/operate"
 	"pgha-gen/generator"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
@@ -17,10 +18,11 @@ import (
 type app struct {
 	cli.Streams
 	roles []*role.Role
+	dial  operate.Dial // of a running cluster's machines
 }
 
-func run(args []string, known []*role.Role, in io.Reader, out, err io.Writer) int {
-	a := &app{cli.Streams{Name: "pgha-gen", In: in, Out: out, Err: err}, known}
+func run(args []string, known []*role.Role, dial operate.Dial, in io.Reader, out, err io.Writer) int {
+	a := &app{cli.Streams{Name: "pgha-gen", In: in, Out: out, Err: err}, known, dial}
 	root := &cobra.Command{
 		Use:   "pgha-gen",
 		Short: "Images, user-data and commands for a highly available PostgreSQL cluster",
@@ -29,7 +31,7 @@ PostgreSQL cluster needs on Yandex Cloud: per role a Packer template that bakes
 an image, cloud-init user-data with which the machine configures itself at first
 boot, and the commands that create the machines.`,
 	}
-	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.diffCommand(), a.imageCommand(), a.schemaCommand(), a.referenceCommand(), a.secretsCommand())
+	root.AddCommand(a.initCommand(), a.validateCommand(), a.renderCommand(), a.diffCommand(), a.imageCommand(), a.schemaCommand(), a.referenceCommand(), a.secretsCommand(), a.clusterCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
 }
 

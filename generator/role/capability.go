@@ -32,7 +32,10 @@ type DatabaseOffer struct {
 }
 
 // ProxyOffer is where clients of the database connect.
-type ProxyOffer struct{ Primary, Replicas int }
+type ProxyOffer struct {
+	Primary, Replicas int
+	Stats             int // where it says over HTTP to whom it sends clients: /stats;csv
+}
 
 // Offers says whether a role of the cluster offers a capability.
 func (c *Cluster) Offers(what Capability) bool { return len(c.offering(what)) > 0 }

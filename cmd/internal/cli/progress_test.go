@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 
 	"pgha-gen/cmd/internal/cli"
@@ -50,5 +51,22 @@ func TestNoTerminal(t *testing.T) {
 		if got := s.Width(); got != 0 {
 			t.Errorf("%T: width %d, want 0", s.Err, got)
 		}
+	}
+}
+
+// Where there is no terminal nobody is asked.
+func TestConfirmNobody(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, s := range []cli.Streams{{In: file, Err: file}, {In: strings.NewReader("y\n"), Err: file}} {
+		if yes, ok := s.Confirm("go on?"); yes || ok {
+			t.Errorf("%T: %t, %t", s.In, yes, ok)
+		}
+	}
+	if said, err := os.ReadFile(file.Name()); err != nil || len(said) > 0 {
+		t.Errorf("said %q, %v", said, err)
 	}
 }

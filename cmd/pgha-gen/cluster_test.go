@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"pgha-gen/deploy/operate"
+	"pgha-gen/deploy/operate/operatetest"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
+)
+
+// machinesVariable has the address behind which a script's machines are.
+const machinesVariable = "PGHA_TEST_MACHINES"
+
+// machinesDial is how the command of a script reaches machines: it says to whom
+// it wants, and is told whether there is somebody.
+func machinesDial() operate.Dial {
+	at := os.Getenv(machinesVariable)
+	if at == "" {
+		return new(net.Dialer).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, at)
+		if err != nil {
+			return nil, err
+		}
+		answer := make([]byte, 1)
+		_, err = fmt.Fprintln(conn, address)
+		if err == nil {
+			_, err = io.ReadFull(conn, answer)
+		}
+		if err == nil && answer[0] != 'y' {
+			err = syscall.ECONNREFUSED
+		}
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		return conn, nil
+	}
+}
+
+// machines [CHANGE...]: from here on there are the spec pgha.yaml, the operator's
+// folder secrets/demo/operator, and the machines of them, where a change is
+// refuse=NODE, out=NODE (of the quorum), pending=NODE, stuck=NODE (does not
+// restart when it is told to) or paused.
+func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		a := operatetest.NewAuthority(t)
+		m := operatetest.New(t, a)
+		ts.Check(os.MkdirAll(ts.MkAbs("secrets/demo"), 0o700))
+		ts.Check(os.RemoveAll(ts.MkAbs("secrets/demo/operator")))
+		ts.Check(os.CopyFS(ts.MkAbs("secrets/demo/operator"), os.DirFS(operatetest.Folder(t, a))))
+		for _, name := range []string{"operator.key", "restapi.password"} {
+			ts.Check(os.Chmod(ts.MkAbs("secrets/demo/operator/"+name), 0o600))
+		}
+		ts.Check(os.WriteFile(ts.MkAbs("pgha.yaml"), []byte(demo.Spec(t, operatetest.Operators)), 0o600))
+		for _, arg := range args {
+			what, node, _ := strings.Cut(arg, "=")
+			switch what {
+			case "refuse":
+				m.Refuse[node] = true
+			case "out":
+				m.Out[node] = true
+			case "pending":
+				m.Pending[node] = true
+			case "paused":
+				m.Paused = true
+			case "stuck":
+				m.Answer[node+" POST /restart"] = "restarted successfully"
+			default:
+				ts.Fatalf("unknown change %q", arg)
+			}
+		}
+		ts.Setenv(machinesVariable, relay(t, m.Dial))
+	}
+}
+
+// What docs/operations.md shows is what the commands say, but for numbers and
+// for which node it is.
+func TestOperations(t *testing.T) {
+	text := testkit.Text(t, "../../docs/operations.md")
+	a := operatetest.NewAuthority(t)
+	t.Chdir(t.TempDir())
+	testkit.OK(t, os.MkdirAll("secrets/demo", 0o700))
+	testkit.OK(t, os.Rename(operatetest.Folder(t, a), "secrets/demo/operator"))
+	testkit.OK(t, os.WriteFile("pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600))
+	number, node := regexp.MustCompile(`[0-9]+(\.[0-9]+)?( [kMG]?B)?`), regexp.MustCompile(`demo-(pg|etcd|haproxy)-[0-9]`)
+	plain := func(text string) []string {
+		text = number.ReplaceAllString(node.ReplaceAllString(text, "demo-$1"), "N")
+		var lines []string
+		for line := range strings.Lines(text) {
+			lines = append(lines, strings.Join(strings.Fields(line), " "))
+		}
+		slices.Sort(lines)
+		return lines
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\$ pgha-gen (cluster .*)\n((?:[^$`+"`"+`\n].*\n|\n)+)`).FindAllStringSubmatch(text, -1) {
+		args, want := strings.Fields(m[1]), m[2]
+		t.Run(m[1], func(t *testing.T) {
+			machines := operatetest.New(t, a)
+			machines.Leader = "demo-pg-1"
+			machines.Answer["demo-haproxy-1 GET /stats;csv"] = strings.NewReplacer("primary,demo-pg-1", "primary,demo-pg-3", "primary,demo-pg-3", "primary,demo-pg-1",
+				"replicas,demo-pg-1", "replicas,demo-pg-3", "replicas,demo-pg-3", "replicas,demo-pg-1").Replace(operatetest.Real(t, "stats.csv"))
+			for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
+				machines.Pending[name] = slices.Contains(args, "--pending")
+			}
+			machines.Paused = slices.Contains(args, "resume")
+			machines.Refuse["demo-pg-2"] = strings.Contains(want, "connection refused")
+			var said bytes.Buffer
+			status := run(args, demo.Roles(), machines.Dial, strings.NewReader(""), &said, &said)
+			if diff := cmp.Diff(plain(want), plain(said.String())); diff != "" {
+				t.Errorf("status %d (-docs/operations.md +got):\n%s", status, diff)
+			}
+		})
+	}
+}
+
+// relay gives the address of what machinesDial speaks to.
+func relay(t *testing.T, dial operate.Dial) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.OK(t, err)
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				in := bufio.NewReader(conn)
+				address, err := in.ReadString('\n')
+				if err != nil {
+					return
+				}
+				to, err := dial(t.Context(), "tcp", strings.TrimSpace(address))
+				if err != nil {
+					io.WriteString(conn, "n")
+					return
+				}
+				defer to.Close()
+				io.WriteString(conn, "y")
+				go io.Copy(to, in)
+				io.Copy(conn, to)
+			}()
+		}
+	}()
+	return listener.Addr().String()
+}
