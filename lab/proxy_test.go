@@ -33,7 +33,6 @@ func TestProxy(t *testing.T) {
 	t.Run("reload", func(t *testing.T) { proxyReload(t, ctx, command) })
 	t.Run("switchover", func(t *testing.T) { proxySwitchover(t, ctx, command) })
 	t.Run("leader stops", func(t *testing.T) { proxyStop(t, ctx, command) })
-	t.Run("leader lost after a reload", func(t *testing.T) { proxyReloaded(t, ctx, command) })
 	t.Run("queue", func(t *testing.T) { proxyQueue(t, ctx, command) })
 	t.Run("clients in all", func(t *testing.T) { proxyLimit(t, ctx, command) })
 	t.Run("silent clients", func(t *testing.T) { proxySilent(t, ctx, command) })
@@ -213,27 +212,6 @@ func proxyStop(t *testing.T, ctx context.Context, command []string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-}
-
-// A reload leaves sessions with the old HAProxy. They end all the same when their
-// node is gone for good, and a node that is gone only for a moment keeps them.
-func proxyReloaded(t *testing.T, ctx context.Context, command []string) {
-	f := newFakes(t, ctx, command, nil)
-	leader := f.nodes[0]
-	process := f.running(t, ctx, leader)
-	s, err := f.open(ctx, anApp, toLeader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	f.start(t, ctx, process)
-	time.Sleep(time.Second)
-	if !s.alive() {
-		t.Fatal("the reload ended a session")
-	}
-	leader.silent()
-	took := within(t, 15*time.Second, "the sessions of a node without Patroni end", func() bool { return !s.alive() })
-	t.Logf("after a reload, sessions of a lost leader end after %s", took.Round(10*time.Millisecond))
 }
 
 // Clients above PostgreSQL's limit wait, and get in when others leave.
