@@ -107,6 +107,9 @@ func TestProxyUnit(t *testing.T) {
 			t.Error("a session ended at the reload")
 		}
 		t.Logf("writers %s after the reload", took.Round(time.Millisecond))
+		f.nodes[0].silent()
+		took = within(t, 10*time.Second, "a session ends that the old process has, when its node is gone", func() bool { return !s.alive() })
+		t.Logf("a session of the old process ends %s after its node is gone", took.Round(10*time.Millisecond))
 	})
 	t.Run("sockets", func(t *testing.T) {
 		if got := in("stat -c '%a %U %n' /run/haproxy /run/haproxy/*.sock"); got !=

@@ -49,7 +49,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Leaves:   "its clients have to connect to another one; then delete the machine",
 		Replaced: "each once the one before is ready, so that clients find another",
 
-		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas},
+		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas, Stats: s.Ports.Stats},
 	}
 	if s.Version != "" {
 		p.Exact = []string{"haproxy=" + s.Version}

@@ -1,0 +1,56 @@
+#!/usr/bin/python3 -sE
+"""Ends sessions of a lost leader that HAProxy processes from before a reload have.
+
+A reload leaves each session with the process that has it. Such a process checks no
+server any more, so it would never see that one is gone, and a client would wait for
+it for minutes. The process that came after does see it.
+"""
+
+import os
+import time
+
+import servers_state
+from servers_state import RUN
+
+MASTER = os.path.join(RUN, "master.sock")
+ADMIN = os.path.join(RUN, "admin.sock")
+PAUSE = 0.5  # seconds
+
+DOWN = "0"  # SRV_ST_STOPPED (include/haproxy/server-t.h)
+
+
+def old(processes: str) -> list[str]:
+    """The process ids of old workers, as the master's "show proc" lists them."""
+    _, _, rest = processes.partition("# old workers\n")
+    rows = [line.split() for line in rest.partition("\n#")[0].splitlines()]
+    return [row[0] for row in rows if len(row) > 1 and row[1] == "worker"]
+
+
+def down(state: str) -> list[str]:
+    """The nodes to which no session of a writer may lead."""
+    rows = [line.split() for line in state.splitlines()[2:]]
+    return [row[3] for row in rows if len(row) > 5 and row[1] == "primary" and row[5] == DOWN]
+
+
+def look() -> None:
+    """Once."""
+    workers = old(servers_state.ask(MASTER, "show proc"))
+    if not workers:
+        return
+    for node in down(servers_state.ask(ADMIN, "show servers state")):
+        for worker in workers:
+            servers_state.ask(MASTER, f"@!{worker} shutdown sessions server primary/{node}")
+
+
+def main() -> None:
+    """Looks until it is stopped."""
+    while True:
+        try:
+            look()
+        except OSError:
+            pass  # HAProxy is just starting
+        time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    main()
