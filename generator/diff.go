@@ -134,66 +134,66 @@ func (d *differ) changes() ([]Change, error) {
 	return all, nil
 }
 
-// groups are the keys, those together that need each other: the least that
-// makes a good spec of one that does not by itself.
+// groups are the keys, those together that need each other, in the order of
+// the first of each.
 func (d *differ) groups() ([][]string, error) {
-	var all []string
-	for _, difference := range d.all {
-		all = append(all, difference.Key)
-	}
 	var groups [][]string
-	for _, key := range all {
-		need := []string{key}
-		alone, err := d.with(need)
+	for _, difference := range d.all {
+		if slices.ContainsFunc(groups, func(g []string) bool { return slices.Contains(g, difference.Key) }) {
+			continue
+		}
+		group, err := d.least([]string{difference.Key})
 		if err != nil {
 			return nil, err
 		}
-		if alone == nil {
-			need = slices.Clone(all)
-			for _, other := range all {
-				fewer := slices.DeleteFunc(slices.Clone(need), func(k string) bool { return k == other })
-				if other == key {
-					continue
-				}
-				c, err := d.with(fewer)
-				if err != nil {
-					return nil, err
-				}
-				if c != nil {
-					need = fewer
-				}
+		// What another group needs, too, makes them one.
+		at := len(groups)
+		for i := 0; i < len(groups); i++ {
+			if !slices.ContainsFunc(groups[i], func(key string) bool { return slices.Contains(group, key) }) {
+				continue
 			}
+			if group, err = d.least(slices.Concat(groups[i], group)); err != nil {
+				return nil, err
+			}
+			at = min(at, i)
+			groups = slices.Delete(groups, i, i+1)
+			i = -1 // it may share keys with those before
 		}
-		groups = join(groups, need)
+		groups = slices.Insert(groups, at, group)
 	}
 	return groups, nil
 }
 
-// join adds a group, and makes one of all that share a key with it, in the
-// place of the first.
-func join(groups [][]string, group []string) [][]string {
-	var all [][]string
-	at := -1
-	for _, g := range groups {
-		if !slices.ContainsFunc(g, func(key string) bool { return slices.Contains(group, key) }) {
-			all = append(all, g)
-			continue
-		}
-		for _, key := range g {
-			if !slices.Contains(group, key) {
-				group = append(group, key)
-			}
-		}
-		if at < 0 {
-			at = len(all)
-			all = append(all, nil)
+// least are these keys, and as few of the others as make a good spec of them.
+func (d *differ) least(keys []string) ([]string, error) {
+	var all, others []string
+	for _, difference := range d.all {
+		all = append(all, difference.Key)
+		if !slices.Contains(keys, difference.Key) {
+			others = append(others, difference.Key)
 		}
 	}
-	if at < 0 {
-		return append(all, group)
+	return d.without(all, others)
+}
+
+// without is a good spec's keys less as many of others as go: all, or else
+// those of each half that do.
+func (d *differ) without(keys, others []string) ([]string, error) {
+	fewer := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return slices.Contains(others, key) })
+	c, err := d.with(fewer)
+	switch {
+	case err != nil:
+		return nil, err
+	case c != nil:
+		return fewer, nil
+	case len(others) < 2:
+		return keys, nil
 	}
-	all[at] = group
-	return all
+	half := len(others) / 2
+	if keys, err = d.without(keys, others[:half]); err != nil {
+		return nil, err
+	}
+	return d.without(keys, others[half:])
 }
 
 // together takes away what one key does to a file and another undoes, such as

@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"pgha-gen/generator"
 	"pgha-gen/generator/emit"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
+	"pgha-gen/roles"
 )
 
 // TestDiff changes every key of the reference, and says what follows.
@@ -73,4 +75,40 @@ func leaves(above string, m emit.Map) []string {
 		}
 	}
 	return all
+}
+
+// TestDiffOfAnyTwo: there is a difference between two good specs that have
+// little in common, and all keys of it make one of the other.
+func TestDiffOfAnyTwo(t *testing.T) {
+	old := demo.Read(t, reference())
+	all := specs(t, "good")
+	for _, name := range []string{"common/overrides", "etcd/checksum-unknown", "patroni/database-dash", "patroni/tags"} {
+		t.Run(name, func(t *testing.T) {
+			new := demo.Read(t, all[name])
+			changes, err := generator.Diff(old, new, roles.All())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(changes) == 0 {
+				t.Error("no key differs")
+			}
+			if back, err := generator.Diff(new, old, roles.All()); err != nil || len(back) == 0 {
+				t.Errorf("the way back: %d changes, %v", len(back), err)
+			}
+			if same, err := generator.Diff(new, new, roles.All()); err != nil || len(same) > 0 {
+				t.Errorf("with itself: %d changes, %v", len(same), err)
+			}
+			text, err := emit.YAML(generator.Mix("", generator.Document(old), generator.Document(new), func(string, any, any) bool { return true }))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := generator.Effective(new)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), understood(t, text)); diff != "" {
+				t.Errorf("all that differs makes another spec (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

@@ -11,3 +11,6 @@ var EffectsLists = effectsLists
 
 // Document is a spec with every default, as a value.
 var Document = document
+
+// Mix lays of a new version of a spec over an old one what is chosen.
+var Mix = mix

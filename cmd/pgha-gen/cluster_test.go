@@ -56,8 +56,8 @@ func machinesDial() operate.Dial {
 
 // machines [CHANGE...]: from here on there are the spec pgha.yaml, the operator's
 // folder secrets/demo/operator, and the machines of them, where a change is
-// refuse=NODE, out=NODE (of the quorum), pending=NODE, stuck=NODE (does not
-// restart when it is told to) or paused.
+// refuse=NODE, out=NODE (of the quorum), behind=NODE (has refused the spec),
+// pending=NODE, stuck=NODE (does not restart when it is told to) or paused.
 func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		a := operatetest.NewAuthority(t)
@@ -78,6 +78,8 @@ func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 				m.Out[node] = true
 			case "pending":
 				m.Pending[node] = true
+			case "behind":
+				m.Behind[node] = true
 			case "paused":
 				m.Paused = true
 			case "stuck":

@@ -22,12 +22,12 @@ import (
 )
 
 func (a *app) diffCommand() *cobra.Command {
-	var file cli.SpecFile
-	var dir, output string
-	var exitCode bool
+	var o operation
+	var dir string
+	var running, exitCode bool
 	cmd := &cobra.Command{
-		Use:   "diff [-o DIR]",
-		Short: "Say what changed in the spec since the last render, and how it takes effect",
+		Use:   "diff [-o DIR | --running]",
+		Short: "Say what changed in the spec, and how it takes effect",
 		Long: `Compare the spec with what was rendered last, in DIR/<cluster>: every key that changed,
 its old and its new value, and how the change takes effect on machines that run:
   reload     at once, and nothing is interrupted
@@ -44,24 +44,41 @@ its old and its new value, and how the change takes effect on machines that run:
   grow       a data disk becomes larger, while its machine runs
   image      another image is baked, and the machines are replaced
 Below each stands on which machines, and what of their files, of the commands that
-create them, or of the images changes. Nothing is written.`,
+create them, or of the images changes. Nothing is written.
+
+With --running, compare the spec with what is in force on the machines instead: each
+says by which user-data it works, and which of its steps did not end well. It needs
+what pgha-gen cluster needs: access.operators, and the operator's folder.`,
 		Example: `  pgha-gen diff
-  pgha-gen diff -f staging.yaml -o out --output json`,
+  pgha-gen diff -f staging.yaml -o out --output json
+  pgha-gen diff --running --exit-code`,
 		Args: cli.NoArguments,
-		RunE: func(*cobra.Command, []string) error {
-			if output != asText && output != asJSON {
-				return cli.Usagef("unknown output %q (want %s or %s)", output, asText, asJSON)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
 			}
-			differs, err := a.diff(file, dir, output)
+			var differs bool
+			var err error
+			switch {
+			case running && cmd.Flags().Changed("dir"):
+				return cli.Usagef("diff takes -o or --running, not both")
+			case !running && o.operator != "":
+				return cli.Usagef("--operator goes with --running")
+			case running:
+				differs, err = a.diffRunning(cmd.Context(), &o)
+			default:
+				differs, err = a.diff(o.file, dir, o.output)
+			}
 			if err == nil && differs && exitCode {
 				return cli.Reported(errors.New("it differs"))
 			}
 			return err
 		},
 	}
-	file.Flag(cmd)
+	o.flags(cmd)
+	o.outputFlag(cmd)
 	cmd.Flags().StringVarP(&dir, "dir", "o", "out", "the folder of the last render")
-	cmd.Flags().StringVar(&output, "output", asText, "text or json")
+	cmd.Flags().BoolVar(&running, "running", false, "compare with what is in force on the machines")
 	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "end with status 1 if something differs")
 	return cmd
 }

@@ -60,7 +60,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 				s.ElectionTimeout.Seconds(), (2*s.ElectionTimeout + s.HeartbeatInterval).Seconds(), s.ElectionTimeout)},
 		},
 		Joins:    "it joins as a voter when its machine boots; one at a time",
-		Leaves:   "the others take it out of their members while most of them are healthy; then delete the machine; one at a time",
+		Leaves:   "the others take it out of their members once all of them are healthy; then delete the machine; a majority has to stay",
 		Replaced: "each once all members are healthy again",
 
 		DCS: offer,

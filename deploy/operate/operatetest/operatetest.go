@@ -117,6 +117,7 @@ type Machines struct {
 	started  map[string]int    // how often PostgreSQL was started
 	copying  map[string]int    // looks until the copy is there
 	Pending  map[string]bool   // a restart is
+	Behind   map[string]bool   // works by other user-data than the spec's, which it refused
 	Out      map[string]bool   // not in the quorum
 	Answer   map[string]string // in place of what is computed, by "NODE METHOD /path"; "STATUS text"
 	Told     []string          // all that was to change something
@@ -126,7 +127,7 @@ type Machines struct {
 func New(t testing.TB, a *Authority) *Machines {
 	t.Helper()
 	f := &Machines{t: t, Cluster: demo.Cluster(t, Operators), Patience: 5 * time.Second, Leader: "demo-pg-3", timeline: 1, Digests: map[string]string{}, Away: map[string]bool{}, Refuse: map[string]bool{}, started: map[string]int{},
-		copying: map[string]int{}, Pending: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}}
+		copying: map[string]int{}, Pending: map[string]bool{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}}
 	var names []string
 	for _, g := range f.Cluster.Groups {
 		data, err := generator.UserData(f.Cluster, g)
@@ -287,6 +288,11 @@ func (f *Machines) status(name string) string {
 	var said map[string]any
 	testkit.OK(f.t, json.Unmarshal([]byte(f.real(file)), &said))
 	said["node"], said["role"], said["user_data"] = name, kind, f.Digests[kind]
+	if f.Behind[name] {
+		said["user_data"] = "0123456789abcdef"
+		said["steps"].(map[string]any)["refresh"] = map[string]any{
+			"at": time.Now().UnixMilli(), "status": "fail", "detail": "new user-data is refused, and the old stays in force: it is refused"}
+	}
 	for _, each := range said["certificates"].([]any) {
 		each.(map[string]any)["end"] = time.Now().AddDate(0, 0, 400).Add(time.Hour).Unix()
 	}
