@@ -32,14 +32,23 @@ def down(state: str) -> list[str]:
     return [row[3] for row in rows if len(row) > 5 and row[1] == "primary" and row[5] == DOWN]
 
 
+def sessions(listed: str, nodes: list[str]) -> list[str]:
+    """The writers' sessions with these nodes, by what "show sess" calls them."""
+    rows = [line.split() for line in listed.splitlines()]
+    ends = [f"srv={node}" for node in nodes]
+    return [row[0].rstrip(":") for row in rows if "be=primary" in row and any(end in row for end in ends)]
+
+
 def look() -> None:
     """Once."""
     workers = old(servers_state.ask(MASTER, "show proc"))
-    if not workers:
+    nodes = down(servers_state.ask(ADMIN, "show servers state")) if workers else []
+    if not nodes:
         return
-    for node in down(servers_state.ask(ADMIN, "show servers state")):
-        for worker in workers:
-            servers_state.ask(MASTER, f"@!{worker} shutdown sessions server primary/{node}")
+    for worker in workers:
+        # Not all of a server at once: the backend of an old worker is disabled.
+        for session in sessions(servers_state.ask(MASTER, f"@!{worker} show sess"), nodes):
+            servers_state.ask(MASTER, f"@!{worker} shutdown session {session}")
 
 
 def main() -> None:

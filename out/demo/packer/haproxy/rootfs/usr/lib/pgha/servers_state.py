@@ -23,6 +23,7 @@ def ask(path: str, command: str) -> str:
         connection.settimeout(5)
         connection.connect(path)
         connection.sendall(command.encode() + b"\n")
+        connection.shutdown(socket.SHUT_WR)  # the master waits for more, otherwise
         answer = b""
         while data := connection.recv(65536):
             answer += data
