@@ -26,6 +26,10 @@ const (
 	secondProxy = "      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}"
 )
 
+// inForce is how long a refresh may take here, where other things than the
+// refresh are measured: TestLivingMetadata has the aim.
+const inForce = 20 * time.Second
+
 // Under load, a fourth Patroni node and a second HAProxy come, and go. No
 // transaction fails and no row is lost; who comes is admitted by all others, and
 // who is gone by nobody.
@@ -44,7 +48,7 @@ func TestNodesComeAndGo(t *testing.T) {
 
 	t.Run("a fourth node", func(t *testing.T) {
 		s := l.strict(ctx)
-		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode), 5*time.Second, first...)
+		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode), inForce, first...)
 		start := time.Now()
 		if err := c.Start(ctx, "demo-pg-4"); err != nil {
 			t.Fatal(err)
@@ -55,11 +59,8 @@ func TestNodesComeAndGo(t *testing.T) {
 				return m.Name == "demo-pg-4" && m.State == "streaming" && m.Role == "quorum_standby"
 			})
 		})
-		took := time.Since(start)
-		t.Logf("demo-pg-4: %.1f s from power-on to a streaming replica in the quorum", took.Seconds())
-		if took > 15*time.Second {
-			t.Error("want 15 s")
-		}
+		t.Logf("demo-pg-4: %.1f s from power-on to a streaming replica in the quorum", time.Since(start).Seconds())
+		timeline(t, c.Lab, "demo-pg-4", start)
 		c.wait(t, ctx, "readers meet it", 10*time.Second, func() bool { return slices.Contains(c.meet(t, ctx), "10.128.0.24") })
 		t.Logf("readers meet it %.1f s after power-on", time.Since(start).Seconds())
 		for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3", "demo-pg-4"} {
@@ -75,16 +76,15 @@ func TestNodesComeAndGo(t *testing.T) {
 		if err := c.Refresh(ctx, c.without(t, leader, slotsGo, fourthNode)); err != nil {
 			t.Fatal(err)
 		}
-		want := leader + " leads, and is not in the new spec: switch over to another node first"
-		for _, name := range []string{replica, "demo-pg-4", balancer} {
+		want := leader + " leads and is not in the new spec: switch over first"
+		for _, name := range []string{replica, "demo-pg-4", balancer, "demo-etcd-1"} {
 			if line := c.waitStep(t, ctx, name, "refresh", "fail", 20*time.Second); !strings.Contains(line, want) {
 				t.Errorf("%s says %s, want %s", name, line, want)
 			}
 		}
-		// It may not lose etcd, whose firewall does not have it any more.
-		time.Sleep(15 * time.Second)
+		time.Sleep(10 * time.Second) // nothing comes of it later, either
 		s.end(t)
-		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode), 15*time.Second)
+		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode), inForce)
 		if members, err := c.members(ctx); err != nil || !slices.ContainsFunc(members, func(m client.Member) bool { return m.Name == leader && m.Role == "leader" }) {
 			t.Errorf("%s leads no more: %v, %v", leader, members, err)
 		}
@@ -92,7 +92,7 @@ func TestNodesComeAndGo(t *testing.T) {
 
 	t.Run("a second HAProxy", func(t *testing.T) {
 		s := l.strict(ctx)
-		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode, secondProxy), 5*time.Second, append(slices.Clone(first), "demo-pg-4")...)
+		c.refresh(t, ctx, c.changed(t, slotsGo, fourthNode, secondProxy), inForce, append(slices.Clone(first), "demo-pg-4")...)
 		start := time.Now()
 		if err := c.Start(ctx, "demo-haproxy-2"); err != nil {
 			t.Fatal(err)
@@ -114,9 +114,7 @@ func TestNodesComeAndGo(t *testing.T) {
 	t.Run("the fourth node goes", func(t *testing.T) {
 		s := l.strict(ctx)
 		reader := c.reader(t, ctx, "10.128.0.24")
-		c.refresh(t, ctx, c.changed(t, slotsGo, secondProxy), 5*time.Second, append(slices.Clone(first), "demo-haproxy-2")...)
-		line := c.waitStep(t, ctx, "demo-pg-4", "refresh", "", time.Second)
-		t.Log(line)
+		c.refresh(t, ctx, c.changed(t, slotsGo, secondProxy), inForce, append(slices.Clone(first), "demo-haproxy-2")...)
 		if _, err := reader.Exec(ctx, "SELECT 1"); err != nil {
 			t.Errorf("its session ended when HAProxy reloaded: %v", err)
 		}
@@ -134,10 +132,12 @@ func TestNodesComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		gone := time.Now()
-		ended := make(chan error, 1)
+		// The process that has its reader is from before the reload.
+		ended := make(chan time.Duration, 1)
 		go func() {
-			_, err := reader.Exec(ctx, "SELECT 1")
-			ended <- err
+			if _, err := reader.Exec(ctx, "SELECT 1"); err != nil {
+				ended <- time.Since(gone)
+			}
 		}()
 		c.wait(t, ctx, "it is no member, no standby, and has no slot", time.Minute, func() bool {
 			members, err := c.members(ctx)
@@ -147,8 +147,11 @@ func TestNodesComeAndGo(t *testing.T) {
 		})
 		t.Logf("released %.1f s after its machine was deleted", time.Since(gone).Seconds())
 		select {
-		case err := <-ended:
-			t.Logf("its reader's session ended after at most %.1f s: %v", time.Since(gone).Seconds(), err)
+		case after := <-ended:
+			t.Logf("its reader was told %.1f s after", after.Seconds())
+			if after > 40*time.Second {
+				t.Error("want 25 s, and some more for what TCP measures")
+			}
 		case <-time.After(time.Minute - time.Since(gone)):
 			t.Errorf("its reader still waits %.1f s after", time.Since(gone).Seconds())
 		}
@@ -157,7 +160,7 @@ func TestNodesComeAndGo(t *testing.T) {
 
 	t.Run("the second HAProxy goes", func(t *testing.T) {
 		s := l.strict(ctx)
-		c.refresh(t, ctx, c.changed(t, slotsGo), 5*time.Second, first...)
+		c.refresh(t, ctx, c.changed(t, slotsGo), inForce, first...)
 		if c.reaches(ctx, "demo-haproxy-2", "10.128.0.21", 8008) {
 			t.Error("it still reaches Patroni")
 		}

@@ -14,3 +14,4 @@ for path; do
 		;;
 	esac
 done
+echo 'nothing to do'

@@ -24,7 +24,7 @@ fi
 # Writers would have nobody to go to.
 for node in $(as_service "$PGHA_LIB/servers_state.py" leaders 2>/dev/null || :); do
 	if ! grep -q "^ *server $node " "$config"; then
-		echo "$node leads, and is not in the new spec: switch over to another node first"
+		echo "$node leads and is not in the new spec: switch over first"
 		exit 1
 	fi
 done

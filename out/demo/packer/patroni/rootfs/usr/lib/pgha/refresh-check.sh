@@ -26,7 +26,7 @@ if [ -z "${PGHA_BOOTING:-}" ]; then
 		fi
 	done
 	if [ -n "$leads" ]; then
-		echo "$leads leads, and is not in the new spec: switch over to another node first"
+		echo "$leads leads and is not in the new spec: switch over first"
 		exit 1
 	fi
 fi
