@@ -76,6 +76,7 @@ func TestOperators(t *testing.T) {
 		}
 	})
 	t.Run("all of etcd away", func(t *testing.T) { failsafe(t, ctx, c) })
+	t.Run("taken out and let in again while the machines run", func(t *testing.T) { operatorsChange(t, ctx, c) })
 }
 
 // Nodes without addresses: the list of sources could have their names alone,
@@ -92,6 +93,42 @@ func TestOperatorsByName(t *testing.T) {
 	leader := c.whole(t, ctx)
 	c.switchover(t, ctx, leader)
 	failsafe(t, ctx, c)
+}
+
+// operatorsChange takes the network out of a running cluster's access.operators,
+// and puts it back.
+func operatorsChange(t *testing.T, ctx context.Context, c *cluster) {
+	files := c.Operator()
+	operator := pair(t, files, "operator")
+	address := c.addresses(t)[c.whole(t, ctx)]
+	patch := func() (int, string, error) {
+		return c.ask(ctx, "operator", operator, "PATCH", "https://"+address+":8008/config", files["restapi.password"], `{"check_timeline": true}`)
+	}
+	if status, said, err := patch(); status != http.StatusOK {
+		t.Fatalf("before: %d %s, %v", status, said, err)
+	}
+	c.refresh(t, ctx, c.changed(t), 10*time.Second)
+	if open := c.open(t, ctx, "operator"); len(open) > 0 {
+		t.Errorf("without access.operators the operator reaches %v", open)
+	}
+	if said, err := c.logIn(ctx, "application", address+":5432", patroni.Administrator, operator); err == nil {
+		t.Errorf("without access.operators the operator logs in as %s", said)
+	}
+	c.refresh(t, ctx, c.changed(t, operated), 10*time.Second)
+	if status, said, err := patch(); status != http.StatusOK {
+		t.Errorf("again: %d %s, %v", status, said, err)
+	}
+	deadline := time.Now().Add(20 * time.Second) // the node that leads sees to the role
+	for {
+		_, err := c.logIn(ctx, "operator", address+":5432", patroni.Administrator, operator)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("again: %v", err)
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
 }
 
 // failsafe: the leader goes on without etcd while it reaches the other nodes.
