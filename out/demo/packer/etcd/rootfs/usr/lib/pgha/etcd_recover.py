@@ -345,8 +345,7 @@ def follow() -> None:
         # only writes files.
         if not released and etcd_refresh.recorded():
             try:
-                for name in etcd_refresh.release(here.name):
-                    say("etcd-members", "ok", f"removed member {name}, which is not in the spec any more")
+                etcd_refresh.release(here.name)
                 released = True
             except etcd_refresh.NotYet:
                 pass
