@@ -31,10 +31,11 @@ func TestEtcdRecovery(t *testing.T) {
 			}
 		}
 	}
+	token := c.token(t, ctx)
 	order := func(epoch string, names ...string) time.Time {
 		t.Helper()
 		for _, name := range names {
-			if err := c.SetAttribute(name, "pgha-recover", c.token(t, ctx)+":"+epoch+":"+survivor); err != nil {
+			if err := c.SetAttribute(name, "pgha-recover", token+":"+epoch+":"+survivor); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -55,7 +56,15 @@ func TestEtcdRecovery(t *testing.T) {
 		return since
 	}
 
-	t.Run("order for all", func(t *testing.T) {
+	// Each begins where the one before ended.
+	run := func(name string, do func(*testing.T)) {
+		t.Helper()
+		if !t.Run(name, do) {
+			t.FailNow()
+		}
+	}
+
+	run("order for all", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
 			cut(lost...)
 			order("a", lost...)
@@ -71,7 +80,7 @@ func TestEtcdRecovery(t *testing.T) {
 		atMost(t, gap, time.Second)
 	})
 
-	t.Run("old disks that know of no order", func(t *testing.T) {
+	run("old disks that know of no order", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
 			cut(lost...)
 			recovered(order("b", survivor), "b")
@@ -89,7 +98,7 @@ func TestEtcdRecovery(t *testing.T) {
 		atMost(t, gap, time.Second)
 	})
 
-	t.Run("old disks, and the survivor is away", func(t *testing.T) {
+	run("old disks, and the survivor is away", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
 			cut(lost...)
 			recovered(order("c", survivor), "c")
