@@ -33,7 +33,7 @@ import step
 METADATA = os.environ.get("PGHA_METADATA", "http://169.254.169.254")
 ATTRIBUTE = "instance/attributes/pgha-recover"
 KEY = "/pgha/recovered"  # the last order that was carried out, in etcd itself
-PATIENCE = 10  # seconds without a quorum before the survivor goes ahead
+PATIENCE = 5  # seconds without a quorum before the survivor goes ahead; who looks waits for as long
 REST = 15  # seconds between two starts of etcd for the same reason
 
 
