@@ -56,6 +56,14 @@ func TestEtcdRecovery(t *testing.T) {
 		return since
 	}
 
+	t.Cleanup(func() {
+		for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
+			if t.Failed() {
+				t.Logf("%s:\n%s", name, c.run(t, context.Background(), name,
+					`journalctl --no-pager -o short-precise -u patroni | grep -iE 'failsafe|demot|promot|released|race|ahead|alive|I am' | grep -v 'no action' | cut -c 17-260 | tail -n 60`))
+			}
+		}
+	})
 	// Each begins where the one before ended.
 	run := func(name string, do func(*testing.T)) {
 		t.Helper()
