@@ -33,7 +33,7 @@ func TestReadmeMistakes(t *testing.T) {
 	}
 }
 
-var documents = []string{"../README.md", "architecture.md", "security.md", "figures.md", "operations.md"}
+var documents = []string{"../README.md", "architecture.md", "security.md", "figures.md", "operations.md", "recovery.md"}
 
 // The files that the documents name are there.
 func TestPathsExist(t *testing.T) {

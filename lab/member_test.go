@@ -82,7 +82,7 @@ func TestEtcdMembers(t *testing.T) {
 	l := startLoad(t, ctx, c, 4)
 	three := []string{"demo-etcd-1", "demo-etcd-2", "demo-etcd-3"}
 	const slower, slow = "heartbeat_interval: 100ms=>heartbeat_interval: 200ms", "election_timeout: 1s=>election_timeout: 2s"
-	refresh := func(edits ...string) time.Time {
+	refresh := func(t *testing.T, edits ...string) time.Time {
 		t.Helper()
 		since := time.Now()
 		if err := c.Refresh(ctx, demo.Cluster(t, edits...)); err != nil {
@@ -93,7 +93,7 @@ func TestEtcdMembers(t *testing.T) {
 
 	t.Run("timers", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
-			since := refresh(slower, slow)
+			since := refresh(t, slower, slow)
 			for _, name := range three {
 				s := said(t, ctx, c, since, time.Minute, name, "refresh", "ok", "etcd restarted in")
 				t.Logf("%s, %.1f s after the change: %s", name, s.At.Sub(since).Seconds(), s.Detail)
@@ -110,7 +110,7 @@ func TestEtcdMembers(t *testing.T) {
 
 	t.Run("three to five", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
-			since := refresh(slower, slow, etcdNode(4), etcdNode(5))
+			since := refresh(t, slower, slow, etcdNode(4), etcdNode(5))
 			if err := c.StartAll(ctx, "demo-etcd-4", "demo-etcd-5"); err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +124,7 @@ func TestEtcdMembers(t *testing.T) {
 
 	t.Run("five to three", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
-			since := refresh(slower, slow)
+			since := refresh(t, slower, slow)
 			c.etcdMembers(t, ctx, "demo-etcd-1", "1", "2", "3")
 			t.Logf("three members %.1f s after the change", time.Since(since).Seconds())
 			for _, name := range []string{"demo-etcd-4", "demo-etcd-5"} {
@@ -149,12 +149,12 @@ func TestEtcdMembers(t *testing.T) {
 	})
 
 	t.Run("two of three at once", func(t *testing.T) {
-		since := refresh(slower, slow, withoutEtcd, "      - {name: demo-etcd-2, zone: ru-central1-a, address: 10.128.0.11}\n=>")
+		since := refresh(t, slower, slow, withoutEtcd, "      - {name: demo-etcd-2, zone: ru-central1-a, address: 10.128.0.11}\n=>")
 		for _, name := range []string{"demo-etcd-1"} {
 			t.Log(said(t, ctx, c, since, 20*time.Second, name, "refresh", "fail", "would leave at once").Detail)
 		}
 		c.etcdMembers(t, ctx, "demo-etcd-1", "1", "2", "3")
-		refresh(slower, slow)
+		refresh(t, slower, slow)
 	})
 
 	t.Run("a dead one exchanged", func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestEtcdMembers(t *testing.T) {
 		}
 		gap, _ := l.fault(t, ctx, time.Second, func() {
 			const other = "{name: demo-etcd-3, zone: ru-central1-a, address: 10.128.0.31}=>{name: demo-etcd-6, zone: ru-central1-a, address: 10.128.0.36}"
-			since := refresh(slower, slow, other)
+			since := refresh(t, slower, slow, other)
 			c.etcdMembers(t, ctx, "demo-etcd-1", "1", "2")
 			t.Logf("the dead member is removed %.1f s after the change", time.Since(since).Seconds())
 			if err := c.Start(ctx, "demo-etcd-6"); err != nil {

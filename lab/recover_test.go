@@ -23,7 +23,7 @@ func TestEtcdRecovery(t *testing.T) {
 	l := startLoad(t, ctx, c, 4)
 	const survivor = "demo-etcd-3"
 	lost := []string{"demo-etcd-1", "demo-etcd-2"}
-	cut := func(names ...string) {
+	cut := func(t *testing.T, names ...string) {
 		t.Helper()
 		for _, name := range names {
 			if err := c.Machine(name).PowerCut(); err != nil {
@@ -31,22 +31,23 @@ func TestEtcdRecovery(t *testing.T) {
 			}
 		}
 	}
-	order := func(epoch string, names ...string) time.Time {
+	token := c.token(t, ctx)
+	order := func(t *testing.T, epoch string, names ...string) time.Time {
 		t.Helper()
 		for _, name := range names {
-			if err := c.SetAttribute(name, "pgha-recover", c.token(t, ctx)+":"+epoch+":"+survivor); err != nil {
+			if err := c.SetAttribute(name, "pgha-recover", token+":"+epoch+":"+survivor); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return time.Now()
 	}
-	recovered := func(since time.Time, epoch string) {
+	recovered := func(t *testing.T, since time.Time, epoch string) {
 		t.Helper()
 		s := said(t, ctx, c, since, time.Minute, survivor, "recover", "ok", epoch+": the cluster goes on with demo-etcd-3 alone")
 		t.Logf("recovered %.1f s after the order", s.At.Sub(since).Seconds())
 		c.etcdMembers(t, ctx, survivor, "3")
 	}
-	start := func(names ...string) time.Time {
+	start := func(t *testing.T, names ...string) time.Time {
 		t.Helper()
 		since := time.Now()
 		if err := c.StartAll(ctx, names...); err != nil {
@@ -55,12 +56,28 @@ func TestEtcdRecovery(t *testing.T) {
 		return since
 	}
 
-	t.Run("order for all", func(t *testing.T) {
+	t.Cleanup(func() {
+		for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
+			if t.Failed() {
+				t.Logf("%s:\n%s", name, c.run(t, context.Background(), name,
+					`journalctl --no-pager -o short-precise -u patroni | grep -iE 'failsafe|demot|promot|released|race|ahead|alive|I am' | grep -v 'no action' | cut -c 17-260 | tail -n 60`))
+			}
+		}
+	})
+	// Each begins where the one before ended.
+	run := func(name string, do func(*testing.T)) {
+		t.Helper()
+		if !t.Run(name, do) {
+			t.FailNow()
+		}
+	}
+
+	run("order for all", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
-			cut(lost...)
-			order("a", lost...)
-			recovered(order("a", survivor), "a")
-			since := start(lost...)
+			cut(t, lost...)
+			order(t, "a", lost...)
+			recovered(t, order(t, "a", survivor), "a")
+			since := start(t, lost...)
 			for _, name := range lost {
 				t.Log(said(t, ctx, c, since, time.Minute, name, "recover", "ok", "set it aside as member.before-a").Detail)
 			}
@@ -71,16 +88,16 @@ func TestEtcdRecovery(t *testing.T) {
 		atMost(t, gap, time.Second)
 	})
 
-	t.Run("old disks that know of no order", func(t *testing.T) {
+	run("old disks that know of no order", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
-			cut(lost...)
-			recovered(order("b", survivor), "b")
-			since := start(lost...)
+			cut(t, lost...)
+			recovered(t, order(t, "b", survivor), "b")
+			since := start(t, lost...)
 			for _, name := range lost {
 				said(t, ctx, c, since, time.Minute, name, "etcd", "fail", "the cluster has removed this member")
 			}
 			c.etcdMembers(t, ctx, survivor, "3")
-			order("b", lost...)
+			order(t, "b", lost...)
 			for _, name := range lost {
 				said(t, ctx, c, since, time.Minute, name, "recover", "ok", "set it aside as member.before-b")
 			}
@@ -89,13 +106,13 @@ func TestEtcdRecovery(t *testing.T) {
 		atMost(t, gap, time.Second)
 	})
 
-	t.Run("old disks, and the survivor is away", func(t *testing.T) {
+	run("old disks, and the survivor is away", func(t *testing.T) {
 		gap, _ := l.fault(t, ctx, time.Second, func() {
-			cut(lost...)
-			recovered(order("c", survivor), "c")
-			cut(survivor)
-			order("c", lost...)
-			since := start(lost...)
+			cut(t, lost...)
+			recovered(t, order(t, "c", survivor), "c")
+			cut(t, survivor)
+			order(t, "c", lost...)
+			since := start(t, lost...)
 			for _, name := range lost {
 				t.Log(said(t, ctx, c, since, time.Minute, name, "etcd-join", "wait", "demo-etcd-3 has not recovered the cluster yet").Detail)
 			}
@@ -105,7 +122,7 @@ func TestEtcdRecovery(t *testing.T) {
 					t.Errorf("%s runs etcd with an old log (process %s)", name, got)
 				}
 			}
-			again := start(survivor)
+			again := start(t, survivor)
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
 			for _, line := range c.Machine(survivor).Console().Lines() {
 				if s, ok := lab.ParseStep(line.Text); ok && s.Name == "recover" && !s.At.Before(again) && strings.Contains(s.Detail, "alone") {
@@ -117,7 +134,7 @@ func TestEtcdRecovery(t *testing.T) {
 	})
 
 	t.Run("there is a quorum", func(t *testing.T) {
-		since := order("d", survivor)
+		since := order(t, "d", survivor)
 		said(t, ctx, c, since, 20*time.Second, survivor, "recover", "warn", "the members that run have a quorum, so there is nothing to recover")
 		c.etcdMembers(t, ctx, survivor, "1", "2", "3")
 	})
@@ -142,7 +159,7 @@ func TestEtcdLost(t *testing.T) {
 	before := c.systemIdentifiers(t, ctx)
 	l := startLoad(t, ctx, c, 4)
 	etcd := []string{"demo-etcd-1", "demo-etcd-2", "demo-etcd-3"}
-	found := func() {
+	found := func(t *testing.T) {
 		t.Helper()
 		for _, name := range etcd {
 			if err := c.Machine(name).PowerCut(); err != nil {
@@ -160,7 +177,7 @@ func TestEtcdLost(t *testing.T) {
 		}
 		waitReady(t, ctx, c.Lab, time.Minute, etcd...)
 	}
-	same := func() {
+	same := func(t *testing.T) {
 		t.Helper()
 		leader := c.whole(t, ctx)
 		if after := c.systemIdentifiers(t, ctx); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -175,9 +192,9 @@ func TestEtcdLost(t *testing.T) {
 	}
 
 	t.Run("PostgreSQL runs", func(t *testing.T) {
-		gap, _ := l.fault(t, ctx, 5*time.Second, found)
+		gap, _ := l.fault(t, ctx, 5*time.Second, func() { found(t) })
 		atMost(t, gap, 5*time.Second)
-		same()
+		same(t)
 		if now := c.whole(t, ctx); now != leader {
 			t.Errorf("%s leads, and %s did", now, leader)
 		}
@@ -199,7 +216,7 @@ func TestEtcdLost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		found()
+		found(t)
 		since := time.Now()
 		if err := c.Start(ctx, lagging); err != nil {
 			t.Fatal(err)
@@ -212,7 +229,7 @@ func TestEtcdLost(t *testing.T) {
 		if err := c.StartAll(ctx, others...); err != nil {
 			t.Fatal(err)
 		}
-		same()
+		same(t)
 		t.Logf("whole again %.1f s after the others were started", time.Since(since).Seconds())
 		if now := c.whole(t, ctx); now == lagging {
 			t.Errorf("%s leads, which lagged", now)

@@ -178,6 +178,13 @@ func TestJoin(t *testing.T) {
 			}},
 			state: "existing", initial: "demo-etcd-1=" + own + ",demo-etcd-2=P2,demo-etcd-3=P3,joining=" + other,
 			console: ok + "existing: added to the running cluster\n"},
+		{name: "added by the only other member", reason: "it has no quorum until this one starts, and cannot be asked for the list again",
+			cluster: &cluster{members: []member{two, {ID: 8, PeerURLs: []string{own}}}, refuse: []string{"list"}, silent: true},
+			state:   "existing", initial: "demo-etcd-2=P2,demo-etcd-1=" + own,
+			console: ok + "existing: added to the running cluster\n"},
+		{name: "another was added by the only other member", reason: "that one must start first",
+			cluster: &cluster{members: []member{two, {ID: 8, PeerURLs: []string{"P3"}}}, refuse: []string{"list"}, silent: true},
+			console: wait + "cannot list the members: Error: etcdserver: unhealthy cluster; a quorum of the members must run\n"},
 		{name: "peers disagree", reason: "one peer missed that this member started: the quorum decides",
 			cluster: &cluster{
 				members: []member{started(oldID, "demo-etcd-1", own), two, three},
@@ -259,7 +266,9 @@ func TestJoin(t *testing.T) {
 				}
 				urls := [2]string{}
 				for i := range urls {
-					urls[i] = servePeer(t, serverCA, tc.cluster.peer(i == 0))
+					if urls[i] = "https://127.0.0.1:5"; i == 0 || !tc.cluster.silent {
+						urls[i] = servePeer(t, serverCA, tc.cluster.peer(i == 0))
+					}
 				}
 				names = strings.NewReplacer("P2", urls[0], "P3", urls[1])
 				tc.cluster.members = named(names, tc.cluster.members)

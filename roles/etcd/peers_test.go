@@ -30,6 +30,8 @@ type cluster struct {
 	members []member
 	// stale is what the second peer says instead, if it has missed the news.
 	stale []member
+	// silent: the second peer is off.
+	silent bool
 	// refuse are the etcdctl commands that fail: "list", "remove", "add".
 	refuse []string
 	calls  []string

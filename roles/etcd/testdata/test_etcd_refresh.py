@@ -16,6 +16,7 @@ unittest.addModuleCleanup(FOLDER.cleanup)
 for name in ("run", "etc", "state"):
     os.mkdir(os.path.join(FOLDER.name, name))
     os.environ["PGHA_" + name.upper()] = os.path.join(FOLDER.name, name)
+os.environ["PGHA_CONSOLE"] = os.path.join(FOLDER.name, "console")
 os.environ["PGHA_ETCD_ENV"] = os.path.join(FOLDER.name, "etcd.env")
 
 import etcd  # noqa: E402
@@ -178,7 +179,8 @@ class Apply(unittest.TestCase):
     """What takes effect, and how."""
 
     def apply(self, status: int, line: str, started: str | None = None, recorded: str = env([1, 2, 3]), new: str = env([1, 2, 3]),
-              lists: list[list[int]] = [[1, 2, 3]], bad: list[int] = [], **changes: tuple[int, object]) -> None:
+              lists: list[list[int]] = [[1, 2, 3]], bad: list[int] = [], transactions: list[tuple[int, object]] = [],
+              **changes: tuple[int, object]) -> None:
         write(os.path.join(step.RUN, "identity.env"), "NODE_NAME=etcd-1\n")
         write(etcd.ENV, new)
         if started is not None:
@@ -190,12 +192,17 @@ class Apply(unittest.TestCase):
             "systemctl": (0, ""), "etcdctl lease grant": (0, {"ID": 7}), "etcdctl lease revoke": (0, {}), "etcdctl txn": (0, {"succeeded": True}),
             "etcdctl member remove": (0, {}), "etcdctl endpoint health": (1 if bad else 0, health([n for n in lists[0] if n not in bad], bad)),
         } | {"etcdctl " + key.replace("_", " "): value for key, value in changes.items()},
-            {"etcdctl member list": [(0, {"members": [member(n) for n in numbers]}) for numbers in lists]})
+            {"etcdctl member list": [(0, {"members": [member(n) for n in numbers]}) for numbers in lists]}
+            | ({"etcdctl txn": transactions} if transactions else {}))
         out = io.StringIO()
         sys.argv = ["etcd_refresh.py", "apply"]
         with contextlib.redirect_stdout(out):
             got = etcd_refresh.main()
-        self.assertRegex(out.getvalue(), "^" + line + "\n$")
+        *said, last = out.getvalue().splitlines()
+        self.assertRegex(last, "^" + line + "$")
+        self.assertEqual([text.partition(" etcd-1 ")[2] for text in said],
+                         [f"etcd-members ok removed member etcd-{int(number, 16) - 0x8211f1d0f64f3269}, which is not in the spec any more"
+                          for number in self.removed()])
         self.assertEqual(got, status)
 
     def removed(self) -> list[str]:
@@ -256,6 +263,13 @@ class Apply(unittest.TestCase):
 
     def test_no_quorum(self) -> None:
         self.apply(75, "members leave etcd when its cluster answers: Error: context deadline exceeded", new=env([1, 2, 4]), lease_grant=DOWN)
+
+    def test_locked_in_between(self) -> None:
+        # What is done by then is said all the same.
+        won, lost = (0, {"succeeded": True}), (0, {"responses": [{"Response": {"response_range": {"kvs": [{"value": "ZXRjZC0y"}]}}}]})
+        self.apply(75, "members leave etcd when etcd-2 is done", recorded=env([1, 2, 3, 4, 5]),
+                   lists=[[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [1, 2, 3, 5]], transactions=[won, lost])
+        self.assertEqual(self.removed(), ["8211f1d0f64f326d"])
 
     def test_locked(self) -> None:
         lost = {"responses": [{"Response": {"response_range": {"kvs": [{"value": "ZXRjZC0y"}]}}}]}

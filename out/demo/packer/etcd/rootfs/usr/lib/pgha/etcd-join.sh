@@ -84,14 +84,31 @@ no_quorum() {
 	reason="cannot $1: $(complaint "$answers/ctl.error"); a quorum of the members must run"
 }
 
+# waits_for_this: the only other member has added this one, and has no quorum
+# until it starts. Its list, in $list, is the only one that there is.
+waits_for_this() {
+	if [ "$(find "$answers" -name '*.json' | wc -l)" != 1 ]; then
+		return 1
+	fi
+	list=$(jq -r --arg url "$own_url" '
+		if length == 2 and any(.[]; (.name // "") == "" and (.peerURLs | index($url))) and any(.[]; (.clientURLs // []) != [])
+		then .[] | "0, , \(.name // ""), \(.peerURLs | join(",")), \((.clientURLs // []) | join(",")), false"
+		else empty end' "$answers"/*.json)
+	[ -n "$list" ]
+}
+
 # join: becomes a member, by the list that the quorum has agreed on, and looks
-# again after each change. /members and its JSON would not do: one member may
-# remember an older list, and jq cannot hold a 64 bit id.
+# again after a member was removed. /members and its JSON would not do: one member
+# may remember an older list, and jq cannot hold a 64 bit id.
 join() {
-	if ! list=$(ctl member list --write-out simple); then
+	if ! list=$(ctl member list --write-out simple) && ! waits_for_this; then
 		no_quorum 'list the members'
 		return 1
 	fi
+	take_part
+}
+
+take_part() {
 	action=$(printf '%s\n' "$list" | awk -F ', ' -v name="$NODE_NAME" -v url="$own_url" '
 		function mine(   urls, n, i) {
 			n = split($4, urls, ",")
@@ -141,7 +158,9 @@ join() {
 			return 1
 		fi
 		say etcd-join wait 'this machine was not a member: added it'
-		join
+		# Not listed again: a cluster of one has no quorum until this member starts.
+		list="${list:+$list$newline}0, unstarted, , $own_url, , false"
+		take_part
 		;;
 	*)
 		# Removed first, because it counts in the quorum until then.

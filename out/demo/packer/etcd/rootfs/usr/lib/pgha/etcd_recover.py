@@ -33,7 +33,7 @@ import step
 METADATA = os.environ.get("PGHA_METADATA", "http://169.254.169.254")
 ATTRIBUTE = "instance/attributes/pgha-recover"
 KEY = "/pgha/recovered"  # the last order that was carried out, in etcd itself
-PATIENCE = 10  # seconds without a quorum before the survivor goes ahead
+PATIENCE = 5  # seconds without a quorum before the survivor goes ahead; who looks waits for as long
 REST = 15  # seconds between two starts of etcd for the same reason
 
 
@@ -345,8 +345,7 @@ def follow() -> None:
         # only writes files.
         if not released and etcd_refresh.recorded():
             try:
-                for name in etcd_refresh.release(here.name):
-                    say("etcd-members", "ok", f"removed member {name}, which is not in the spec any more")
+                etcd_refresh.release(here.name)
                 released = True
             except etcd_refresh.NotYet:
                 pass

@@ -147,7 +147,7 @@ def recorded() -> dict[str, str]:
 
 
 def release(node: str) -> list[str]:
-    """Removes the members that left the spec, one after the other, and gives their names. NotYet: not now.
+    """Removes the members that left the spec, one after the other, and gives their names. NotYet: not now, or not all.
 
     Only those that this machine knew from its own spec: one that it does not know
     may be new, in a spec that has not arrived here.
@@ -169,6 +169,7 @@ def release(node: str) -> list[str]:
                     raise NotYet(f"{going[0]} leaves etcd when all others are healthy: {'; '.join(bad)}")
                 if going[0] in members:
                     cluster.run("member", "remove", f"{going[0].id:x}")
+                    step.Console(node).say("etcd-members", "ok", f"removed member {going[0]}, which is not in the spec any more")
                     removed.append(str(going[0]))
     except etcd.Locked as other:
         raise NotYet(f"members leave etcd when {other} is done") from None
