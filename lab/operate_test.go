@@ -165,6 +165,15 @@ func (l *Lab) Payload(role string) secrets.Payload {
 	return maps.Clone(l.payloads[role])
 }
 
+// PutSecrets makes these what the machines of each role should have, and puts
+// them into Lockbox.
+func (l *Lab) PutSecrets(payloads map[string]secrets.Payload) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.payloads = maps.Clone(payloads)
+	return l.putPayloads()
+}
+
 // SecretsOf are the entries that a node may have: its own, and those that all
 // nodes of its role share.
 func (l *Lab) SecretsOf(name string) map[string]string {

@@ -213,6 +213,23 @@ func TestCertificateEnds(t *testing.T) {
 		t.Errorf("%v bytes are free of %v", free, got["pgha_data_disk_size_bytes"])
 	}
 
+	t.Run("a new one, while it runs", func(t *testing.T) {
+		c := &cluster{Lab: l}
+		fresh := l.Payload("etcd")
+		if err := l.PutPayload("etcd", fresh); err != nil {
+			t.Fatal(err)
+		}
+		since := time.Now()
+		c.refreshSecrets(t, ctx, node)
+		c.waitStatus(t, ctx, node, "secrets", since, "ok", "new: server.crt server.key")
+		c.waitStatus(t, ctx, node, "certificates", since, "ok", "none ends soon any more")
+		time.Sleep(1500 * time.Millisecond) // a look later
+		if got, err = scrape(ctx, l, "10.128.0.26"); err != nil {
+			t.Fatal(err)
+		}
+		has(`pgha_certificate_end_timestamp_seconds{file="`+file+`",`, float64(certificateEnd(t, fresh[node+".server.crt"]).Unix()))
+	})
+
 	t.Run("nobody else reads metrics", func(t *testing.T) {
 		c := &cluster{Lab: l}
 		if err := l.AddStranger(ctx, "neighbour", netip.MustParseAddr("10.128.0.77")); err != nil {

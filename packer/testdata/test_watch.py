@@ -219,11 +219,16 @@ class CertificatesTest(unittest.TestCase):
 
     def test_replaced(self) -> None:
         self.make("node.crt", 5)
+        self.make("other.crt", 5)
         self.certificates.look(time.time())
-        self.assertEqual(len(self.said.take()), 1)
+        self.assertEqual(len(self.said.take()), 2)
         self.make("node.crt", 500)
-        self.assertEqual(len(self.certificates.look(time.time())), 1)
+        self.assertEqual(len(self.certificates.look(time.time())), 2)
         self.assertEqual(self.said.take(), [])
+        self.make("other.crt", 500)
+        for _ in range(2):
+            self.certificates.look(time.time())
+        self.assertEqual(self.said.take(), ["certificates ok none ends soon any more"])
 
     def test_not_a_certificate(self) -> None:
         for text, want in (("", "holds no certificate"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "holds a certificate that cannot be read")):

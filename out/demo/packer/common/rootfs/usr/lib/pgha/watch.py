@@ -222,7 +222,7 @@ class Certificates:
         self.said: dict[Certificate, tuple[str, float]] = {}
 
     def look(self, now: float) -> list[Certificate]:
-        """Reads files that have changed, and says which certificates end soon: once a day."""
+        """Reads files that have changed, and says which certificates end soon: once a day; and when none does any more."""
         files = {}
         for file in sorted(path for pattern in self.patterns for path in glob.glob(pattern)):
             try:
@@ -241,6 +241,11 @@ class Certificates:
             if status != before or now - at >= DAY:
                 self.said[c] = (status, now)
                 self.say("certificates", status, sentence(c, now))
+        replaced = self.said.keys() - set(self.known)
+        for c in replaced:
+            del self.said[c]
+        if replaced and not self.said:
+            self.say("certificates", "ok", "none ends soon any more")
         return self.known
 
     def read(self) -> None:
