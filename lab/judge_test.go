@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
@@ -233,6 +234,15 @@ func judgeCatalogue(t *testing.T, ctx context.Context, b baked) {
 		if !slices.Contains(libraries, name+".so") {
 			t.Errorf("the image lacks the library %s, which the catalogue has", name)
 		}
+	}
+	controls := strings.Fields(b.in(t, ctx, "patroni", nil, "sh", "-c", "cd /usr/share/postgresql/"+strconv.Itoa(major)+"/extension && ls *.control"))
+	var extensions []string
+	for _, control := range controls {
+		extensions = append(extensions, strings.TrimSuffix(control, ".control"))
+	}
+	slices.Sort(extensions)
+	if diff := cmp.Diff(extensions, c.Extensions()); diff != "" {
+		t.Errorf("extensions (-image +catalogue):\n%s", diff)
 	}
 }
 

@@ -175,8 +175,12 @@ func TestOperate(t *testing.T) {
 
 	t.Run("restart pending", func(t *testing.T) {
 		for _, value := range []string{"310", "300"} { // up by a switchover, down where the leader is
-			leader := c.whole(t, ctx)
-			c.patch(t, ctx, leader, `{"postgresql": {"parameters": {"max_connections": `+value+`}}}`)
+			c.whole(t, ctx)
+			text := demo.Spec(t, "operators: []=>operators: [10.99.7.0/24]", "      max_connections: 300\n=>      max_connections: "+value+"\n")
+			o.spec(t, text)
+			if err := c.Refresh(ctx, demo.Read(t, text)); err != nil {
+				t.Fatal(err)
+			}
 			deadline := time.Now().Add(20 * time.Second)
 			for strings.Count(o.run(t, ctx, "status").out, "max_connections") < 3 && time.Now().Before(deadline) {
 				time.Sleep(500 * time.Millisecond)

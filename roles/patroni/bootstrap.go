@@ -8,8 +8,7 @@ import (
 	"pgha-gen/generator/specfile"
 )
 
-// dcs is written once, when the cluster is bootstrapped, and shared by all
-// nodes.
+// dcs is shared by all nodes: the leader brings it to etcd (converge.py).
 func (s *Settings) dcs(c *role.Cluster) emit.Map {
 	m := emit.Map{
 		{Key: "ttl", Value: s.TTL},
@@ -57,7 +56,7 @@ func (s *Settings) initdb() []any {
 	return append(options, "data-checksums")
 }
 
-// databasesFile is what post-bootstrap.sh creates.
+// databasesFile is what the leader makes of databases and users (converge.py).
 func (s *Settings) databasesFile(c *role.Cluster) emit.Map {
 	return emit.Map{
 		{Key: "administrator", Value: len(c.Access.Operators) > 0},

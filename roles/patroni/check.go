@@ -28,7 +28,7 @@ func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 	s.checkPreset(c, at)
 	s.checkDurability(c, at)
 	s.checkParameters(c, at.Key("parameters"))
-	s.checkUsers(at)
+	s.checkUsers(c, at)
 	s.checkHBA(at.Key("pg_hba"))
 	s.checkTags(at.Key("nodes"), c.Durability)
 	s.checkConfig(at.Key("config"), "", s.Config)

@@ -23,32 +23,11 @@ func (s *Settings) checkParameters(c *role.Cluster, at specfile.Place) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Parameters)) {
 		here, value := at.Key(name), s.Parameters[name]
-		why, ours := rules().Parameters[strings.ToLower(name)]
-		p, found := known.Find(name)
-		n, number := scalar(value).(int)
-		switch {
-		case ours:
-			here.KeyProblem("cannot be set (%s)", why)
-		case strings.Contains(name, ".") && parameterName.MatchString(name):
-			// An extension's own: who knows.
-		case name == "max_connections" && (!number || n < 10 || n > 262143):
-			here.Problem("want a number of 10 to 262143, have %q", value)
-		case name == "max_wal_senders" && (!number || n < 3):
-			here.Problem("want a number of at least 3, have %q", value)
-		case name == "max_replication_slots" && (!number || n < 4):
-			here.Problem("want a number of at least 4, have %q", value)
-		case name == "wal_level" && value != "replica" && value != "logical":
+		if name == "wal_level" && value != "replica" && value != "logical" {
 			here.Problem("want replica or logical, have %q (replication needs it)", value)
-		case !knowsMajor(at): // so what does it have?
-		case found && name != strings.ToLower(name) && name != p.Name:
-			here.KeyProblem("want %s, have %q", p.Name, name)
-		case !found && !parameterName.MatchString(name):
-			here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
-		case !found:
-			here.KeyProblem("PostgreSQL %d has no such parameter (%s)", s.PostgreSQL, instead(name, known))
-		case p.Preset():
-			here.KeyProblem("cannot be set (PostgreSQL only shows it)")
-		default:
+			continue
+		}
+		if p, ok := s.findParameter(here, known, name); ok {
 			if err := p.Check(value); err != nil {
 				here.Problem("%v", err)
 				continue
@@ -57,6 +36,60 @@ func (s *Settings) checkParameters(c *role.Cluster, at specfile.Place) {
 		}
 	}
 	s.checkReserve(at)
+}
+
+// least are what Patroni wants at least. It replaces a lower value by its own
+// default (ConfigHandler.CMDLINE_OPTIONS in Patroni 4.1).
+var least = map[string]string{
+	"max_connections": "25", "max_locks_per_transaction": "32", "max_replication_slots": "4",
+	"max_wal_senders": "3", "max_worker_processes": "2", "wal_keep_size": "16MB",
+}
+
+// checkSettings looks at the parameters of one database or one user.
+func (s *Settings) checkSettings(c *role.Cluster, at specfile.Place, settings map[string]string) {
+	known := catalogue.Read(s.PostgreSQL)
+	if known == nil {
+		return // said already
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		here, value := at.Key(name), settings[name]
+		p, ok := s.findParameter(here, known, name)
+		switch {
+		case !ok:
+		case !p.PerSession():
+			here.KeyProblem("cannot be set for a database or a user (it is the whole server's: use parameters)")
+		default:
+			if err := p.Check(value); err != nil {
+				here.Problem("%v", err)
+				continue
+			}
+			s.checkMeaning(c, here, known, p, value)
+		}
+	}
+}
+
+// findParameter gives what the catalogue knows of a parameter, or says what is
+// wrong with its name. Nothing is known of an extension's own.
+func (s *Settings) findParameter(here specfile.Place, known *catalogue.Catalogue, name string) (catalogue.Parameter, bool) {
+	why, ours := rules().Parameters[strings.ToLower(name)]
+	p, found := known.Find(name)
+	switch {
+	case ours:
+		here.KeyProblem("cannot be set (%s)", why)
+	case strings.Contains(name, ".") && parameterName.MatchString(name):
+	case !knowsMajor(here): // so what does it have?
+	case found && name != strings.ToLower(name) && name != p.Name:
+		here.KeyProblem("want %s, have %q", p.Name, name)
+	case !found && !parameterName.MatchString(name):
+		here.KeyProblem("%q is no PostgreSQL parameter (want one such as work_mem)", name)
+	case !found:
+		here.KeyProblem("PostgreSQL %d has no such parameter (%s)", s.PostgreSQL, instead(name, known))
+	case p.Preset():
+		here.KeyProblem("cannot be set (PostgreSQL only shows it)")
+	default:
+		return p, true
+	}
+	return catalogue.Parameter{}, false
 }
 
 // checkReserve wants connections for clients beside those that are kept back:
@@ -88,6 +121,13 @@ func instead(name string, known *catalogue.Catalogue) string {
 // checkMeaning looks at values that are PostgreSQL's, and do not suit this
 // cluster.
 func (s *Settings) checkMeaning(c *role.Cluster, at specfile.Place, known *catalogue.Catalogue, p catalogue.Parameter, value string) {
+	if lowest, ok := least[p.Name]; ok {
+		has, err := p.Number(value)
+		want, wrong := p.Number(lowest)
+		if err == nil && wrong == nil && has < want {
+			at.Problem("want at least %s, have %q (Patroni takes no less)", lowest, value)
+		}
+	}
 	switch p.Name {
 	case "synchronous_commit":
 		if c.Durability != role.Async && !waits(value) && specfile.Known(at.Root().Key("durability")) {

@@ -5,11 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
+	"pgha-gen/roles/patroni/catalogue"
 )
 
-// checkUsers looks at the databases and users that the bootstrap creates.
-func (s *Settings) checkUsers(at specfile.Place) {
+// checkUsers looks at the databases and users that the leader creates.
+func (s *Settings) checkUsers(c *role.Cluster, at specfile.Place) {
 	databases := map[string]bool{}
 	for i, d := range s.Databases {
 		here := at.Key("databases").Index(i)
@@ -24,6 +26,8 @@ func (s *Settings) checkUsers(at specfile.Place) {
 			here.Key("name").Problem("%q is PostgreSQL's own (choose another name)", d.Name)
 		}
 		databases[d.Name] = true
+		s.checkExtensions(here.Key("extensions"), d.Extensions)
+		s.checkSettings(c, here.Key("settings"), d.Settings)
 	}
 	users := map[string]bool{}
 	for i, u := range s.Users {
@@ -33,6 +37,10 @@ func (s *Settings) checkUsers(at specfile.Place) {
 			here.Key("name").Problem("user %q is listed twice (keep one)", u.Name)
 		}
 		users[u.Name] = true
+		s.checkSettings(c, here.Key("settings"), u.Settings)
+		if u.ConnectionLimit < noLimit {
+			here.Key("connection_limit").Problem("want a number of 0 or more, or -1 for no limit, have %d", u.ConnectionLimit)
+		}
 		for j, d := range u.Databases {
 			if !databases[d] && specfile.Known(at.Key("databases").Each("name")...) {
 				here.Key("databases").Index(j).Problem("unknown database %q (list it in databases)", d)
@@ -40,6 +48,23 @@ func (s *Settings) checkUsers(at specfile.Place) {
 		}
 	}
 	s.checkMembers(at.Key("users"))
+}
+
+// checkExtensions wants those that the image has.
+func (s *Settings) checkExtensions(at specfile.Place, extensions []string) {
+	known := catalogue.Read(s.PostgreSQL)
+	if known == nil || !knowsMajor(at) {
+		return
+	}
+	for i, name := range extensions {
+		if there := known.Extensions(); !slices.Contains(there, name) {
+			hint := "it has those of PostgreSQL's own packages, such as pg_trgm"
+			if near := specfile.Nearest(name, there); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			at.Index(i).Problem("the image has no extension %q (%s)", name, hint)
+		}
+	}
 }
 
 func checkName(at specfile.Place, name string) {
@@ -77,24 +102,24 @@ func (s *Settings) checkMembers(at specfile.Place) {
 	slices.Sort(known)
 	names := specfile.Known(append(at.Each("name"), part(at).Key("databases").Each("owner")...)...)
 	for i, u := range s.Users {
-		for j, role := range u.MemberOf {
+		for j, member := range u.MemberOf {
 			here := at.Index(i).Key("member_of").Index(j)
-			why, refused := rules().Memberships[role]
-			_, user := edges[role]
-			since := rules().Predefined[role]
+			why, refused := rules().Memberships[member]
+			_, user := edges[member]
+			since := rules().Predefined[member]
 			switch {
 			case refused:
-				here.Problem("nobody can be made a member of %s (%s)", role, why)
-			case !sqlName.MatchString(role):
-				checkName(here, role)
+				here.Problem("nobody can be made a member of %s (%s)", member, why)
+			case !sqlName.MatchString(member):
+				checkName(here, member)
 			case since > s.PostgreSQL && knowsMajor(at):
-				here.Problem("%s is there from PostgreSQL %d on, and this is %d (leave it out)", role, since, s.PostgreSQL)
+				here.Problem("%s is there from PostgreSQL %d on, and this is %d (leave it out)", member, since, s.PostgreSQL)
 			case user:
-				if path := cycles[edge{u.Name, role}]; path != nil {
+				if path := cycles[edge{u.Name, member}]; path != nil {
 					here.Problem("a circle: %s (PostgreSQL refuses it)", chain(u.Name, "is a member of", path))
 				}
 			case since == 0 && names:
-				here.Problem("unknown role %q (%s)", role, like(role, known))
+				here.Problem("unknown role %q (%s)", member, like(member, known))
 			}
 		}
 	}

@@ -43,8 +43,8 @@ func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
 // it while it may bootstrap the cluster. Who the node is, and every password,
 // come as environment at boot, which wins over the file (Patroni's docs,
 // ENVIRONMENT.rst). What is here wins over etcd (dynamic_configuration.rst),
-// but for what all nodes must have alike: that is in bootstrap, and frozen
-// there.
+// but for what all nodes must have alike: that is in bootstrap, and the leader
+// brings it to etcd.
 func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err error) {
 	hba, err := s.hba(c)
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 		{Key: "bootstrap", Value: emit.Map{
 			{Key: "dcs", Value: s.dcs(c)},
 			{Key: "initdb", Value: s.initdb()},
-			{Key: "post_bootstrap", Value: "/usr/lib/pgha/post-bootstrap.sh"},
+			{Key: "post_bootstrap", Value: "/usr/lib/pgha/converge.py bootstrap"},
 		}},
 		{Key: "postgresql", Value: emit.Map{
 			{Key: "bin_dir", Value: fmt.Sprintf("/usr/lib/postgresql/%d/bin", s.PostgreSQL)},

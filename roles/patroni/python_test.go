@@ -6,6 +6,6 @@ import (
 	"pgha-gen/packer/packertest"
 )
 
-func TestDiskFull(t *testing.T) {
+func TestPython(t *testing.T) {
 	packertest.Python(t, "testdata", lib, "../../packer/rootfs/usr/lib/pgha")
 }

@@ -84,22 +84,34 @@ const (
 // Values are all of them.
 func (Workload) Values() []string { return []string{"web", "oltp", "dw", "mixed"} }
 
-// Database is a database that the bootstrap creates.
+// Database is a database that the leader creates.
 type Database struct {
-	Name  string `yaml:"name,required"`
-	Owner string `yaml:"owner,required"`
-}
-
-// User is an application's user that the bootstrap creates. Its password is
-// the entry password.<name> of the Lockbox secret.
-type User struct {
-	Name      string   `yaml:"name,required"`
-	Databases []string `yaml:"databases"` // beside those that it owns
-	MemberOf  []string `yaml:"member_of"` // such as pg_read_all_data
+	Name       string            `yaml:"name,required"`
+	Owner      string            `yaml:"owner,required"`
+	Extensions []string          `yaml:"extensions"`
+	Settings   map[string]string `yaml:"settings"` // ALTER DATABASE ... SET
 }
 
 // Defaults implements specfile.Defaulter.
-func (u *User) Defaults() { u.Databases, u.MemberOf = []string{}, []string{} }
+func (d *Database) Defaults() { d.Extensions, d.Settings = []string{}, map[string]string{} }
+
+// User is an application's user that the leader creates. Its password is the
+// entry password.<name> of the Lockbox secret.
+type User struct {
+	Name            string            `yaml:"name,required"`
+	Databases       []string          `yaml:"databases"` // beside those that it owns
+	MemberOf        []string          `yaml:"member_of"` // such as pg_read_all_data
+	Settings        map[string]string `yaml:"settings"`  // ALTER ROLE ... SET
+	ConnectionLimit int               `yaml:"connection_limit"`
+}
+
+// noLimit is PostgreSQL's own word for it.
+const noLimit = -1
+
+// Defaults implements specfile.Defaulter.
+func (u *User) Defaults() {
+	u.Databases, u.MemberOf, u.Settings, u.ConnectionLimit = []string{}, []string{}, map[string]string{}, noLimit
+}
 
 // Node is a machine with its Patroni tags.
 type Node struct {
@@ -176,20 +188,20 @@ func (s *Settings) applicationUsers() []User {
 	for _, d := range s.Databases {
 		all = append(all, User{Name: d.Owner, Databases: []string{d.Name}})
 	}
-	for _, u := range append(all, s.Users...) {
+	for n, u := range append(all, s.Users...) {
 		i, known := index[u.Name]
 		if !known {
 			i = len(users)
 			index[u.Name] = i
-			users = append(users, User{Name: u.Name})
+			users = append(users, User{Name: u.Name, Settings: map[string]string{}, ConnectionLimit: noLimit})
 		}
 		for _, d := range u.Databases {
 			if !slices.Contains(users[i].Databases, d) {
 				users[i].Databases = append(users[i].Databases, d)
 			}
 		}
-		if u.MemberOf != nil {
-			users[i].MemberOf = u.MemberOf
+		if n >= len(all) {
+			users[i].MemberOf, users[i].Settings, users[i].ConnectionLimit = u.MemberOf, u.Settings, u.ConnectionLimit
 		}
 	}
 	return users

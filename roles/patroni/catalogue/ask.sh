@@ -1,7 +1,6 @@
 #!/bin/sh
 # Run by make.sh in a root that has PostgreSQL: asks the server for its
-# parameters, and its folder of libraries for what is there, into
-# /tmp/catalogue.
+# parameters, and its folders for libraries and extensions, into /tmp/catalogue.
 set -eu
 
 if [ "$(id -u)" = 0 ]; then
@@ -44,3 +43,12 @@ mv settings.csv "/tmp/catalogue/$major.csv"
 		echo "${name%.so},$does"
 	done | LC_ALL=C sort
 } >"/tmp/catalogue/$major-libraries.csv"
+
+# What CREATE EXTENSION finds.
+{
+	echo extension
+	for control in "/usr/share/postgresql/$major/extension"/*.control; do
+		name=${control##*/}
+		echo "${name%.control}"
+	done | LC_ALL=C sort
+} >"/tmp/catalogue/$major-extensions.csv"

@@ -1,5 +1,5 @@
-// Package catalogue knows PostgreSQL's parameters and libraries, major
-// version by major version, and says what is wrong with a value.
+// Package catalogue knows PostgreSQL's parameters, libraries and extensions,
+// major version by major version, and says what is wrong with a value.
 package catalogue
 
 import (
@@ -32,6 +32,12 @@ type Parameter struct {
 // Restart says whether PostgreSQL takes a new value only when it starts.
 func (p Parameter) Restart() bool { return p.Context == "postmaster" }
 
+// PerSession says whether a session can have a value of its own: only then
+// can a database or a user.
+func (p Parameter) PerSession() bool {
+	return slices.Contains([]string{"user", "superuser", "backend", "superuser-backend"}, p.Context)
+}
+
 // Preset says whether nobody can set it: it was fixed when PostgreSQL was
 // built or the data directory made, or is found out.
 func (p Parameter) Preset() bool { return p.Context == "internal" }
@@ -41,6 +47,7 @@ type Catalogue struct {
 	parameters map[string]Parameter // by name in lower case: PostgreSQL takes any
 	names      []string
 	libraries  []library
+	extensions []string
 }
 
 type library struct {
@@ -49,7 +56,8 @@ type library struct {
 }
 
 // neighbours are read in place of a major version whose packages could not be
-// asked. It then has every parameter and library that one of them has. What
+// asked. It then has every parameter, library and extension that one of
+// them has. What
 // both say of a parameter holds; where they differ, nothing is checked. So
 // what came or went with that version alone is let through.
 var neighbours = map[int][]int{14: {15, 17}, 16: {15, 17}}
@@ -88,6 +96,9 @@ func read(major int) *Catalogue {
 	}
 	for _, row := range table(strconv.Itoa(major) + "-libraries.csv") {
 		c.libraries = append(c.libraries, library{row[0], row[1] == "init"})
+	}
+	for _, row := range table(strconv.Itoa(major) + "-extensions.csv") {
+		c.extensions = append(c.extensions, row[0])
 	}
 	return c
 }
@@ -151,6 +162,12 @@ func (c *Catalogue) join(other *Catalogue) {
 			c.libraries = append(c.libraries, l)
 		}
 	}
+	for _, e := range other.extensions {
+		if !slices.Contains(c.extensions, e) {
+			c.extensions = append(c.extensions, e)
+		}
+	}
+	slices.Sort(c.extensions)
 }
 
 // common is what two versions say alike. It needs a restart if one of them
@@ -193,3 +210,7 @@ func (c *Catalogue) Preloadable() []string {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+// Extensions are those that PostgreSQL's own packages bring, for CREATE
+// EXTENSION.
+func (c *Catalogue) Extensions() []string { return slices.Clone(c.extensions) }

@@ -46,6 +46,9 @@ func TestData(t *testing.T) {
 			if !c.HasLibrary("pg_stat_statements") || !c.HasLibrary("hstore") || c.HasLibrary("timescaledb") {
 				t.Error("want the libraries of PostgreSQL's packages, and no other")
 			}
+			if all := c.Extensions(); !slices.Contains(all, "pg_trgm") || !slices.Contains(all, "uuid-ossp") || slices.Contains(all, "postgis") || !slices.IsSorted(all) {
+				t.Errorf("want the extensions of PostgreSQL's packages, have %q", all)
+			}
 			if all := c.Preloadable(); !slices.Contains(all, "pg_stat_statements") || slices.Contains(all, "hstore") {
 				t.Errorf("want those that preloading is for, have %q", all)
 			}
@@ -94,6 +97,28 @@ func TestNeighbours(t *testing.T) {
 	for _, test := range contexts {
 		if got := common(Parameter{Context: test.a}, Parameter{Context: test.b}).Context; got != test.want {
 			t.Errorf("%s and %s: got %s, want %s (%s)", test.a, test.b, got, test.want, test.reason)
+		}
+	}
+}
+
+func TestNeighboursExtensions(t *testing.T) {
+	for major, want := range map[int]bool{14: true, 15: true, 16: true, 17: false, 18: false} {
+		// adminpack went with 17.
+		if all := Read(major).Extensions(); slices.Contains(all, "adminpack") != want || !slices.Contains(all, "pg_trgm") {
+			t.Errorf("PostgreSQL %d: want adminpack %v, and pg_trgm; have %q", major, want, all)
+		}
+	}
+}
+
+func TestPerSession(t *testing.T) {
+	for name, want := range map[string]bool{
+		"work_mem": true, "log_statement": true, "log_connections": true, "ignore_system_indexes": true,
+		"shared_buffers": false, "autovacuum": false, "block_size": false,
+	} {
+		for _, major := range majors {
+			if p, ok := Read(major).Find(name); !ok || p.PerSession() != want {
+				t.Errorf("PostgreSQL %d: %s: found %v, per session %v, want %v", major, name, ok, p.PerSession(), want)
+			}
 		}
 	}
 }

@@ -1,8 +1,8 @@
 #!/bin/sh
-# make.sh [SUITE...]: writes data/<major>.csv and data/<major>-libraries.csv from
-# the PostgreSQL of each Debian suite. As root, with mmdebstrap: it installs the
-# package into a root of its own, asks the server there, and leaves no root
-# behind. A minute a suite.
+# make.sh [SUITE...]: writes data/<major>.csv, data/<major>-libraries.csv and
+# data/<major>-extensions.csv from the PostgreSQL of each Debian suite. As root,
+# with mmdebstrap: it installs the package into a root of its own, asks the
+# server there, and leaves no root behind. A minute a suite.
 set -eu
 cd "$(dirname "$0")"
 

@@ -1,14 +1,11 @@
 """Tests of disk_full.py: who gets the tag, who hands over, and what is said."""
 
 import os
-import signal
-import subprocess
 import tempfile
-import time
 import unittest
 
 import disk_full
-from disk_full import Answer
+from patroni_api import Answer
 
 
 class Fake:
@@ -103,41 +100,6 @@ class NodeTest(unittest.TestCase):
     def test_no_configuration_yet(self) -> None:
         os.rmdir(self.config)
         self.assertEqual(self.look(0), (False, []))
-
-
-class ProcessesTest(unittest.TestCase):
-    """Who gets SIGHUP."""
-
-    def test_only_who_minds(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            procs = os.path.join(folder, "cgroup.procs")
-            self.assertEqual(disk_full.processes(procs), [])
-            with open(procs, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n999999999\n")
-            self.assertEqual(disk_full.processes(procs), [])  # not Patroni
-
-    def test_patroni(self) -> None:
-        # Both have lost their parent; one minds SIGHUP.
-        script = "trap : HUP; while :; do sleep 0.1; done"
-        with tempfile.TemporaryDirectory() as folder:
-            program = os.path.join(folder, "patroni")
-            os.symlink("/bin/bash", program)
-            pids = []
-            for body in (script, "while :; do sleep 0.1; done"):
-                shown = subprocess.run(["setsid", "sh", "-c", '"$0" -c "$1" >/dev/null 2>&1 & echo $!', program, body], capture_output=True, text=True, check=True)
-                pids.append(int(shown.stdout))
-            try:
-                time.sleep(0.3)
-                with open(f"/proc/{pids[0]}/status", encoding="ascii") as file:
-                    if "PPid:\t1\n" not in file.read():
-                        self.skipTest("orphans do not go to process 1 here")
-                procs = os.path.join(folder, "cgroup.procs")
-                with open(procs, "w", encoding="ascii") as file:
-                    file.write("".join(f"{pid}\n" for pid in pids))
-                self.assertEqual(disk_full.processes(procs), pids[:1])
-            finally:
-                for pid in pids:
-                    os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -7,105 +7,21 @@ not get it: Patroni takes away the replication slots of a leader that has it, an
 all disks are full, somebody must still lead.
 """
 
-import base64
-import http.client
-import json
 import os
-import signal
-import socket
-import ssl
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import step
+from patroni_api import Patroni, this_node
 
 MARKER = os.path.join(step.RUN, "disk-full")
 LINK = os.path.join(step.RUN, "patroni", "config", "40-disk-full.yml")
 TAG = os.path.join(step.LIB, "disk-full.yml")
-SECRETS = os.path.join(step.RUN, "secrets")
-PROCESSES = "/sys/fs/cgroup/system.slice/patroni.service/cgroup.procs"
-USER = "patroni"  # of the REST API's unsafe verbs
 
 AGAIN = 5  # seconds between two requests to hand over
 MINUTE = 60
 
 Say = Callable[[str, str, str], None]
-
-
-class Answer(NamedTuple):
-    """What Patroni says."""
-
-    status: int
-    text: str
-
-
-class Patroni:
-    """This node's Patroni: its REST API and its process."""
-
-    def __init__(self, name: str, fqdn: str, address: str, port: int) -> None:
-        self.name, self.fqdn, self.address, self.port = name, fqdn, address, port
-
-    def ask(self, method: str, path: str, body: dict[str, str] | None = None, patience: float = 3) -> Answer | None:
-        """None: it does not answer."""
-        try:
-            context = ssl.create_default_context(cafile=os.path.join(SECRETS, "ca.crt"))
-            headers = {"Content-Type": "application/json"}
-            if body is not None:
-                context.load_cert_chain(os.path.join(SECRETS, "node.crt"), os.path.join(SECRETS, "node.key"))
-                password = step.read_values(os.path.join(SECRETS, "patroni.env"), "PATRONI_RESTAPI_PASSWORD")["PATRONI_RESTAPI_PASSWORD"]
-                headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
-            connection = http.client.HTTPSConnection(self.fqdn, self.port, timeout=patience)
-            # By its name, which is in its certificate; its address need not be.
-            connection.sock = context.wrap_socket(
-                socket.create_connection((self.address, self.port), patience), server_hostname=self.fqdn)
-            try:
-                connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-                answer = connection.getresponse()
-                return Answer(answer.status, answer.read(4096).decode("utf-8", "replace"))
-            finally:
-                connection.close()
-        except (OSError, http.client.HTTPException):
-            return None
-
-    def leads(self) -> bool | None:
-        """Does this node hold the leader's lock? None: Patroni does not say."""
-        answer = self.ask("GET", "/leader")
-        return answer.status == 200 if answer else None
-
-    def hand_over(self) -> Answer | None:
-        """Asks it to let another node lead. It answers when one does, or none can."""
-        return self.ask("POST", "/switchover", {"leader": self.name}, 30)
-
-    def reload(self) -> bool:
-        """Makes Patroni read its configuration again. False: it is not running yet."""
-        for pid in processes(PROCESSES):
-            try:
-                os.kill(pid, signal.SIGHUP)
-                return True
-            except ProcessLookupError:
-                pass
-        return False
-
-
-def processes(cgroup: str) -> list[int]:
-    """Patroni's own process, once it handles SIGHUP: before that, it would end."""
-    try:
-        with open(cgroup, encoding="ascii") as file:
-            pids = file.read().split()
-    except OSError:
-        return []
-    found = []
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
-                status = dict(line.partition(":")[::2] for line in file)
-        except OSError:
-            continue
-        catches = int(status.get("SigCgt", "0"), 16) & 1 << signal.SIGHUP - 1
-        if status.get("Name", "").strip() == "patroni" and status.get("PPid", "").strip() == "1" and catches:
-            found.append(int(pid))
-    return found
 
 
 class Node:
@@ -162,12 +78,8 @@ class Node:
 
 def main() -> None:
     """Works until the disk has room again."""
-    cluster = step.read_values(os.path.join(step.ETC, "cluster.env"), "PGHA_")
-    identity = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")
-    console = step.Console(identity["NODE_NAME"])
-    node = Node(
-        Patroni(identity["NODE_NAME"], identity["NODE_FQDN"], identity["NODE_ADDRESS"], int(cluster["PGHA_REST_PORT"])),
-        LINK, TAG, console.say)
+    patroni = this_node()
+    node = Node(patroni, LINK, TAG, step.Console(patroni.name).say)
     while os.path.exists(MARKER):
         node.look(time.monotonic())
         time.sleep(1)

@@ -1,0 +1,86 @@
+"""Tests of patroni_api.py: what counts as an answer, and who gets SIGHUP."""
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import patroni_api
+from patroni_api import Answer
+
+
+class Told(patroni_api.Patroni):
+    """A Patroni that answers as the test says."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        super().__init__("p1", "p1.example", "127.0.0.1", 8008)
+        self.answer = answer
+
+    def ask(self, method: str, path: str, body: dict[str, object] | None = None, patience: float = 3) -> Answer | None:
+        return self.answer
+
+
+class AnswerTest(unittest.TestCase):
+    """Answers, and what else comes."""
+
+    def test_answer(self) -> None:
+        self.assertEqual(Told(Answer(200, '{"ttl":20}')).get("/config"), {"ttl": 20})
+        Told(Answer(200, "{}")).configure({"ttl": 20})
+
+    def test_no_answer(self) -> None:
+        for answer, want in (
+            (None, "Patroni does not answer"),
+            (Answer(502, "no"), "Patroni answers 502 to /config: no"),
+            (Answer(200, "<html>"), "Expecting value"),
+        ):
+            with self.assertRaisesRegex(ValueError, want):
+                Told(answer).get("/config")
+        for answer, want in ((None, "Patroni does not answer"), (Answer(409, "changed"), "Patroni answers 409: changed")):
+            with self.assertRaisesRegex(ValueError, want):
+                Told(answer).configure({"ttl": 20})
+
+    def test_nobody_listens(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            patroni_api.SECRETS = folder  # no ca.crt
+            self.assertIsNone(patroni_api.Patroni("p1", "p1.example", "127.0.0.1", 1).ask("GET", "/leader"))
+
+
+class ProcessesTest(unittest.TestCase):
+    """Who gets SIGHUP."""
+
+    def test_only_who_minds(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            procs = os.path.join(folder, "cgroup.procs")
+            self.assertEqual(patroni_api.processes(procs), [])
+            with open(procs, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n999999999\n")
+            self.assertEqual(patroni_api.processes(procs), [])  # not Patroni
+
+    def test_patroni(self) -> None:
+        # Both have lost their parent; one minds SIGHUP.
+        script = "trap : HUP; while :; do sleep 0.1; done"
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "patroni")
+            os.symlink("/bin/bash", program)
+            pids = []
+            for body in (script, "while :; do sleep 0.1; done"):
+                shown = subprocess.run(["setsid", "sh", "-c", '"$0" -c "$1" >/dev/null 2>&1 & echo $!', program, body], capture_output=True, text=True, check=True)
+                pids.append(int(shown.stdout))
+            try:
+                time.sleep(0.3)
+                with open(f"/proc/{pids[0]}/status", encoding="ascii") as file:
+                    if "PPid:\t1\n" not in file.read():
+                        self.skipTest("orphans do not go to process 1 here")
+                procs = os.path.join(folder, "cgroup.procs")
+                with open(procs, "w", encoding="ascii") as file:
+                    file.write("".join(f"{pid}\n" for pid in pids))
+                self.assertEqual(patroni_api.processes(procs), pids[:1])
+            finally:
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    unittest.main()
