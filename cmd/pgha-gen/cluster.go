@@ -367,7 +367,7 @@ func (a *app) change(ctx context.Context, o *operation, node string, plan func(*
 		fmt.Fprintf(a.Err, "%d. %s\n", i+1, t.Says)
 	}
 	for _, n := range p.Notes {
-		fmt.Fprintf(a.Err, "   %s\n", n)
+		fmt.Fprintf(a.Err, "-  %s\n", n)
 	}
 	result := outcome{Cluster: r.spec.Name, Plan: p, Said: []string{}}
 	if len(p.Turns) == 0 {

@@ -101,7 +101,7 @@ func TestOperations(t *testing.T) {
 	testkit.OK(t, os.MkdirAll("secrets/demo", 0o700))
 	testkit.OK(t, os.Rename(operatetest.Folder(t, a), "secrets/demo/operator"))
 	testkit.OK(t, os.WriteFile("pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600))
-	number, node := regexp.MustCompile(`[0-9]+(\.[0-9]+)?( [kMG]?B)?`), regexp.MustCompile(`demo-(pg|etcd|haproxy)-[0-9]`)
+	number, node := regexp.MustCompile(`[0-9]+/[0-9A-F]+|[0-9]+(\.[0-9]+)?( [kMG]?B)?`), regexp.MustCompile(`demo-(pg|etcd|haproxy)-[0-9]`)
 	plain := func(text string) []string {
 		text = number.ReplaceAllString(node.ReplaceAllString(text, "demo-$1"), "N")
 		var lines []string
@@ -123,6 +123,11 @@ func TestOperations(t *testing.T) {
 			}
 			machines.Paused = slices.Contains(args, "resume")
 			machines.Refuse["demo-pg-2"] = strings.Contains(want, "connection refused")
+			if strings.Contains(want, "is made the leader") {
+				machines.Leader, machines.Refuse["demo-pg-1"] = "", true
+			}
+			machines.Answer["demo-pg-1 GET /history"] = `[[1, 84017632, "no recovery target specified", "2026-11-26T18:11:50.254055+00:00", "demo-pg-2"],
+				[2, 85020008, "no recovery target specified", "2026-11-26T18:12:21.084572+00:00", "demo-pg-1"]]`
 			var said bytes.Buffer
 			status := run(args, demo.Roles(), machines.Dial, strings.NewReader(""), &said, &said)
 			if diff := cmp.Diff(plain(want), plain(said.String())); diff != "" {

@@ -135,7 +135,7 @@ func (s *State) machineTroubles() []string {
 			}
 			continue
 		}
-		if !m.Ready {
+		if !m.Ready && !slices.Contains(m.unwell(), "ready") {
 			add("is not ready")
 		}
 		if m.Spec != "" && m.UserData != m.Spec {

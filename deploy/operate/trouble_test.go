@@ -57,6 +57,7 @@ func TestTroubles(t *testing.T) {
 		{"HAProxy is behind", "writers go elsewhere", []func(*State){func(s *State) { s.Proxies[0].Writers = []string{"pg-3"} }}, []string{"haproxy-1 sends writers to pg-3, and pg-1 leads"}},
 		{"status away", "the service answers, the machine does not", []func(*State){machine("pg-2", func(m *Machine) { m.Error = "connection refused" })}, []string{"pg-2 does not answer: connection refused"}},
 		{"not ready", "it boots", []func(*State){machine("pg-2", func(m *Machine) { m.Ready = false })}, []string{"pg-2 is not ready"}},
+		{"not ready, and why", "once", []func(*State){machine("pg-2", func(m *Machine) { m.Ready = false }), machine("pg-2", said("ready", "wait", "Patroni does not answer"))}, []string{"pg-2 ready wait: Patroni does not answer"}},
 		{"other user-data", "the spec was changed, or it refused it", []func(*State){machine("pg-2", func(m *Machine) { m.UserData = "fedcba9876543210" })}, []string{"pg-2 works by user-data fedcba9876543210, and the spec has 0123456789abcdef"}},
 		{"no user-data", "it never said", []func(*State){machine("pg-2", func(m *Machine) { m.UserData = "" })}, []string{"pg-2 works by user-data (none), and the spec has 0123456789abcdef"}},
 		{"no spec", "nothing to compare with", []func(*State){machine("haproxy-1", func(m *Machine) { m.Spec = "" })}, nil},
