@@ -101,12 +101,17 @@ type Machine struct {
 	Off        bool       // it has ended
 }
 
-// Last is the newest step, or a zero one.
+// Last is the newest step that tells something new, or a zero one: once the
+// machine is ready, that something else went well tells nothing.
 func (m Machine) Last() lab.Step {
-	if len(m.Steps) == 0 {
-		return lab.Step{}
+	var last lab.Step
+	for _, s := range m.Steps {
+		ready := last.Name == "ready" && last.Status == "ok"
+		if !ready || s.Name == "ready" || s.Status != "ok" {
+			last = s
+		}
 	}
-	return m.Steps[len(m.Steps)-1]
+	return last
 }
 
 // Ready tells whether the machine said so, and still runs. What it says later

@@ -364,3 +364,23 @@ func TestInventory(t *testing.T) {
 		t.Errorf("have %q, want %q", got, want)
 	}
 }
+
+func TestLast(t *testing.T) {
+	step := func(name, status string) lab.Step { return lab.Step{Name: name, Status: status} }
+	ready := step("ready", "ok")
+	for _, test := range []struct {
+		name, reason string
+		steps        []lab.Step
+		want         lab.Step
+	}{
+		{"none", "it was never powered on", nil, lab.Step{}},
+		{"booting", "the newest says how far it is", []lab.Step{step("contract", "ok"), step("identity", "ok")}, step("identity", "ok")},
+		{"ready", "what goes well later tells nothing", []lab.Step{ready, step("converge", "ok"), step("refresh", "ok")}, ready},
+		{"trouble", "what does not, does", []lab.Step{ready, step("refresh", "fail")}, step("refresh", "fail")},
+		{"mended", "and that it is over", []lab.Step{ready, step("refresh", "fail"), step("refresh", "ok")}, step("refresh", "ok")},
+	} {
+		if got := (Machine{Steps: test.steps}).Last(); got != test.want {
+			t.Errorf("%s: %v, want %v: %s", test.name, got, test.want, test.reason)
+		}
+	}
+}

@@ -41,7 +41,7 @@ if [ -n "$reload" ] && systemctl is-active --quiet patroni.service; then
 	fi
 	done="Patroni reloaded${leader:+, and $done}"
 	# Patroni writes PostgreSQL's files and reloads it, if they changed.
-	for _ in 1 2 3 4 5 6 7 8; do
+	for _ in 1 2 3 4 5; do
 		sleep 0.3
 		if [ "$(ask 'SELECT pg_conf_load_time()')" != "$before" ]; then
 			break
