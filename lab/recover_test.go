@@ -226,11 +226,12 @@ func TestEtcdLost(t *testing.T) {
 		if got := c.run(t, ctx, lagging, "pidof -x patroni || echo none"); got != "none" {
 			t.Errorf("Patroni runs on %s, which lags", lagging)
 		}
+		again := time.Now()
 		if err := c.StartAll(ctx, others...); err != nil {
 			t.Fatal(err)
 		}
 		same(t)
-		t.Logf("whole again %.1f s after the others were started", time.Since(since).Seconds())
+		t.Logf("whole again %.1f s after the others were started", time.Since(again).Seconds())
 		if now := c.whole(t, ctx); now == lagging {
 			t.Errorf("%s leads, which lagged", now)
 		}
