@@ -23,7 +23,7 @@ render:
 test: packages lint
 	go test $$(go list ./... | grep -v -e /lab -e /pgha-lab)
 	cd packer/plugin && go test ./...
-	go test -p 1 -v -timeout 30m ./lab/... ./cmd/pgha-lab | grep -v '^=== '
+	go test -p 1 -v -timeout 48m ./lab/... ./cmd/pgha-lab | grep -v '^=== '
 
 # As root: the example cluster on this host. Then bin/pgha-lab psql, status, down.
 lab: packages
@@ -79,7 +79,7 @@ figures:
 # As root: per role, seconds of the bake beside those of apt-get alone with the
 # same packages, and the growth of the image beside the packages' own size.
 bench-bake: packages
-	go test -run '^$$' -bench BenchmarkBake -benchtime 1x -count 3 -timeout 30m ./lab
+	go test -run '^$$' -bench BenchmarkBake -benchtime 1x -count 3 -timeout 48m ./lab
 
 # Five minutes on the reader of specs.
 fuzz:
