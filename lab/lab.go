@@ -32,6 +32,7 @@ type Config struct {
 	Images  map[string]string // role to root folder, as Baker.Images gives them; only these roles are run
 	State   string            // a folder of this lab alone, not on tmpfs
 	Cache   string            // the Baker's
+	Secrets string            // where the folder of this cluster's secrets is, or is made; empty: below State
 	Name    string            // of the network; at most 8 characters, unique on the host
 	Now     func() time.Time
 	Faults  cloud.Faults // of the cloud's services; nil: none
@@ -271,6 +272,13 @@ func (l *Lab) Secret(role, entry string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.payloads[role][entry]
+}
+
+// Payloads are what the machines should have of Lockbox, by role.
+func (l *Lab) Payloads() map[string]secrets.Payload {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.payloads)
 }
 
 // Operator is a copy of the files, by name, that an operator of the cluster has.

@@ -10,14 +10,13 @@ import (
 	"net/netip"
 	"slices"
 
-	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
 	"pgha-gen/lab/machine"
 )
 
-// Refresh gives the lab a changed spec, as a person with yc would: what Lockbox
-// lacks is made and put there, machines of new nodes are created, powered off,
+// Refresh gives the lab a changed spec, as a person with yc would: secrets that
+// are missing are made, Lockbox gets what the folder of secrets has, machines of new nodes are created, powered off,
 // and the others get the new user-data while they run. Machines of nodes that
 // the spec has no more stay as they are: see Remove. Refused: the spec of another
 // cluster, and what a machine that is there cannot become: its role and address
@@ -49,15 +48,10 @@ func (l *Lab) Refresh(ctx context.Context, cluster *role.Cluster) error {
 			}
 		}
 	}
-	payloads, _, err := l.CA.Update(&c, l.payloads, secrets.Rotation{}, l.config.Now())
-	if err != nil {
+	if err := l.generate(&c); err != nil {
 		return err
 	}
-	operator, _, err := l.CA.Operator(&c, payloads, l.operator, secrets.Rotation{}, l.config.Now())
-	if err != nil {
-		return err
-	}
-	l.cluster, l.payloads, l.operator = &c, payloads, operator
+	l.cluster = &c
 	if err := l.putPayloads(); err != nil {
 		return err
 	}

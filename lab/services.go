@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -12,11 +13,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
 	"pgha-gen/lab/cloud"
 )
@@ -115,22 +119,28 @@ func background(serve, stop func() error) (close func() error) {
 // fillLockbox makes the cluster's secrets and puts each role's payload under
 // the id that the spec gives, readable by the nodes' service account alone.
 func (l *Lab) fillLockbox() error {
-	c := l.cluster
-	var err error
-	if l.CA, err = secrets.NewCA(c.Name, l.config.Now(), rand.Reader); err != nil {
-		return err
-	}
-	c.Secrets.CA = specfile.Text(l.CA.Certificate())
-	if err := c.Plan(); err != nil {
-		return err
-	}
-	if l.payloads, err = l.CA.Payloads(c, l.config.Now()); err != nil {
-		return err
-	}
-	if l.operator, _, err = l.CA.Operator(c, l.payloads, nil, secrets.Rotation{}, l.config.Now()); err != nil {
+	if err := l.generate(l.cluster); err != nil {
 		return err
 	}
 	return l.putPayloads()
+}
+
+// generate makes what the folder of secrets lacks for this cluster, as
+// pgha-gen secrets generate does, takes what is in it, and plans the cluster
+// with its authorities. What somebody rotated there stays as it is.
+func (l *Lab) generate(c *role.Cluster) error {
+	world := secrets.World{UID: os.Geteuid(), Now: l.config.Now(), Random: rand.Reader}
+	dir := filepath.Join(cmp.Or(l.config.Secrets, filepath.Join(l.config.State, "secrets")), c.Name)
+	if _, err := secrets.Generate(dir, c, secrets.Rotation{}, world); err != nil {
+		return err
+	}
+	kept, err := secrets.Load(dir, c, world)
+	if err != nil {
+		return err
+	}
+	l.CA, l.payloads, l.operator = kept.CA, kept.Payloads, kept.Operator
+	c.Secrets.CA = specfile.Text(l.CA.Certificate())
+	return c.Plan()
 }
 
 func (l *Lab) putPayloads() error {

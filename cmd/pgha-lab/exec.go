@@ -19,11 +19,12 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run -- COMMAND [ARGUMENT...]",
 		Short: "Run a command as an operator of the cluster does",
 		Long: `Run any command in the lab's network and with its DNS, in a folder that has the
-spec in force (pgha.yaml) and what an operator needs (secrets/<cluster>/operator):
-what works there is the same line as in the cloud. It connects from the first address
+spec in force (pgha.yaml) and the cluster's secrets (secrets/<cluster>), as an operator
+has them: what works there is the same line as in the cloud. It connects from the first address
 of each subnet; what only operators may do is permitted if access.operators of the
 spec has these. The exit status is the command's.`,
 		Example: `  pgha-lab run -- pgha-gen cluster status
+  pgha-lab run -- pgha-gen secrets generate --rotate passwords
   pgha-lab run -- getent hosts demo-pg-1`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

@@ -283,6 +283,21 @@ func TestRefresh(t *testing.T) {
 	if _, said := u.does(0, "refresh", "-f", spec("three.yaml", operators)); said != "pgha-lab: no machine has anything new\n" {
 		t.Errorf("the same again says %q", said)
 	}
+
+	// Secrets are rotated where the operator has them, and go to Lockbox with a refresh.
+	gen := filepath.Join(t.TempDir(), "pgha-gen")
+	if out, err := exec.Command("go", "build", "-o", gen, "../pgha-gen").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	was := testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json"))
+	u.does(0, "run", "--", gen, "secrets", "generate", "--rotate", "certificates")
+	if testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json")) == was {
+		t.Error("nothing was rotated")
+	}
+	if _, said := u.does(0, "refresh", "-f", spec("three.yaml", operators)); said !=
+		"pgha-lab: Lockbox has new secrets of etcd and patroni: machines without new user-data look for them within 6 minutes\n" {
+		t.Errorf("after a rotation it says %q", said)
+	}
 	u.does(0, "down")
 }
 

@@ -27,8 +27,9 @@ func (a *app) refreshCommand() *cobra.Command {
 		Use:   "refresh",
 		Short: "Give the running machines a changed spec",
 		Long: `Put the user-data of a changed spec into the metadata of the machines, which take
-it over while they run, and show what each says of it. Secrets that are new are put
-into Lockbox, and machines of new nodes are created and powered on. A machine whose
+it over while they run, and show what each says of it. Secrets that are
+missing are made; what is new in the folder of secrets, which pgha-lab run shows, is
+put into Lockbox; machines of new nodes are created and powered on. A machine whose
 node the spec has no more stays: pgha-lab delete deletes it. The exit status is 1 if
 a machine refuses the user-data.`,
 		Args: cli.NoArguments,
@@ -55,7 +56,10 @@ a machine refuses the user-data.`,
 			for _, name := range answer.Gone {
 				a.Say("%s is not in the spec any more (%s delete %[1]s deletes its machine)", name, a.self())
 			}
-			if len(answer.Told)+len(answer.New)+len(answer.Gone) == 0 {
+			if len(answer.Secrets) > 0 {
+				a.Say("Lockbox has new secrets of %s: machines without new user-data look for them within 6 minutes", strings.Join(answer.Secrets, " and "))
+			}
+			if len(answer.Told)+len(answer.New)+len(answer.Gone)+len(answer.Secrets) == 0 {
 				a.Say("no machine has anything new")
 			}
 			return err

@@ -64,6 +64,30 @@ func Generate(dir string, c *role.Cluster, rotate Rotation, w World) (*Written, 
 	return generate(dir, c, rotate, w, place)
 }
 
+// Kept is what a folder that Generate wrote holds.
+type Kept struct {
+	CA       *CA
+	Payloads map[string]Payload // of the roles, by their names
+	Operator Payload            // the files of operator/
+}
+
+// Load reads what Generate wrote into dir. Refused is what Generate refuses, and
+// a folder without an authority.
+func Load(dir string, c *role.Cluster, w World) (*Kept, error) {
+	was, err := read(dir, c, w.UID)
+	if err != nil {
+		return nil, err
+	}
+	if was.files[certificateFile] == nil {
+		return nil, fmt.Errorf("%q has no %s (make the secrets first)", dir, certificateFile)
+	}
+	signing, err := was.signing(c, Rotation{}, w)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", dir, err)
+	}
+	return &Kept{signing.ca, was.payloads, was.operator}, nil
+}
+
 type placer func(staged, target string, replace bool) error
 
 func generate(dir string, c *role.Cluster, rotate Rotation, world World, place placer) (*Written, error) {

@@ -325,3 +325,33 @@ func TestOpenSSL(t *testing.T) {
 		})
 	}
 }
+
+func TestLoad(t *testing.T) {
+	c, dir := demo.Cluster(t), made(t)
+	kept, err := secrets.Load(dir, c, on(now))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kept.CA.Certificate(); got != files(t, dir)["ca.crt"] {
+		t.Errorf("the authority is %q", got)
+	}
+	all, changes, err := kept.CA.Update(c, kept.Payloads, secrets.Rotation{}, now)
+	if err != nil || len(changes) > 0 {
+		t.Errorf("an update of what was just made: %v, %v, want nothing to do", changes, err)
+	}
+	if diff := cmp.Diff(kept.Payloads, all); diff != "" {
+		t.Error(diff)
+	}
+	if kept.Operator["operator.crt"] != files(t, dir)["operator/operator.crt"] {
+		t.Error("the operator's certificate is another one")
+	}
+	if _, err := secrets.Load(t.TempDir(), c, on(now)); err == nil {
+		t.Error("a folder without an authority is taken")
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secrets.Load(dir, c, on(now)); err == nil {
+		t.Error("a folder that all can read is taken")
+	}
+}

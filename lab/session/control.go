@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,6 +31,7 @@ type Request struct {
 type Answer struct {
 	Refused string            // why nothing was
 	Told    map[string]string // the machines that have new user-data, and its digest
+	Secrets []string          // the roles that Lockbox has new secrets for
 	New     []string          // machines that were created, and powered on
 	Gone    []string          // machines of nodes that the spec has no more
 }
@@ -134,10 +136,16 @@ func (k *keeper) refresh(ctx context.Context, l *lab.Lab, spec []byte, running *
 			return a, fmt.Errorf("the lab has no image of role %s (take it down and up again: up bakes it)", g.Name)
 		}
 	}
-	before := l.UserData()
+	before, secretsBefore := l.UserData(), l.Payloads()
 	if err := l.Refresh(ctx, cluster); err != nil {
 		return a, err
 	}
+	for role, payload := range l.Payloads() {
+		if !maps.Equal(payload, secretsBefore[role]) {
+			a.Secrets = append(a.Secrets, role)
+		}
+	}
+	slices.Sort(a.Secrets)
 	var wanted []string
 	for _, g := range cluster.Groups {
 		for _, n := range g.Nodes() {
@@ -167,7 +175,7 @@ func (k *keeper) refresh(ctx context.Context, l *lab.Lab, spec []byte, running *
 	if err != nil {
 		return a, err
 	}
-	if err := errors.Join(k.furnish(l, spec), k.change(func(r *Record) {
+	if err := errors.Join(k.furnish(spec), k.change(func(r *Record) {
 		r.Access, r.Machines = access, append(r.Machines, fresh...)
 	})); err != nil {
 		return a, err
@@ -194,17 +202,7 @@ func (k *keeper) delete(ctx context.Context, l *lab.Lab, name string) error {
 	})
 }
 
-// furnish makes the folder in which an operator works: the spec in force under
-// its usual name, and what secrets generate would have written.
-func (k *keeper) furnish(l *lab.Lab, spec []byte) error {
-	work := k.Folder.Work()
-	secrets := filepath.Join(work, "secrets", k.Cluster.Name, "operator")
-	if err := os.MkdirAll(secrets, 0o700); err != nil {
-		return err
-	}
-	failures := []error{os.WriteFile(filepath.Join(work, "pgha.yaml"), spec, 0o644)}
-	for name, text := range l.Operator() {
-		failures = append(failures, os.WriteFile(filepath.Join(secrets, name), []byte(text), 0o600))
-	}
-	return errors.Join(failures...)
+// furnish keeps the spec in force where an operator works, under its usual name.
+func (k *keeper) furnish(spec []byte) error {
+	return os.WriteFile(filepath.Join(k.Folder.Work(), "pgha.yaml"), spec, 0o644)
 }

@@ -26,7 +26,7 @@ import (
 //	machines/     <node>/ with console.log, and disks/
 //	ca.crt pgpass what clients need; only root may read the passwords
 //	resolv.conf   the lab's DNS
-//	work/         the spec in force, and secrets/<cluster>/operator: where an operator works
+//	work/         the spec in force, and secrets/<cluster>: where an operator works
 //	control       the socket on which the lab takes requests
 //	timeline.svg timeline.txt
 //	bake.log      what the tools say that make images
@@ -41,6 +41,7 @@ func (f Folder) CA() string       { return f.path("ca.crt") }
 func (f Folder) Passfile() string { return f.path("pgpass") }
 func (f Folder) Timeline() string { return f.path("timeline.svg") }
 func (f Folder) Work() string     { return f.path("work") }
+func (f Folder) Secrets() string  { return filepath.Join(f.Work(), "secrets") }
 func (f Folder) BakeLog() string  { return f.path("bake.log") }
 func (f Folder) Log() string      { return f.path("lab.log") }
 func (f Folder) Cache() string    { return f.path("cache") }

@@ -124,7 +124,8 @@ func (k *keeper) keep(ctx context.Context) error {
 		return err
 	}
 	l, err := lab.New(ctx, lab.Config{
-		Cluster: k.Cluster, Images: images, State: k.Folder.path("machines"), Cache: k.Cache, Name: k.Network, Now: k.Now})
+		Cluster: k.Cluster, Images: images, State: k.Folder.path("machines"), Secrets: k.Folder.Secrets(),
+		Cache: k.Cache, Name: k.Network, Now: k.Now})
 	if err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) e
 		os.WriteFile(k.Folder.CA(), ca, 0o644),
 		os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600),
 		os.WriteFile(k.Folder.path("resolv.conf"), l.ResolvConf(), 0o644),
-		k.furnish(l, k.Spec),
+		k.furnish(k.Spec),
 	); err != nil {
 		return err
 	}
