@@ -155,6 +155,39 @@ func TestRotate(t *testing.T) {
 		}
 	})
 
+	t.Run("passwords", func(t *testing.T) {
+		old := c.Secret("patroni", "password.app")
+		processes := c.processes(t, ctx, machines)
+		took := calm(t, func() {
+			f.rotate(t, ctx, machines, secrets.Rotation{Passwords: true})
+			// The node that leads sets them. From then on clients need the new ones.
+			for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+				conn, err := c.connect(ctx, writers, "app", "app")
+				if err == nil {
+					conn.Close(ctx)
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatal(err)
+				}
+			}
+		})
+		t.Logf("new passwords count after %.1f s", took.Seconds())
+		_, err := c.connectAs(ctx, writers, "app", "app", old)
+		wantState(t, err, "28P01") // invalid_password
+		if diff := differences(processes, c.processes(t, ctx, machines)); diff != "" {
+			t.Errorf("restarted: %s", diff)
+		}
+		// A replica that connects anew uses the new one.
+		leader := c.whole(t, ctx)
+		c.sql(t, ctx, leader, "SELECT pg_terminate_backend(pid) FROM pg_stat_replication")
+		time.Sleep(time.Second)
+		if now := c.whole(t, ctx); now != leader {
+			t.Errorf("%s leads, and %s did", now, leader)
+		}
+		l.after(t, ctx, time.Now())
+	})
+
 	r.end()
 	l.end(t, ctx)
 }
