@@ -190,7 +190,7 @@ class Follow(Case):
         return Follower(self.machine(name, log), world, lambda *what: self.said.append(" ".join(what)), systemctl)
 
     def starts(self) -> int:
-        return self.asked.count("restart")
+        return self.asked.count("restart") + self.asked.count("kill")
 
     def test_survivor(self) -> None:
         world = World()
@@ -221,6 +221,13 @@ class Follow(Case):
         follower = self.follower("etcd-1", World(quorum=True, epoch="1", ids={2}))
         follower.look("demo-1a2b3c4d:1:etcd-2", 100)
         self.assertEqual(self.starts(), 1)
+
+    def test_etcd_that_runs_is_killed(self) -> None:
+        # Stopped in order, one without a quorum makes Patroni's leader demote itself.
+        for state, how in (("running", "kill"), ("start", "kill"), ("dead", "restart"), ("failed", "restart")):
+            follower = self.follower("etcd-1", World(epoch="1", ids={2}), state=state)
+            follower.look("demo-1a2b3c4d:1:etcd-2", 100)
+            self.assertEqual(self.asked[1:], [how], state)
 
     def test_join_looks_by_itself(self) -> None:
         follower = self.follower("etcd-1", World(epoch="1", ids={2}), state="start-pre")

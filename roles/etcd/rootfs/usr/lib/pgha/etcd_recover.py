@@ -307,10 +307,16 @@ class Follower:
 
     def start(self, now: float) -> None:
         """Starts etcd anew. etcd-join.sh decides again; while it waits, it looks by itself."""
-        if now - self.acted < REST or self.systemctl("show", "--property", "SubState", "--value", etcd.UNIT).strip() == "start-pre":
+        state = self.systemctl("show", "--property", "SubState", "--value", etcd.UNIT).strip()
+        if now - self.acted < REST or state == "start-pre":
             return
         self.acted = now
-        self.systemctl("restart", "--no-block", etcd.UNIT)
+        if state in ("start", "running"):
+            # Not stopped: it would answer what Patroni's leader still asks for with an
+            # error that makes that demote itself. A connection that ends does not.
+            self.systemctl("kill", "--signal=KILL", etcd.UNIT)
+        else:
+            self.systemctl("restart", "--no-block", etcd.UNIT)
 
     def announce(self, epoch: str) -> None:
         """Says in etcd that it was done: the others wait for that."""
