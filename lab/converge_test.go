@@ -250,10 +250,11 @@ func (c *cluster) until(t *testing.T, ctx context.Context, spec *role.Cluster, r
 	return time.Since(start)
 }
 
-// api is a command that asks the Patroni of a node, as that node.
+// api is a command that asks the Patroni of a node, as that node. Patroni does
+// not answer for a moment when it takes new secrets.
 func api(options, path string) string {
 	return `. /run/pgha/identity.env; umask 077; { printf 'user = "patroni:'; sed -n 's/^PATRONI_RESTAPI_PASSWORD=//p' /run/pgha/secrets/patroni.env | tr -d '\n'; echo '"'; } |
-		curl -q -s -S --noproxy '*' -K - --cacert /run/pgha/secrets/ca.crt --cert /run/pgha/secrets/node.crt --key /run/pgha/secrets/node.key \
+		curl -q -s -S --noproxy '*' --retry 5 --retry-all-errors --retry-delay 1 -K - --cacert /run/pgha/secrets/ca.crt --cert /run/pgha/secrets/node.crt --key /run/pgha/secrets/node.key \
 		--resolve $NODE_FQDN:8008:$NODE_ADDRESS ` + options + ` https://$NODE_FQDN:8008/` + path
 }
 

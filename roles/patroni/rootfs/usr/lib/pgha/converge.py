@@ -225,8 +225,7 @@ def main() -> int:
     patroni, files = this_node(), Files(ETC, databases.SECRETS)
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     work = Converge(
-        [lambda: configure(patroni, files, refused),
-         lambda: settle(server, files, list(databases.SERVICES))],
+        [lambda: settle(server, files, list(databases.SERVICES)), lambda: configure(patroni, files, refused)],
         patroni.leads, files.state, step.Console(patroni.name).say)
     while True:
         work.look(time.monotonic())
