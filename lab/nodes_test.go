@@ -149,8 +149,8 @@ func TestNodesComeAndGo(t *testing.T) {
 		select {
 		case after := <-ended:
 			t.Logf("its reader was told %.1f s after", after.Seconds())
-			if after > 40*time.Second {
-				t.Error("want 25 s, and some more for what TCP measures")
+			if after > 5*time.Second {
+				t.Error("want 5 s: the machine's kernel ends its connections")
 			}
 		case <-time.After(time.Minute - time.Since(gone)):
 			t.Errorf("its reader still waits %.1f s after", time.Since(gone).Seconds())
@@ -192,7 +192,7 @@ func (c *cluster) wait(t *testing.T, ctx context.Context, what string, limit tim
 func (c *cluster) without(t *testing.T, name string, edits ...string) *role.Cluster {
 	t.Helper()
 	text := demo.Spec(t, edits...)
-	short := regexp.MustCompile(`(?m)^      - (\{name: `+name+`,.*|name: `+name+`\b.*\n(        .*\n)*)$\n?`).ReplaceAllString(text, "")
+	short := regexp.MustCompile(`(?m)^      - (?:\{name: `+name+`,.*\n|name: `+name+`\b.*\n(?:        .*\n)*)`).ReplaceAllString(text, "")
 	if short == text {
 		t.Fatalf("%s is not taken out", name)
 	}
