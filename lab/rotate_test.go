@@ -156,7 +156,8 @@ func TestRotate(t *testing.T) {
 	})
 
 	t.Run("passwords", func(t *testing.T) {
-		old := c.Secret("patroni", "password.app")
+		was := f.payloads["patroni"]
+		old := was["password.app"]
 		processes := c.processes(t, ctx, machines)
 		took := calm(t, func() {
 			f.rotate(t, ctx, machines, secrets.Rotation{Passwords: true})
@@ -175,6 +176,11 @@ func TestRotate(t *testing.T) {
 		t.Logf("new passwords count after %.1f s", took.Seconds())
 		_, err := c.connectAs(ctx, writers, "app", "app", old)
 		wantState(t, err, "28P01") // invalid_password
+		for secret, want := range map[string]string{was["patroni.env"]: "401", c.Secret("patroni", "patroni.env"): "202"} {
+			if got := c.reloadPatroni(t, ctx, "demo-pg-1", secret); got != want {
+				t.Errorf("Patroni's REST API answers %s, want %s", got, want)
+			}
+		}
 		if diff := differences(processes, c.processes(t, ctx, machines)); diff != "" {
 			t.Errorf("restarted: %s", diff)
 		}
@@ -293,6 +299,20 @@ func (f *folder) rotate(t *testing.T, ctx context.Context, machines []string, ro
 		}
 	}
 	all.Wait()
+}
+
+// reloadPatroni asks with the password of this patroni.env, and gives the status.
+func (c *cluster) reloadPatroni(t *testing.T, ctx context.Context, node, secret string) string {
+	t.Helper()
+	_, password, _ := strings.Cut(secret, "PATRONI_RESTAPI_PASSWORD=")
+	password, _, _ = strings.Cut(password, "\n")
+	out, err := machinetest.ExecInput(ctx, c.Machine(node), fmt.Sprintf("user = \"patroni:%s\"\n", password), "sh", "-c", `cd /run/pgha/secrets
+		name=$(sed -n 's/^NODE_FQDN=//p' /run/pgha/identity.env) address=$(sed -n 's/^NODE_ADDRESS=//p' /run/pgha/identity.env)
+		curl -q -s -o /dev/null -w '%{http_code}' -K - --cacert ca.crt --cert node.crt --key node.key -X POST --resolve "$name:8008:$address" "https://$name:8008/reload"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
 
 // refreshSecrets has a machine look now, and not within six minutes.
