@@ -76,6 +76,10 @@ class ProcessesTest(unittest.TestCase):
                 procs = os.path.join(folder, "cgroup.procs")
                 with open(procs, "w", encoding="ascii") as file:
                     file.write("".join(f"{pid}\n" for pid in pids))
+                for _ in range(100):  # until it has begun to mind
+                    if patroni_api.processes(procs):
+                        break
+                    time.sleep(0.1)
                 self.assertEqual(patroni_api.processes(procs), pids[:1])
             finally:
                 for pid in pids:
