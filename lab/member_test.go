@@ -58,8 +58,8 @@ func (c *cluster) etcdMembers(t *testing.T, ctx context.Context, from string, wa
 	t.Fatalf("etcd's members are %q, want %q", got, want)
 }
 
-// etcdctlLine asks the member of this machine.
-const etcdctlLine = `. /run/pgha/etcd/node.env; S=/run/pgha/secrets; etcdctl --cacert $S/ca.crt --cert $S/server.crt --key $S/server.key --endpoints $ETCD_ADVERTISE_CLIENT_URLS`
+// etcdctlLine asks the member of this machine, once it starts.
+const etcdctlLine = `[ -e /run/pgha/etcd/node.env ] || exit 0; . /run/pgha/etcd/node.env; S=/run/pgha/secrets; etcdctl --cacert $S/ca.crt --cert $S/server.crt --key $S/server.key --endpoints $ETCD_ADVERTISE_CLIENT_URLS`
 
 // quiet fails if the load was told anything but yes.
 func (l *load) quiet(t *testing.T) {
