@@ -59,7 +59,9 @@ class ProcessesTest(unittest.TestCase):
             self.assertEqual(patroni_api.processes(procs), [])  # not Patroni
 
     def test_patroni(self) -> None:
-        # Both have lost their parent; one minds SIGHUP.
+        # Both have lost their parent; one minds SIGHUP. Nobody can who inherits that
+        # it is ignored, as below nohup.
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
         script = "trap : HUP; while :; do sleep 0.1; done"
         with tempfile.TemporaryDirectory() as folder:
             program = os.path.join(folder, "patroni")
