@@ -159,7 +159,7 @@ func (a *app) status(ctx context.Context, o *operation) error {
 			Troubles []string `json:"troubles"`
 		}{s, len(troubles) == 0, troubles})
 	} else {
-		_, err = fmt.Fprint(a.Out, s.Screen())
+		_, err = fmt.Fprint(a.Out, cli.Printable(s.Screen()))
 	}
 	if err != nil || len(troubles) == 0 {
 		return err
@@ -364,10 +364,10 @@ func (a *app) change(ctx context.Context, o *operation, node string, plan func(*
 		return err
 	}
 	for i, t := range p.Turns {
-		fmt.Fprintf(a.Err, "%d. %s\n", i+1, t.Says)
+		fmt.Fprintf(a.Err, "%d. %s\n", i+1, cli.Printable(t.Says))
 	}
 	for _, n := range p.Notes {
-		fmt.Fprintf(a.Err, "-  %s\n", n)
+		fmt.Fprintf(a.Err, "-  %s\n", cli.Printable(n))
 	}
 	result := outcome{Cluster: r.spec.Name, Plan: p, Said: []string{}}
 	if len(p.Turns) == 0 {
@@ -453,7 +453,7 @@ in the WAL, when, and who led from then on.`,
 				a.Say("the leader never changed")
 				return nil
 			}
-			_, err = fmt.Fprint(a.Out, operate.HistoryScreen(events))
+			_, err = fmt.Fprint(a.Out, cli.Printable(operate.HistoryScreen(events)))
 			return err
 		},
 	}

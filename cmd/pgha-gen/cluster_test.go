@@ -57,7 +57,8 @@ func machinesDial() operate.Dial {
 // machines [CHANGE...]: from here on there are the spec pgha.yaml, the operator's
 // folder secrets/demo/operator, and the machines of them, where a change is
 // refuse=NODE, out=NODE (of the quorum), behind=NODE (has refused the spec),
-// pending=NODE, stuck=NODE (does not restart when it is told to) or paused.
+// pending=NODE, stuck=NODE (does not restart when it is told to), thief=NODE (says
+// what commands a terminal) or paused.
 func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		a := operatetest.NewAuthority(t)
@@ -80,6 +81,8 @@ func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 				m.Pending[node] = true
 			case "behind":
 				m.Behind[node] = true
+			case "thief":
+				m.Answer[node+" GET /status"] = `{"role": "patroni", "cluster_token": "demo-a6125ab9", "node": "` + node + `", "ready": true, "user_data": "\u001b[2J", "steps": {"refresh": {"status": "fail", "detail": "\u001b]0;x\u0007\u009b31m"}}}`
 			case "paused":
 				m.Paused = true
 			case "stuck":

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/deploy/operate"
 	"pgha-gen/generator/emit"
 )
@@ -41,9 +42,9 @@ func (a *app) diffRunning(ctx context.Context, o *operation) (bool, error) {
 	}
 	w := tabwriter.NewWriter(a.Out, 0, 0, 2, ' ', 0)
 	for _, m := range machines {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", m.Name, m.Role, force(m))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", m.Name, m.Role, cli.Printable(force(m)))
 		for _, line := range complaints(m) {
-			fmt.Fprintf(w, "\t\t%s\n", line)
+			fmt.Fprintf(w, "\t\t%s\n", cli.Printable(line))
 		}
 	}
 	fmt.Fprintf(w, "%d of %d machines work by the spec\n", inForce, len(machines))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -77,7 +78,18 @@ func Run(ctx context.Context, root *cobra.Command, args []string, s Streams) int
 
 // Say is a sentence on Err.
 func (s Streams) Say(format string, args ...any) {
-	fmt.Fprintf(s.Err, s.Name+": "+format+"\n", args...)
+	fmt.Fprint(s.Err, Printable(fmt.Sprintf(s.Name+": "+format+"\n", args...)))
+}
+
+// Printable is text without the characters that command a terminal. What other
+// machines say is shown to people, and one of them may be in a thief's hands.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // prepare makes a command and cobra's own ones refuse what they do not know; by
