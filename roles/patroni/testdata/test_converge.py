@@ -22,12 +22,13 @@ class LoopTest(unittest.TestCase):
 
     def setUp(self) -> None:
         self.leads: bool | None = True
+        self.promoted = True
         self.state = 1
         self.result = DONE
         self.other = DONE
         self.runs = 0
         self.said: list[str] = []
-        self.work = converge.Converge([self.part, lambda: self.other], lambda: self.leads, lambda: self.state, lambda *words: self.said.append(" ".join(words)))
+        self.work = converge.Converge([self.part, lambda: self.other], lambda: self.leads, lambda: self.promoted, lambda: self.state, lambda *words: self.said.append(" ".join(words)))
 
     def part(self) -> Result:
         """Counts."""
@@ -86,6 +87,12 @@ class LoopTest(unittest.TestCase):
         self.assertEqual(self.look(4), (0, []))
         self.leads = True
         self.assertEqual(self.look(5)[0], 1)
+
+    def test_not_promoted_yet(self) -> None:
+        self.promoted = False
+        self.assertEqual([self.look(now) for now in (0, 3, 6)], [(0, [])] * 3)
+        self.promoted = True
+        self.assertEqual(self.look(9)[0], 1)
 
     def test_failure(self) -> None:
         self.result, self.other = Result([], [], ["ttl: no"]), Result(["user app created"], [], ["user x: no"])

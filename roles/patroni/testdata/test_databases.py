@@ -335,6 +335,10 @@ class ServerTest(unittest.TestCase):
         changed, problems = self.converge(spec())
         self.assertEqual(changed, [])
         self.assertIn("PostgreSQL: ", problems[0])
+        self.assertFalse(self.server.promoted())
+
+    def test_promoted(self) -> None:
+        self.assertTrue(self.server.promoted())
 
     def test_nothing_in_the_log(self) -> None:
         self.converge(spec())

@@ -81,8 +81,10 @@ class Files:
 class Converge:
     """What is to be done, and when."""
 
-    def __init__(self, parts: list[Callable[[], Result]], leads: Callable[[], bool | None], state: Callable[[], object], say: Say) -> None:
-        self.parts, self.leads, self.state, self.say = parts, leads, state, say
+    def __init__(
+            self, parts: list[Callable[[], Result]], leads: Callable[[], bool | None], promoted: Callable[[], bool],
+            state: Callable[[], object], say: Say) -> None:
+        self.parts, self.leads, self.promoted, self.state, self.say = parts, leads, promoted, state, say
         self.leading: bool | None = None
         self.seen: object = None
         self.ask_at = self.run_at = 0.0
@@ -97,7 +99,8 @@ class Converge:
             return
         self.ask_at = now + ASK
         leads = self.leads()
-        if leads is None:
+        due = leads and (changed or not self.leading or now >= self.run_at)
+        if leads is None or due and not self.promoted():
             return  # and a file that changed is still to be looked at
         began, self.leading, self.seen = leads and not self.leading, leads, state
         if not leads:
@@ -226,7 +229,7 @@ def main() -> int:
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     work = Converge(
         [lambda: settle(server, files, list(databases.SERVICES)), lambda: configure(patroni, files, refused)],
-        patroni.leads, files.state, step.Console(patroni.name).say)
+        patroni.leads, server.promoted, files.state, step.Console(patroni.name).say)
     while True:
         work.look(time.monotonic())
         time.sleep(0.5)

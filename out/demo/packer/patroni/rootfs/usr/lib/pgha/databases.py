@@ -63,6 +63,13 @@ class Server:
     def __init__(self, connection: str) -> None:
         self.connection = connection
 
+    def promoted(self) -> bool:
+        """May it be written to? A node that just became the leader is not there yet."""
+        try:
+            return self.psql(SUPERUSER, "SELECT pg_is_in_recovery();").stdout.strip() == "f"
+        except Refused:
+            return False
+
     def look(self, want: Spec) -> Spec:
         """All that is there, with the extensions of the spec's databases."""
         have = json.loads(self.run("databases-look.sql"))
