@@ -151,7 +151,7 @@ func TestEtcd(t *testing.T) {
 		if _, err := machinetest.Exec(ctx, l.Machine(nodes[0]), "sh", "-c", `
 			set -eu
 			[ "$(stat -f -c %T /run/pgha/secrets)" = tmpfs ]
-			[ "$(stat -c '%U:%G %a' /run/pgha/secrets /run/pgha/secrets/server.key | tr '\n' ' ')" = 'root:etcd 750 root:etcd 640 ' ]
+			[ "$(stat -L -c '%U:%G %a' /run/pgha/secrets /run/pgha/secrets/server.key | tr '\n' ' ')" = 'root:etcd 750 root:etcd 640 ' ]
 			secret=$(sed -n 2p /run/pgha/secrets/server.key)
 			! grep -rqF -e "$secret" /etc /var /usr/lib/pgha
 			! journalctl --no-pager | grep -qF -e "$secret"`); err != nil {

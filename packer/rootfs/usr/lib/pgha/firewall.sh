@@ -18,39 +18,24 @@ address="$octet\\.$octet\\.$octet\\.$octet(/(3[0-2]|[12]?[0-9]))?"
 name='([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)*[a-z]([-a-z0-9]{0,61}[a-z0-9])?'
 number='[1-9][0-9]{0,4}'
 
-# is WORD PATTERN: whether the whole word matches.
-is() {
-	printf '%s\n' "$1" | grep -qxE "$2"
-}
-
 # wanted: the access file as lines "admit PORT ADDRESS" and "limit PORT
 # NUMBER", with its addresses in place of each host name. Names that nobody
 # knows yet are left out. Status 1: $line has another form.
 wanted() {
-	while IFS= read -r line || [ -n "$line" ]; do
-		# shellcheck disable=SC2086 # its words
-		set -f && set -- $line && set +f
-		if [ $# != 3 ] || ! is "$2" "$number"; then
-			return 1
-		fi
-		case $1 in
-		admit)
-			if is "$3" "$address"; then
-				printf 'admit %s %s\n' "$2" "$3"
-			elif is "$3" "$name"; then
-				names=yes
-				for found in $(look_up "$3"); do
-					printf 'admit %s %s\n' "$2" "$found"
-				done
-			else
-				return 1
-			fi
+	form="admit $number ($address|$name)|limit $number $number"
+	if grep -qvxE "$form" "$access"; then
+		line=$(grep -vxE "$form" "$access" | head -n 1)
+		return 1
+	fi
+	while read -r kind port source || [ -n "$kind" ]; do
+		case $source in
+		*[a-z]*)
+			names=yes
+			for found in $(look_up "$source"); do
+				printf '%s %s %s\n' "$kind" "$port" "$found"
+			done
 			;;
-		limit)
-			is "$3" "$number" || return 1
-			printf 'limit %s %s\n' "$2" "$3"
-			;;
-		*) return 1 ;;
+		*) printf '%s %s %s\n' "$kind" "$port" "$source" ;;
 		esac
 	done <"$access"
 }
