@@ -161,6 +161,7 @@ func proxyReload(t *testing.T, ctx context.Context, command []string) {
 			} else {
 				refused++
 			}
+			time.Sleep(2 * time.Millisecond) // one address may open 1000 a second
 		}
 	}()
 	f.reload(t, ctx, process)
