@@ -224,7 +224,8 @@ func TestRefresh(t *testing.T) {
 			t.Errorf("%s does not say that it has it", name)
 		}
 	}
-	if said != "pgha-lab: demo-pg-4 is new, and powered on\n" {
+	if said != "pgha-lab: demo-pg-4 is new, and powered on\n"+
+		"pgha-lab: Lockbox has new secrets of patroni: machines without new user-data look for them within 6 minutes\n" {
 		t.Errorf("it says %q", said)
 	}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
