@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/yc"
 	"pgha-gen/lab/cloud"
@@ -272,6 +273,13 @@ func (l *Lab) Secret(role, entry string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.payloads[role][entry]
+}
+
+// Spec is the spec in force, with every default and the lab's own authority.
+func (l *Lab) Spec() ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return generator.Effective(l.cluster)
 }
 
 // Payloads are what the machines should have of Lockbox, by role.

@@ -290,14 +290,21 @@ func TestRefresh(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", gen, "../pgha-gen").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	was := testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json"))
-	u.does(0, "run", "--", gen, "secrets", "generate", "--rotate", "certificates")
+	// The operator's spec is the one in force.
+	if out, _ := u.does(0, "run", "--", gen, "diff", "--running", "--exit-code"); !strings.HasSuffix(out, "\n7 of 7 machines work by the spec\n") {
+		t.Errorf("in force is:\n%s", out)
+	}
+	was, password := testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json")), testkit.Text(t, u.folder.Passfile())
+	u.does(0, "run", "--", gen, "secrets", "generate", "--rotate", "certificates", "--rotate", "passwords")
 	if testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json")) == was {
 		t.Error("nothing was rotated")
 	}
 	if _, said := u.does(0, "refresh", "-f", spec("three.yaml", operators)); said !=
 		"pgha-lab: Lockbox has new secrets of etcd and patroni: machines without new user-data look for them within 6 minutes\n" {
 		t.Errorf("after a rotation it says %q", said)
+	}
+	if testkit.Text(t, u.folder.Passfile()) == password {
+		t.Error("the lab's own clients have the old password")
 	}
 	u.does(0, "down")
 }

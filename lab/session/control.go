@@ -175,7 +175,7 @@ func (k *keeper) refresh(ctx context.Context, l *lab.Lab, spec []byte, running *
 	if err != nil {
 		return a, err
 	}
-	if err := errors.Join(k.furnish(spec), k.change(func(r *Record) {
+	if err := errors.Join(k.furnish(l, access), k.change(func(r *Record) {
 		r.Access, r.Machines = access, append(r.Machines, fresh...)
 	})); err != nil {
 		return a, err
@@ -202,7 +202,17 @@ func (k *keeper) delete(ctx context.Context, l *lab.Lab, name string) error {
 	})
 }
 
-// furnish keeps the spec in force where an operator works, under its usual name.
-func (k *keeper) furnish(spec []byte) error {
-	return os.WriteFile(filepath.Join(k.Folder.Work(), "pgha.yaml"), spec, 0o644)
+// furnish keeps what clients need, the authority and the password, and where an
+// operator works the spec in force, under its usual name.
+func (k *keeper) furnish(l *lab.Lab, access lab.Access) error {
+	spec, err := l.Spec()
+	if err != nil {
+		return err
+	}
+	password := l.Secret(access.Role, "password."+access.Primary.User)
+	passfile := access.Primary.Passfile(password) + access.Replicas.Passfile(password)
+	return errors.Join(
+		os.WriteFile(k.Folder.CA(), []byte(l.Secret(access.Role, "ca.crt")), 0o644),
+		os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600),
+		os.WriteFile(filepath.Join(k.Folder.Work(), "pgha.yaml"), spec, 0o644))
 }

@@ -222,12 +222,9 @@ func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) e
 	access := k.record.Access
 	target := access.Primary
 	ca, password := []byte(l.Secret(access.Role, "ca.crt")), l.Secret(access.Role, "password."+target.User)
-	passfile := target.Passfile(password) + access.Replicas.Passfile(password)
 	if err := errors.Join(
-		os.WriteFile(k.Folder.CA(), ca, 0o644),
-		os.WriteFile(k.Folder.Passfile(), []byte(passfile), 0o600),
 		os.WriteFile(k.Folder.path("resolv.conf"), l.ResolvConf(), 0o644),
-		k.furnish(k.Spec),
+		k.furnish(l, access),
 	); err != nil {
 		return err
 	}

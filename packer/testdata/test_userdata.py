@@ -58,6 +58,9 @@ class ReadTest(unittest.TestCase):
             ("no base64", document(item("/etc/a", '    encoding: b64\n    content: "!"\n')), "/etc/a is no base64"),
             ("relative", document(item("etc/a")), "is not the path"),
             ("upwards", document(item("/etc/../a")), "is not the path"),
+            ("two slashes", document(item("//etc/a")), "is not the path"),
+            ("a blank", document(item("/etc/a b")), "is not the path"),
+            ("a line break", document(item("/etc/a\\nb")), "is not the path"),
             ("twice", document(item("/etc/a"), item("/etc/a")), "/etc/a twice"),
         ):
             with self.subTest(name), self.assertRaises(Refused) as caught:

@@ -254,7 +254,7 @@ class Machine:
         """What is in place, and does not take effect yet."""
         try:
             with open(PENDING, encoding="utf-8") as file:
-                return file.read().split()
+                return file.read().splitlines()
         except FileNotFoundError:
             return []
 

@@ -16,6 +16,7 @@ LISTS = (os.path.join(step.LIB, "effects", "role.list"), os.path.join(step.LIB, 
 EFFECTS = ("reload", "dynamic", "rolling", "restart", "boot", "bootstrap", "machine", "refused")
 UNKNOWN = "unknown"  # no rule is about it
 
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")  # it is kept in lists, a line each
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # What all user-data says beside its files: nobody can log in.
@@ -60,7 +61,7 @@ def _file(entry: Any) -> tuple[str, bytes]:
     path, content, encoding = entry.get("path", ""), entry.get("content", ""), entry.get("encoding", "")
     if set(entry) - {"path", "permissions", "content", "encoding"} or entry.get("permissions") != "0644" or encoding not in ("", "b64"):
         raise Refused(f"its file {path} is not as pgha-gen writes it")
-    if not path.startswith("/") or os.path.normpath(path) != path:
+    if not _PATH.fullmatch(path) or os.path.normpath(path) != path:
         raise Refused(f"its path {path!r} is not the path of a file")
     if not encoding:
         return path, content.encode()
