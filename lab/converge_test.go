@@ -227,6 +227,34 @@ func TestConverge(t *testing.T) {
 		leader = now
 	})
 
+	// Its metadata was forgotten, say, or its user-data is refused.
+	t.Run("a node that missed a change leads", func(t *testing.T) {
+		late := postgres[(slices.Index(postgres, leader)+1)%3]
+		c.run(t, ctx, late, "systemctl stop pgha-refresh-follow.service")
+		login := func() string {
+			return c.sql(t, ctx, leader, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'newcomer'")
+		}
+		c.until(t, ctx, c.changed(t, "    pg_hba: [] =>      - {name: newcomer, databases: [app]}\n    pg_hba: [] ", "maximum_lag_on_failover: 1MB=>maximum_lag_on_failover: 2MB"),
+			func() bool {
+				return login() == "t" && strings.Contains(c.configuration(t, ctx, leader), `"maximum_lag_on_failover": 2097152`)
+			})
+		before := c.configuration(t, ctx, leader)
+		c.run(t, ctx, late, api(`-X POST -d '{"leader": "`+leader+`", "candidate": "`+late+`"}'`, "switchover"))
+		line := c.waitStep(t, ctx, late, "converge", "fail this node has the user-data ", 20*time.Second)
+		if !regexp.MustCompile(`and [0-9a-f]{16} came after it \(give it the new one\); nothing is changed`).MatchString(line) {
+			t.Errorf("it says %s", line)
+		}
+		if now := c.configuration(t, ctx, late); now != before {
+			t.Errorf("the dynamic configuration was %s and is %s", before, now)
+		}
+		if can := login(); can != "t" {
+			t.Errorf("the new user may log in: %s", can)
+		}
+		c.run(t, ctx, late, "systemctl start pgha-refresh-follow.service")
+		c.waitStep(t, ctx, late, "converge", "ok all is as the spec says", 10*time.Second)
+		c.whole(t, ctx)
+	})
+
 	l.end(t, ctx)
 }
 

@@ -54,6 +54,8 @@ type Lab struct {
 	mu       sync.Mutex // guards what changes with the spec
 	cluster  *role.Cluster
 	payloads map[string]secrets.Payload
+	latest   map[string]secrets.Payload // what Lockbox has
+	versions map[string]int             // ever put there: numbers their ids
 	operator secrets.Payload
 	nodes    map[string]*node
 	created  int            // machines ever created: numbers their ids
@@ -74,7 +76,7 @@ type node struct {
 // powered off. What it made so far is taken down again if it fails.
 func New(ctx context.Context, config Config) (*Lab, error) {
 	cluster := *config.Cluster // gets a CA of its own
-	l := &Lab{config: config, cluster: &cluster, nodes: map[string]*node{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
+	l := &Lab{config: config, cluster: &cluster, nodes: map[string]*node{}, latest: map[string]secrets.Payload{}, versions: map[string]int{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

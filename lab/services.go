@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -162,7 +164,11 @@ func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
 
 func (l *Lab) putPayload(role string, payload secrets.Payload) error {
 	c := l.cluster
-	version := cloud.Version{ID: "e6v" + role}
+	if was, known := l.latest[role]; !known || !maps.Equal(was, payload) {
+		l.latest[role] = maps.Clone(payload)
+		l.versions[role]++
+	}
+	version := cloud.Version{ID: fmt.Sprintf("e6v%s%d", role, l.versions[role])}
 	for key, text := range payload {
 		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
 	}

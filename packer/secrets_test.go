@@ -28,7 +28,8 @@ func vault(t *testing.T, lines []string, payloads ...map[string]string) *packert
 	m.Serve(map[string]string{"instance/service-accounts/default/token": `{"access_token":"` + token + `"}`})
 	asked := 0
 	box := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		payload := payloads[min(asked, len(payloads)-1)]
+		version := min(asked, len(payloads)-1)
+		payload := payloads[version]
 		asked++
 		if payload == nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -42,7 +43,7 @@ func vault(t *testing.T, lines []string, payloads ...map[string]string) *packert
 		for k, v := range payload {
 			entries = append(entries, entry{k, v})
 		}
-		if err := json.NewEncoder(w).Encode(map[string]any{"entries": entries}); err != nil {
+		if err := json.NewEncoder(w).Encode(map[string]any{"versionId": fmt.Sprint("e6v", version+1), "entries": entries}); err != nil {
 			t.Error(err)
 		}
 	}))
@@ -292,6 +293,28 @@ func TestSecretsRefreshHourly(t *testing.T) {
 	got := m.Boot("secrets.sh", "refresh")
 	if want := strings.Repeat("demo-etcd-1 secrets wait Lockbox answers 503 for secret e6qa\n", 3); got.Console != want || m.Slept() != "1 2 4 8 15" {
 		t.Errorf("slept %s, console %q, want %q", m.Slept(), got.Console, want)
+	}
+}
+
+// A machine knows which versions it had, also one in which nothing is new to it:
+// another node's certificate. Lockbox gives each version a name of its own.
+func TestSecretsHad(t *testing.T) {
+	m := vault(t, []string{"PGHA_SECRET_FILES=password"}, map[string]string{"password": "1"}, map[string]string{"password": "1"}, map[string]string{"password": "1", "other": "2"}, nil)
+	for _, want := range []string{"e6v1\n", "e6v1\ne6v2\n", "e6v1\ne6v2\ne6v3\n"} {
+		mode := "refresh"
+		if want == "e6v1\n" {
+			mode = "boot"
+		}
+		if got := m.Boot("secrets.sh", mode); got.Status != 0 {
+			t.Fatal(got.Output)
+		}
+		if had := m.Read(m.Run + "/had/secrets"); had != want {
+			t.Errorf("it had %q, want %q", had, want)
+		}
+	}
+	m.Boot("secrets.sh", "refresh") // Lockbox is away
+	if had := m.Read(m.Run + "/had/secrets"); had != "e6v1\ne6v2\ne6v3\n" {
+		t.Errorf("it had %q", had)
 	}
 }
 

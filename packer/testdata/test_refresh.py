@@ -131,11 +131,20 @@ class RefreshTest(unittest.TestCase):
         self.follower.turn(1)
         self.assertEqual(self.said.take(), [f"refresh ok {step.digest(text('two'))} reloaded"])
         self.assertEqual((self.config(), self.applied()), ("two", ["/etc/x/x.cfg"]))
+        self.assertEqual(step.had("user-data"), [step.digest(text()), step.digest(text("two"))])
         self.follower.turn(2)
         self.assertEqual((self.said.take(), self.applied()), ([], []))
         self.assertEqual(self.cloud.waited[-1], refresh.LONG_POLL)
         with open(os.path.join(self.folder, "asked"), encoding="ascii") as file:
             self.assertEqual(file.read(), "start --no-block pgha-secrets-refresh.service\n")
+
+    def test_what_it_had(self) -> None:
+        self.boots()
+        configs = ["one", *(str(n) for n in range(step.REMEMBERED)), "one"]
+        for now, config in enumerate(configs[1:]):
+            self.cloud.text = text(config)
+            self.follower.turn(now)
+        self.assertEqual(step.had("user-data"), [step.digest(text(config)) for config in configs[-step.REMEMBERED:]])
 
     def test_file_goes(self) -> None:
         self.boots()
@@ -221,6 +230,7 @@ class RefreshTest(unittest.TestCase):
         self.cloud.text = text("two")
         self.follower.turn(1)
         self.assertEqual(self.said.take(), ["refresh fail new user-data is refused, and the old stays in force: it does not take effect: broken"])
+        self.assertEqual(step.had("user-data"), [step.digest(text())])
         self.assertEqual((self.config(), self.applied()), ("one", ["/etc/x/x.cfg", "/etc/x/x.cfg"]))
         self.assertEqual(self.machine.in_force(), text())
         self.assertFalse(os.path.exists(refresh.PENDING))

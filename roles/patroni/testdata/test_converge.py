@@ -12,6 +12,7 @@ from unittest import mock
 
 import converge
 import databases
+import order
 from converge import Files, Result
 
 DONE = Result([], [], [])
@@ -28,7 +29,8 @@ class LoopTest(unittest.TestCase):
         self.other = DONE
         self.runs = 0
         self.said: list[str] = []
-        self.work = converge.Converge([self.part, lambda: self.other], lambda: self.leads, lambda: self.promoted, lambda: self.state, lambda *words: self.said.append(" ".join(words)))
+        self.why = ""
+        self.work = converge.Converge(lambda: self.why, [self.part, lambda: self.other], lambda: self.leads, lambda: self.promoted, lambda: self.state, lambda *words: self.said.append(" ".join(words)))
 
     def part(self) -> Result:
         """Counts."""
@@ -119,6 +121,14 @@ class LoopTest(unittest.TestCase):
         self.assertEqual(self.look(0), (1, []))
         self.state, self.result = 2, Result(["user x created"], [], [])
         self.assertEqual(self.look(1), (1, ["converge ok user x created"]))
+
+
+    def test_missed_a_change(self) -> None:
+        self.why = "this node missed a change"
+        self.assertEqual(self.look(0), (0, []))  # it may be on its way
+        self.assertEqual(self.look(2), (0, ["converge fail this node missed a change; nothing is changed, and this is tried again"]))
+        self.why, self.state = "", 2
+        self.assertEqual(self.look(3), (1, ["converge ok all is as the spec says"]))
 
 
 class FilesTest(unittest.TestCase):
@@ -216,6 +226,43 @@ class ConfigureTest(unittest.TestCase):
         self.assertEqual(self.configure().stays, [
             "kept, though the spec does not have it: foo, postgresql.parameters.bar",
             "waits for a restart of PostgreSQL: max_connections on p2, p3", "Patroni is paused"])
+
+
+class DueTest(unittest.TestCase):
+    """Who may change the cluster, with a Patroni that keeps what it is given."""
+
+    def setUp(self) -> None:
+        self.config: dict[str, Any] = {"ttl": 20}
+        self.patroni = mock.Mock()
+        self.patroni.get = lambda _: self.config
+        self.patroni.configure = self.config.update
+
+    def due(self, user_data: str, secrets: str = "v1") -> str:
+        """With what a machine had."""
+        had = {"user-data": user_data.split(), "secrets": secrets.split()}
+        return converge.due(self.patroni, had.__getitem__)
+
+    def test_changes_follow(self) -> None:
+        self.assertEqual(self.due("d1"), "")
+        self.assertEqual(self.config, {"ttl": 20, order.KEY: {"user-data": "d1", "secrets": "v1"}})
+        self.assertEqual(self.due("d1 d2", "v1 v2"), "")
+        self.assertEqual(self.config[order.KEY], {"user-data": "d1 d2", "secrets": "v1 v2"})
+        self.assertEqual(self.due("d1", "v2"), "this node has the user-data d1, and d2 came after it (give it the new one)")
+        self.assertEqual(self.due("d2", "v1"), "this node has the secrets v1, and v2 came after it (it looks for them within 6 minutes)")
+        self.assertEqual(self.config[order.KEY], {"user-data": "d1 d2", "secrets": "v1 v2"})
+        self.assertEqual(self.due("d1 d2", "v1 v2"), "")
+
+    def test_no_answer(self) -> None:
+        self.patroni.get = mock.Mock(side_effect=ValueError("Patroni does not answer"))
+        self.assertEqual(self.due("d1"), "dynamic configuration: Patroni does not answer")
+        self.patroni.get = lambda _: self.config
+        self.patroni.configure = mock.Mock(side_effect=ValueError("Patroni answers 409: changed"))
+        self.assertEqual(self.due("d1"), "dynamic configuration: Patroni answers 409: changed")
+
+    def test_somebody_wrote_there(self) -> None:
+        self.config[order.KEY] = "x"
+        self.assertEqual(self.due("d1"), "")
+        self.assertEqual(self.config[order.KEY], {"user-data": "d1", "secrets": "v1"})
 
 
 class RefusedTest(unittest.TestCase):

@@ -127,7 +127,7 @@ class Machine:
             return self.apply(paths)
         except Refused as why:
             step.write(BROKEN, f"{step.digest(text)} {why}\n")
-            self.keep(before)
+            self.keep(before, again=True)
             self.write(new, old)
             try:
                 self.apply(paths)
@@ -221,10 +221,18 @@ class Machine:
         lines = done.stdout.decode(errors="replace").strip().splitlines()
         return done.returncode, userdata.plain(lines[-1]) if lines else f"{command[0]} ended with status {done.returncode}"
 
-    def keep(self, text: bytes) -> None:
-        """Makes this the user-data in force."""
-        if text:
-            write(IN_FORCE, text)
+    def keep(self, text: bytes, again: bool = False) -> None:
+        """Makes this the user-data in force; again: instead of one that did not take effect."""
+        if not text:
+            return
+        write(IN_FORCE, text)
+        before = step.had("user-data")
+        had = before[:-1] if again else before
+        if had[-1:] != [step.digest(text)]:
+            had = [*had, step.digest(text)][-step.REMEMBERED:]
+        if had != before:
+            os.makedirs(os.path.dirname(step.had_file("user-data")), exist_ok=True)
+            step.write(step.had_file("user-data"), "\n".join(had) + "\n")
 
     def write(self, old: Files, new: Files) -> None:
         """Makes the machine's files the new ones."""

@@ -21,6 +21,7 @@ import yaml
 import check_parameters
 import databases
 import dynamic
+import order
 import step
 from patroni_api import Patroni, this_node
 
@@ -52,7 +53,7 @@ class Files:
     def state(self) -> tuple[tuple[str, int, int], ...]:
         """Another one when a file is another one."""
         found = []
-        for path in [*glob.glob(os.path.join(self.etc, "*")), *glob.glob(os.path.join(self.secrets, "*"))]:
+        for path in [*glob.glob(os.path.join(self.etc, "*")), *glob.glob(os.path.join(self.secrets, "*")), *map(step.had_file, order.KINDS)]:
             try:
                 status = os.stat(path)
             except OSError:
@@ -82,9 +83,9 @@ class Converge:
     """What is to be done, and when."""
 
     def __init__(
-            self, parts: list[Callable[[], Result]], leads: Callable[[], bool | None], promoted: Callable[[], bool],
-            state: Callable[[], object], say: Say) -> None:
-        self.parts, self.leads, self.promoted, self.state, self.say = parts, leads, promoted, state, say
+            self, due: Callable[[], str], parts: list[Callable[[], Result]], leads: Callable[[], bool | None],
+            promoted: Callable[[], bool], state: Callable[[], object], say: Say) -> None:
+        self.due, self.parts, self.leads, self.promoted, self.state, self.say = due, parts, leads, promoted, state, say
         self.leading: bool | None = None
         self.seen: object = None
         self.ask_at = self.run_at = 0.0
@@ -99,8 +100,8 @@ class Converge:
             return
         self.ask_at = now + ASK
         leads = self.leads()
-        due = leads and (changed or not self.leading or now >= self.run_at)
-        if leads is None or due and not self.promoted():
+        to_do = leads and (changed or not self.leading or now >= self.run_at)
+        if leads is None or to_do and not self.promoted():
             return  # and a file that changed is still to be looked at
         began, self.leading, self.seen = leads and not self.leading, leads, state
         if not leads:
@@ -111,8 +112,9 @@ class Converge:
             self.run(now)
 
     def run(self, now: float) -> None:
-        """All parts; one that fails does not stop another."""
-        results = [part() for part in self.parts]
+        """All parts, if it is this node's turn; one that fails does not stop another."""
+        why = self.due()
+        results = [Result([], [], [why])] if why else [part() for part in self.parts]
         changed = [text for result in results for text in result.changed]
         stays = [text for result in results for text in result.stays]
         problems = [text for result in results for text in result.problems]
@@ -129,7 +131,8 @@ class Converge:
             self.pause = AGAIN
             return
         self.pause = min(2 * self.pause, MINUTE)
-        self.tell("fail", "; ".join(problems) + "; all else is as the spec says, and this is tried again")
+        rest = "nothing is changed" if why else "all else is as the spec says"
+        self.tell("fail", f"{'; '.join(problems)}; {rest}, and this is tried again")
 
     def tell(self, status: str, detail: str, topic: object = None, again: bool = False) -> None:
         """What is about the same as before is not said again."""
@@ -137,6 +140,23 @@ class Converge:
         if again or said != self.said:
             self.said = said
             self.say("converge", status, detail)
+
+
+def due(patroni: Patroni, had: Callable[[str], list[str]]) -> str:
+    """Why this node must not change the cluster; empty: it may, and etcd knows now what it has."""
+    try:
+        found = patroni.get("/config").get(order.KEY)
+        texts = found if isinstance(found, dict) else {}
+        known = {kind: str(texts.get(kind, "")).split() for kind in order.KINDS}
+        for kind, words in known.items():
+            if word := order.newer(words, had(kind)):
+                return f"this node has the {kind} {had(kind)[-1]}, and {word} came after it ({order.KINDS[kind]})"
+        fresh = {kind: " ".join(order.follow(words, had(kind))) for kind, words in known.items()}
+        if any(fresh[kind] != " ".join(words) for kind, words in known.items()):
+            patroni.configure({order.KEY: fresh})
+        return ""
+    except ValueError as error:
+        return f"dynamic configuration: {error}"
 
 
 def configure(patroni: Patroni, files: Files, refused: Callable[[dict[str, Any]], list[str]]) -> Result:
@@ -228,6 +248,7 @@ def main() -> int:
     patroni, files = this_node(), Files(ETC, databases.SECRETS)
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     work = Converge(
+        lambda: due(patroni, step.had),
         [lambda: settle(server, files, list(databases.SERVICES)), lambda: configure(patroni, files, refused)],
         patroni.leads, server.promoted, files.state, step.Console(patroni.name).say)
     while True:

@@ -5,8 +5,10 @@ Keys are paths, such as postgresql.parameters.max_connections.
 
 from typing import Any, NamedTuple
 
+import order
+
 BASE = "pgha"  # the key that keeps what the spec said when it was last applied
-NEVER = "pause"  # an operator's alone
+OTHERS = ("pause", order.KEY)  # keys that no spec has: an operator's, and ours
 
 Tree = dict[str, Any]
 Path = tuple[str, ...]
@@ -23,7 +25,7 @@ class Merge(NamedTuple):
 def merge(spec: Tree, have: Tree) -> Merge:
     """Makes have what the spec says, but for the keys that it never had."""
     said = have[BASE] if isinstance(have.get(BASE), dict) else {}
-    want, base = (leaves({key: value for key, value in text.items() if key not in (NEVER, BASE)}) for text in (spec, said))
+    want, base = (leaves({key: value for key, value in text.items() if key not in (*OTHERS, BASE)}) for text in (spec, said))
     there = leaves({key: value for key, value in have.items() if key != BASE})
     result, changed = dict(there), []
     for path in base.keys() - want.keys():
@@ -39,7 +41,7 @@ def merge(spec: Tree, have: Tree) -> Merge:
             by = "" if path in base and same(base[path], there[path]) else ", which is not the spec's"
             changed.append((path, f"{name(path)} {show(value)} (was {show(there[path])}{by})"))
         result[path] = value
-    kept = [path for path in result if path not in want and path[0] != NEVER]
+    kept = [path for path in result if path not in want and path[0] not in OTHERS]
     patch = difference(have, {**tree(result), BASE: tree(want)})
     return Merge(patch, [text for _, text in sorted(changed)], [name(path) for path in sorted(kept)])
 

@@ -13,6 +13,8 @@
 #                                  it change in one moment
 #   /run/pgha/secrets.d/<number>   that version and the one before
 #   /run/pgha/secrets.d/unused     files that the service does not use yet
+#   /run/pgha/had/secrets          Lockbox's versions of the secret that this
+#                                  machine had, the one in force at the end
 set -eu
 umask 077
 # shellcheck source-path=SCRIPTDIR source=step.sh
@@ -149,7 +151,20 @@ take() {
 		*.crt) check "$file" || return 1 ;;
 		esac
 	done
+	payload_version=$(jq -r '.versionId // empty' "$payload")
 	rm -f "$payload" "$fresh/.error"
+}
+
+# had: this version of the secret is in force, also if this node's files of it
+# are those of the version before.
+had() {
+	case $payload_version in
+	'' | *[!A-Za-z0-9_-]*) return 0 ;;
+	esac
+	mkdir -p "$PGHA_RUN/had"
+	if [ "$(tail -n 1 "$PGHA_RUN/had/secrets" 2>/dev/null)" != "$payload_version" ]; then
+		printf '%s\n' "$payload_version" >>"$PGHA_RUN/had/secrets"
+	fi
 }
 
 # place: what was taken is in force, from one moment to the next. The version
@@ -216,6 +231,7 @@ refresh() {
 		news="$news${changed:+ new:$changed}${gone:+ no more:$gone}"
 	fi
 	rm -rf "$fresh"
+	had
 	use
 }
 
@@ -289,6 +305,7 @@ if [ "$mode" = boot ]; then
 	rm -rf "$versions"
 	until_done secrets take
 	place || fail secrets "cannot put secrets into $versions"
+	had
 	say secrets ok "$PGHA_SECRET_FILES"
 	exit 0
 fi

@@ -12,6 +12,8 @@ STATE = os.environ.get("PGHA_STATE", "/var/lib/pgha")
 CONSOLE = os.environ.get("PGHA_CONSOLE", "/dev/console")
 STEPS = os.path.join(RUN, "steps")
 
+REMEMBERED = 50  # words of what was in force before
+
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -40,6 +42,20 @@ def read_values(path: str, prefix: str) -> dict[str, str]:
 def digest(user_data: bytes) -> str:
     """What user-data is known by. The cloud may keep or drop the line break at its end."""
     return hashlib.sha256(user_data.rstrip(b"\n")).hexdigest()[:16]
+
+
+def had(kind: str) -> list[str]:
+    """What this machine had in force, what it has now at the end: digests of "user-data", or versions of "secrets"."""
+    try:
+        with open(had_file(kind), encoding="ascii") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+
+def had_file(kind: str) -> str:
+    """Where that is kept. Secrets are fetched anew at each boot, and each version of them has a name of its own."""
+    return os.path.join(RUN if kind == "secrets" else STATE, "had", kind)
 
 
 def write(path: str, text: str) -> None:
