@@ -61,16 +61,6 @@ func (c *cluster) etcdMembers(t *testing.T, ctx context.Context, from string, wa
 // etcdctlLine asks the member of this machine, once it starts.
 const etcdctlLine = `[ -e /run/pgha/etcd/node.env ] || exit 0; . /run/pgha/etcd/node.env; S=/run/pgha/secrets; etcdctl --cacert $S/ca.crt --cert $S/server.crt --key $S/server.key --endpoints $ETCD_ADVERTISE_CLIENT_URLS`
 
-// quiet fails if the load was told anything but yes.
-func (l *load) quiet(t *testing.T) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.errs) > 0 || l.readOnly > 0 {
-		t.Errorf("transactions failed: %v, and %d met a read-only node", l.errs, l.readOnly)
-	}
-}
-
 // What a spec changes at etcd, under load: timers, more members, fewer, another
 // in place of a dead one, and what is refused.
 func TestEtcdMembers(t *testing.T) {

@@ -1,0 +1,82 @@
+//go:build linux
+
+package netns
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"pgha-gen/lab/labtest"
+)
+
+// Packets are lost from one machine to another, bridged or routed, and nowhere
+// else; and when that ends, nowhere.
+func TestLose(t *testing.T) {
+	labtest.Need(t, "ip", "nft")
+	n := newNetwork(t)
+	attach(t, n, "a", "10.1.0.10/24", "10.1.0.1")
+	addresses := map[string]string{"b": "10.1.0.11", "c": "10.2.0.12"}
+	attach(t, n, "b", "10.1.0.11/24", "10.1.0.1")
+	attach(t, n, "c", "10.2.0.12/24", "10.2.0.1")
+	for name, address := range addresses {
+		var l net.Listener
+		if err := reach(Space(n.Name, name), address+":7", func() (err error) { l, err = net.Listen("tcp", address+":7"); return err }); err != nil {
+			t.Fatal(err)
+		}
+		whoCalls(t, l)
+	}
+	reaches := func(name string) bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		c, err := Dial(ctx, Space(n.Name, "a"), "tcp", addresses[name]+":7")
+		if err != nil {
+			return false
+		}
+		c.Close()
+		return true
+	}
+	loss := func(from, to string) Loss {
+		return Loss{netip.MustParseAddr(from), netip.MustParseAddr(to), 100}
+	}
+	for _, step := range []struct {
+		name   string
+		losses []Loss
+		b, c   bool
+	}{
+		{"nothing", nil, true, true},
+		{"to b", []Loss{loss("10.1.0.10", "10.1.0.11")}, false, true},
+		{"from c", []Loss{loss("10.2.0.12", "10.1.0.10")}, true, false},
+		{"of others", []Loss{loss("10.1.0.11", "10.2.0.12")}, true, true},
+		{"both", []Loss{loss("10.1.0.10", "10.1.0.11"), loss("10.1.0.10", "10.2.0.12")}, false, false},
+		{"nothing again", nil, true, true},
+	} {
+		if err := n.Lose(t.Context(), step.losses...); err != nil {
+			t.Fatal(err)
+		}
+		if b, c := reaches("b"), reaches("c"); b != step.b || c != step.c {
+			t.Errorf("%s: a reaches b: %t, c: %t, want %t, %t", step.name, b, c, step.b, step.c)
+		}
+	}
+}
+
+func TestLossRules(t *testing.T) {
+	a, b := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	for want, loss := range map[string]Loss{
+		"0 % of the packets":                 {a, b, 0},
+		"101 % of the packets":               {a, b, 101},
+		"want two IPv4 addresses":            {a, a, 5},
+		`packets from "invalid IP" to "10.0`: {netip.Addr{}, b, 5},
+	} {
+		if _, err := lossRules([]Loss{loss}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %q", loss, err, want)
+		}
+	}
+	rules, err := lossRules([]Loss{{a, b, 5}})
+	if want := "\t\tip saddr 10.0.0.1 ip daddr 10.0.0.2 numgen random mod 100 < 5 drop\n"; err != nil || strings.Count(rules, want) != 2 {
+		t.Errorf("%v\n%s\nwant twice %q", err, rules, want)
+	}
+}

@@ -1,0 +1,122 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"sync"
+
+	"pgha-gen/lab/client"
+	"pgha-gen/lab/netns"
+)
+
+// StartAll powers these machines on, all at once; with none named, all.
+func (l *Lab) StartAll(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		names = l.Names()
+	}
+	failures := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { failures[i] = l.Start(ctx, name) })
+	}
+	wg.Wait()
+	return errors.Join(failures...)
+}
+
+// WaitStep waits until a machine has said that a step ended so, since it was
+// last powered on. A step that fails ends the wait with an error, unless that
+// is what is waited for.
+func (l *Lab) WaitStep(ctx context.Context, node, step, status string) (Step, error) {
+	n, err := l.node(node)
+	if err != nil {
+		return Step{}, err
+	}
+	if n.running == nil {
+		return Step{}, fmt.Errorf("%s was never powered on", node)
+	}
+	var last Step
+	_, err = n.running.Console().WaitLine(ctx, func(line string) bool {
+		s, ok := ParseStep(line)
+		if ok && (s.Name == step && s.Status == status || s.Status == "fail") {
+			last = s
+			return true
+		}
+		return false
+	})
+	switch {
+	case err != nil:
+		return Step{}, fmt.Errorf("%s: waiting for %s %s: %w", node, step, status, err)
+	case last.Name != step || last.Status != status:
+		return last, fmt.Errorf("%s: waiting for %s %s: %s failed: %s", node, step, status, last.Name, last.Detail)
+	}
+	return last, nil
+}
+
+// WaitReady waits until all these nodes are ready; with none named, all.
+func (l *Lab) WaitReady(ctx context.Context, names ...string) error {
+	if len(names) == 0 {
+		names = l.Names()
+	}
+	for _, name := range names {
+		if _, err := l.WaitStep(ctx, name, "ready", "ok"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Replace makes a node's next start that of a new machine from the image, as
+// deploy/create.sh does in the cloud: without the permission to bootstrap. Without
+// keepDisk its data are lost as well. The node must be off.
+func (l *Lab) Replace(name string, keepDisk bool) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n.fresh = true
+	n.instance.Attributes = maps.Clone(n.instance.Attributes)
+	delete(n.instance.Attributes, "pgha-bootstrap")
+	if err := l.Cloud.Put(n.instance); err != nil {
+		return err
+	}
+	if keepDisk {
+		return nil
+	}
+	return os.Remove(l.disk(n.Node))
+}
+
+// SetAttribute sets one key of a machine's user metadata.
+func (l *Lab) SetAttribute(name, key, value string) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.setAttribute(n, key, value)
+}
+
+// DialAs gives what connects as a machine, on or off, or as a stranger: the
+// others see its address, and their firewalls let it go where that may go.
+func (l *Lab) DialAs(name string) client.Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		return netns.Dial(ctx, netns.Space(l.config.Name, name), network, address)
+	}
+}
+
+// Cable puts a node's network cable in, or pulls it.
+func (l *Lab) Cable(ctx context.Context, name string, in bool) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	return l.Network.Cable(ctx, n.port, in)
+}
