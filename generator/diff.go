@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/effect"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
@@ -304,9 +305,9 @@ func between(oldCluster, newCluster *role.Cluster, old, new *role.Group) ([]Cons
 	for _, of := range image {
 		add(Image, stay, new.Plan.Replaced, of)
 	}
+	oldPlan, newPlan := cloud.New(oldCluster), cloud.New(newCluster)
 	for _, name := range stay {
-		changes, err := yc.Changes(
-			yc.Node{Cluster: oldCluster, Group: old, Node: find(old, name)}, yc.Node{Cluster: newCluster, Group: new, Node: find(new, name)})
+		changes, err := yc.Changes(newPlan, oldPlan.Machine(name), newPlan.Machine(name))
 		if err != nil {
 			return nil, err
 		}
@@ -354,11 +355,6 @@ func compareNodes(old, new []role.Node) (stay, come, gone []string) {
 		}
 	}
 	return stay, come, gone
-}
-
-func find(g *role.Group, name string) role.Node {
-	nodes := g.Nodes()
-	return nodes[slices.Index(names(nodes), name)]
 }
 
 // files reports what differs in those that the user-data writes.

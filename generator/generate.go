@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
@@ -26,16 +27,17 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 			return nil, err
 		}
 	}
+	plan := cloud.New(c)
 	for _, file := range []struct {
 		name string
-		text func(*role.Cluster) ([]byte, error)
+		text func() ([]byte, error)
 	}{
-		{"deploy/create.sh", yc.Create},
-		{"deploy/refresh.sh", yc.Refresh},
-		{"cluster.yaml", Effective},
-		{"README.md", func(c *role.Cluster) ([]byte, error) { return readme(c, sizes) }},
+		{"deploy/create.sh", func() ([]byte, error) { return yc.Create(plan) }},
+		{"deploy/refresh.sh", func() ([]byte, error) { return yc.Refresh(plan) }},
+		{"cluster.yaml", func() ([]byte, error) { return Effective(c) }},
+		{"README.md", func() ([]byte, error) { return readme(c, sizes) }},
 	} {
-		text, err := file.text(c)
+		text, err := file.text()
 		if err != nil {
 			return nil, err
 		}

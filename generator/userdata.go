@@ -9,7 +9,6 @@ import (
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/yc"
 )
 
 // UserData is what every machine of one role of the cluster is given: what
@@ -95,7 +94,7 @@ func clusterEnv(c *role.Cluster, group *role.Group) emit.Map {
 		env = env.Set("PGHA_SECRET_FILES", strings.Join(secrets, " "))
 	}
 	if plan.DataMount != "" {
-		env = env.Set("PGHA_DATA_DEVICE", "/dev/disk/by-id/virtio-"+yc.DataDevice)
+		env = env.Set("PGHA_DATA_DEVICE", "/dev/disk/by-id/virtio-"+role.DataDevice)
 		env = env.Set("PGHA_DATA_MOUNT", plan.DataMount)
 	}
 	return append(env, plan.Env...)

@@ -20,7 +20,6 @@ import (
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
-	"pgha-gen/generator/yc"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
@@ -196,7 +195,7 @@ func (l *Lab) ResolvConf() []byte {
 func disks(part *role.Group) []cloud.Disk {
 	all := []cloud.Disk{{DeviceName: "boot"}}
 	if part.Settings.Machines().DataDisk != nil {
-		all = append(all, cloud.Disk{DeviceName: yc.DataDevice})
+		all = append(all, cloud.Disk{DeviceName: role.DataDevice})
 	}
 	return all
 }
@@ -226,7 +225,7 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		},
 	}
 	if data != nil {
-		config.Disks = []machine.Disk{{Name: yc.DataDevice, Path: l.disk(n.Node), Size: int64(data.Size)}}
+		config.Disks = []machine.Disk{{Name: role.DataDevice, Path: l.disk(n.Node), Size: int64(data.Size)}}
 	}
 	m, err := machine.Start(ctx, config)
 	if err != nil {
@@ -299,7 +298,7 @@ func (l *Lab) Operator() secrets.Payload {
 }
 
 func (l *Lab) disk(n role.Node) string {
-	return filepath.Join(l.config.State, "disks", yc.DataDisk(n))
+	return filepath.Join(l.config.State, "disks", n.DataDisk())
 }
 
 func (l *Lab) node(name string) (*node, error) {

@@ -35,6 +35,10 @@ func NewCompute(cores int, memory, boot specfile.Size) Compute {
 
 func (c Compute) hardware() Machines { return Machines{Compute: c} }
 
+// DataDevice is the device name of every data disk, which the guest sees as
+// /dev/disk/by-id/virtio-<name> (instance_service.proto: the serial number).
+const DataDevice = "data"
+
 // Disk is a network disk.
 type Disk struct {
 	Type DiskType      `yaml:"type"`

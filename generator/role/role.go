@@ -87,4 +87,7 @@ func (n Node) Host(c *Cluster) string {
 	return c.FQDN(n.Name)
 }
 
+// DataDisk is the name of the node's data disk in the cloud.
+func (n Node) DataDisk() string { return n.Name + "-data" }
+
 func (n Node) node() Node { return n }

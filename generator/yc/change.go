@@ -5,15 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"pgha-gen/generator/role"
+	"pgha-gen/generator/cloud"
 )
-
-// Node is a machine of a cluster.
-type Node struct {
-	Cluster *role.Cluster
-	Group   *role.Group
-	role.Node
-}
 
 // Change is an option of the command that creates a node's machine, or its
 // data disk, whose value is not what it was. An empty value is that of an
@@ -25,13 +18,13 @@ type Change struct {
 	WhileRunning string // the command that makes it so while the machine runs; empty: there is none
 }
 
-// Changes are those between two versions of a node, by option, those of the
+// Changes are those between two versions of a machine, by option, those of the
 // machine first.
-func Changes(old, new Node) ([]Change, error) {
-	all := changes(false, machine(old.Cluster, old.Group, old.Node), machine(new.Cluster, new.Group, new.Node))
-	for _, c := range changes(true, disk(old.Cluster, old.Group, old.Node), disk(new.Cluster, new.Group, new.Node)) {
-		if c.Option == "--size" && c.Old != "" && c.New != "" && old.dataSize() < new.dataSize() {
-			text, err := command([]string{"yc", "compute", "disk", "update", "--folder-id", new.Cluster.Cloud.FolderID, "--name", DataDisk(new.Node), "--size", c.New})
+func Changes(p *cloud.Plan, old, new *cloud.Machine) ([]Change, error) {
+	all := changes(false, machine(p, old), machine(p, new))
+	for _, c := range changes(true, disk(p, old), disk(p, new)) {
+		if c.Option == "--size" && c.Old != "" && c.New != "" && old.Data.Size < new.Data.Size {
+			text, err := command([]string{"yc", "compute", "disk", "update", "--folder-id", p.Folder, "--name", new.Data.Name, "--size", c.New})
 			if err != nil {
 				return nil, err
 			}
@@ -41,8 +34,6 @@ func Changes(old, new Node) ([]Change, error) {
 	}
 	return all, nil
 }
-
-func (n Node) dataSize() int { return int(n.Group.Settings.Machines().DataDisk.Size) }
 
 func changes(disk bool, old, new []string) []Change {
 	before, after := options(old), options(new)

@@ -17,13 +17,13 @@ import (
 	"pgha-gen/internal/testkit"
 )
 
-// cloud is a rendered cluster with a yc that only remembers.
-type cloud struct {
+// fakeCloud is a rendered cluster with a yc that only remembers.
+type fakeCloud struct {
 	t             *testing.T
 	folder, state string
 }
 
-func newCloud(t *testing.T, c *role.Cluster) *cloud {
+func newCloud(t *testing.T, c *role.Cluster) *fakeCloud {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "out", "a b")
 	testkit.OK(t, demo.Files(t, c).Write(t.Context(), folder))
@@ -31,32 +31,32 @@ func newCloud(t *testing.T, c *role.Cluster) *cloud {
 	for _, kind := range []string{"disk", "instance", "deploy"} {
 		testkit.OK(t, os.Mkdir(filepath.Join(state, kind), 0o755))
 	}
-	return &cloud{t, folder, state}
+	return &fakeCloud{t, folder, state}
 }
 
-func (c *cloud) path(words ...string) string {
+func (c *fakeCloud) path(words ...string) string {
 	return filepath.Join(append([]string{c.state}, words...)...)
 }
 
-func (c *cloud) write(text string, words ...string) {
+func (c *fakeCloud) write(text string, words ...string) {
 	c.t.Helper()
 	testkit.OK(c.t, os.WriteFile(c.path(words...), []byte(text), 0o644))
 }
 
-func (c *cloud) remove(words ...string) {
+func (c *fakeCloud) remove(words ...string) {
 	c.t.Helper()
 	testkit.OK(c.t, os.Remove(c.path(words...)))
 }
 
 // run is runScript of create.sh.
-func (c *cloud) run(args ...string) (status int, stdout, stderr string, calls [][]string) {
+func (c *fakeCloud) run(args ...string) (status int, stdout, stderr string, calls [][]string) {
 	c.t.Helper()
 	return c.runScript("create.sh", args...)
 }
 
 // runScript runs a script as a person does who stands in the cluster's folder,
 // and gives its status, what it said, and the calls of yc that it made.
-func (c *cloud) runScript(name string, args ...string) (status int, stdout, stderr string, calls [][]string) {
+func (c *fakeCloud) runScript(name string, args ...string) (status int, stdout, stderr string, calls [][]string) {
 	c.t.Helper()
 	testkit.OK(c.t, os.RemoveAll(c.path("calls")))
 	fake, err := filepath.Abs("testdata/bin")
@@ -85,7 +85,7 @@ func (c *cloud) runScript(name string, args ...string) (status int, stdout, stde
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String(), calls
 }
 
-func (c *cloud) succeed(args ...string) (stdout string, calls [][]string) {
+func (c *fakeCloud) succeed(args ...string) (stdout string, calls [][]string) {
 	c.t.Helper()
 	status, stdout, stderr, calls := c.run(args...)
 	if status != 0 || stderr != "" {

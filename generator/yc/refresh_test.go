@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/yc"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 )
 
 func TestRefreshScript(t *testing.T) {
-	got, err := yc.Refresh(demo.Cluster(t))
+	got, err := yc.Refresh(cloud.New(demo.Cluster(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +23,7 @@ func TestRefreshScript(t *testing.T) {
 
 	c := demo.Cluster(t)
 	c.Cloud.FolderID = "b1g\nreboot"
-	if got, err := yc.Refresh(c); err == nil || got != nil {
+	if got, err := yc.Refresh(cloud.New(c)); err == nil || got != nil {
 		t.Errorf("got %d bytes and error %v, want an error alone: a line break ends a command", len(got), err)
 	}
 }
@@ -93,19 +94,19 @@ func TestRefreshRefuses(t *testing.T) {
 	tests := []struct {
 		name, reason string
 		args         []string
-		before       func(c *cloud)
+		before       func(c *fakeCloud)
 		status       int
 		want         string
 	}{
-		{"two arguments", "one role or one machine", []string{"etcd", "patroni"}, func(*cloud) {}, 2, "refresh.sh: want no argument, for all machines, or a role or a machine\n"},
-		{"an empty one", "a forgotten variable does not mean all", []string{""}, func(*cloud) {}, 2, "refresh.sh: want no argument, for all machines, or a role or a machine\n"},
-		{"unknown", "a misspelt name is no success", []string{"demo-pg-9"}, func(*cloud) {}, 2, "refresh.sh: the cluster has no role and no machine demo-pg-9\n"},
-		{"nothing there", "nothing was refreshed", []string{"haproxy"}, func(c *cloud) { c.remove("instance", "demo-haproxy-1") }, 1,
+		{"two arguments", "one role or one machine", []string{"etcd", "patroni"}, func(*fakeCloud) {}, 2, "refresh.sh: want no argument, for all machines, or a role or a machine\n"},
+		{"an empty one", "a forgotten variable does not mean all", []string{""}, func(*fakeCloud) {}, 2, "refresh.sh: want no argument, for all machines, or a role or a machine\n"},
+		{"unknown", "a misspelt name is no success", []string{"demo-pg-9"}, func(*fakeCloud) {}, 2, "refresh.sh: the cluster has no role and no machine demo-pg-9\n"},
+		{"nothing there", "nothing was refreshed", []string{"haproxy"}, func(c *fakeCloud) { c.remove("instance", "demo-haproxy-1") }, 1,
 			"refresh.sh: folder b1gexample has none of these machines (create them: sh create.sh)\n"},
-		{"the cloud is away", "nobody knows what is there", nil, func(c *cloud) { c.write("", "offline") }, 1,
+		{"the cloud is away", "nobody knows what is there", nil, func(c *fakeCloud) { c.write("", "offline") }, 1,
 			"ERROR: rpc error: code = Unavailable\nrefresh.sh: cannot list what is there: see what yc says above\n"},
-		{"no list", "nor here", nil, func(c *cloud) { c.write("", "garbled") }, 1, "refresh.sh: yc compute instance list --format json gave no list\n"},
-		{"no user-data", "yc says what it lacks", []string{"etcd"}, func(c *cloud) {
+		{"no list", "nor here", nil, func(c *fakeCloud) { c.write("", "garbled") }, 1, "refresh.sh: yc compute instance list --format json gave no list\n"},
+		{"no user-data", "yc says what it lacks", []string{"etcd"}, func(c *fakeCloud) {
 			testkit.OK(c.t, os.Remove(c.folder+"/user-data/etcd.yaml"))
 		}, 1, "ERROR: cannot read ../user-data/etcd.yaml\n"},
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
@@ -18,51 +19,42 @@ import (
 //go:embed common.sh create.sh refresh.sh
 var scripts embed.FS
 
-// DataDevice is the device name of every data disk, which the guest sees as
-// /dev/disk/by-id/virtio-<name> (instance_service.proto: the serial number).
-const DataDevice = "data"
-
 // Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
 // come before the machines that they are for, and are never deleted with
 // them.
-func Create(c *role.Cluster) ([]byte, error) {
-	s, err := newScript("create.sh", c)
+func Create(p *cloud.Plan) ([]byte, error) {
+	s, err := newScript("create.sh", p)
 	if err != nil {
 		return nil, err
 	}
-	token, err := emit.Shell(c.Token())
-	if err != nil {
-		return nil, fmt.Errorf("token: %w", err)
-	}
-	s.WriteString("TOKEN=" + token + "\nlook\n")
-	for _, g := range c.Groups {
-		if g.Plan.Bootstraps {
-			s.line(append([]string{"bootstrap_members"}, names(g)...)...)
+	s.variable("TOKEN", p.Token)
+	s.WriteString("look\n")
+	for _, machines := range p.Roles() {
+		if machines[0].Bootstraps {
+			s.line(append([]string{"bootstrap_members"}, names(machines)...)...)
 		}
 	}
 	s.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
-	for _, g := range c.Groups {
-		for _, n := range g.Nodes() {
-			s.WriteString("\n")
-			if words := disk(c, g, n); words != nil {
-				s.line(append([]string{"disk", DataDisk(n)}, words...)...)
-			}
-			s.line(append([]string{"machine", n.Name}, machine(c, g, n)...)...)
+	for _, m := range p.Machines {
+		s.WriteString("\n")
+		if words := disk(p, m); words != nil {
+			s.line(append([]string{"disk", m.Data.Name}, words...)...)
 		}
+		s.line(append([]string{"machine", m.Name}, machine(p, m)...)...)
 	}
 	return s.text()
 }
 
 // Refresh is deploy/refresh.sh: it gives the machines that are there the
 // user-data in ../user-data, those that are connected to first.
-func Refresh(c *role.Cluster) ([]byte, error) {
-	s, err := newScript("refresh.sh", c)
+func Refresh(p *cloud.Plan) ([]byte, error) {
+	s, err := newScript("refresh.sh", p)
 	if err != nil {
 		return nil, err
 	}
 	s.WriteString("INSTANCES=$(list instance)\n")
-	for _, g := range c.Groups {
-		s.line(append([]string{"refresh", g.Name}, names(g)...)...)
+	for _, machines := range p.Roles() {
+		s.line(append([]string{"refresh", machines[0].Role}, names(machines)...)...)
 	}
 	s.WriteString("finish\n")
 	return s.text()
@@ -76,7 +68,7 @@ type script struct {
 
 // newScript starts with the script of this name. Behind its first paragraph
 // stands what all of them share.
-func newScript(name string, c *role.Cluster) (*script, error) {
+func newScript(name string, p *cloud.Plan) (*script, error) {
 	own, err := scripts.ReadFile(name)
 	if err != nil {
 		return nil, err
@@ -85,17 +77,23 @@ func newScript(name string, c *role.Cluster) (*script, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := emit.Shell(c.Cloud.FolderID)
-	if err != nil {
-		return nil, fmt.Errorf("cloud.folder_id: %w", err)
-	}
 	head, body, _ := bytes.Cut(own, []byte("\n\n"))
 	_, shared, _ := bytes.Cut(common, []byte("\n\n"))
 	s := &script{}
-	for _, part := range [][]byte{head, []byte("\n\n"), shared, []byte("\n"), body, []byte("\nFOLDER=" + folder + "\n")} {
+	for _, part := range [][]byte{head, []byte("\n\n"), shared, []byte("\n"), body, []byte("\n")} {
 		s.Write(part)
 	}
+	s.variable("FOLDER", p.Folder)
 	return s, nil
+}
+
+// variable sets one.
+func (s *script) variable(name, value string) {
+	quoted, err := emit.Shell(value)
+	if err != nil {
+		s.failed = cmp.Or(s.failed, fmt.Errorf("%s: %w", name, err))
+	}
+	s.WriteString(name + "=" + quoted + "\n")
 }
 
 // line adds a command.
@@ -112,10 +110,10 @@ func (s *script) text() ([]byte, error) {
 	return s.Bytes(), nil
 }
 
-func names(g *role.Group) []string {
+func names(machines []*cloud.Machine) []string {
 	var all []string
-	for _, n := range g.Nodes() {
-		all = append(all, n.Name)
+	for _, m := range machines {
+		all = append(all, m.Name)
 	}
 	return all
 }
@@ -139,58 +137,53 @@ func command(words []string) (string, error) {
 	return b.String(), nil
 }
 
-// DataDisk is the name of a node's data disk in the cloud.
-func DataDisk(n role.Node) string { return n.Name + "-data" }
-
-// disk is what a node's data disk is created with; nil: it has none.
-func disk(c *role.Cluster, g *role.Group, n role.Node) []string {
-	data := g.Settings.Machines().DataDisk
-	if data == nil {
+// disk is what a machine's data disk is created with; nil: it has none.
+func disk(p *cloud.Plan, m *cloud.Machine) []string {
+	if m.Data == nil {
 		return nil
 	}
-	return []string{"--zone", n.Zone, "--type", string(data.Type), "--size", gigabytes(data.Size), "--labels", labels(c, g)}
+	return []string{"--zone", m.Zone, "--type", string(m.Data.Type), "--size", gigabytes(m.Data.Size), "--labels", labels(p, m.Role)}
 }
 
-// machine is what a node is created with.
-func machine(c *role.Cluster, g *role.Group, n role.Node) []string {
-	m := g.Settings.Machines()
+// machine is what a machine is created with.
+func machine(p *cloud.Plan, m *cloud.Machine) []string {
 	args := []string{
-		"--zone", n.Zone,
+		"--zone", m.Zone,
 		"--platform", m.Platform,
 		"--cores", strconv.Itoa(m.Cores),
 		"--core-fraction", strconv.Itoa(m.CoreFraction),
 		"--memory", gigabytes(m.Memory),
-		"--create-boot-disk", list("image-folder-id", c.Cloud.FolderID, "image-family", c.ImageFamily(g.Name),
-			"type", string(m.BootDisk.Type), "size", gigabytes(m.BootDisk.Size), "auto-delete", "true"),
+		"--create-boot-disk", list("image-folder-id", p.Folder, "image-family", m.ImageFamily,
+			"type", string(m.Boot.Type), "size", gigabytes(m.Boot.Size), "auto-delete", "true"),
 	}
-	if m.DataDisk != nil {
+	if m.Data != nil {
 		args = append(args, "--attach-disk",
-			list("disk-name", DataDisk(n), "device-name", DataDevice, "mode", "rw", "auto-delete", "false"))
+			list("disk-name", m.Data.Name, "device-name", role.DataDevice, "mode", "rw", "auto-delete", "false"))
 	}
-	nic := []string{"subnet-id", c.Cloud.Subnets[n.Zone], "ipv4-address", "auto"}
-	if n.Address.IsValid() {
-		nic[3] = n.Address.String()
+	nic := []string{"subnet-id", m.Subnet, "ipv4-address", "auto"}
+	if m.Address.IsValid() {
+		nic[3] = m.Address.String()
 	}
-	if len(c.Cloud.SecurityGroups) > 0 {
-		nic = append(nic, "security-group-ids", "["+strings.Join(c.Cloud.SecurityGroups, ",")+"]")
+	if len(m.SecurityGroups) > 0 {
+		nic = append(nic, "security-group-ids", "["+strings.Join(m.SecurityGroups, ",")+"]")
 	}
 	args = append(args,
 		"--network-interface", list(nic...),
-		"--metadata-from-file", "user-data=../user-data/"+g.Name+".yaml",
+		"--metadata-from-file", "user-data=../user-data/"+m.Role+".yaml",
 	)
 	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its
 	// token where there are secrets to read.
 	token := "disabled"
-	if account := c.Cloud.ServiceAccounts[g.Name]; account != "" {
-		args = append(args, "--service-account-id", account)
+	if m.Account != "" {
+		args = append(args, "--service-account-id", m.Account)
 		token = "enabled"
 	}
 	args = append(args,
 		"--metadata-options", list("gce-http-endpoint", "enabled", "gce-http-token", token,
 			"aws-v1-http-endpoint", "enabled", "aws-v1-http-token", "disabled"),
-		"--labels", labels(c, g),
-		"--maintenance-policy", "migrate",
-		"--maintenance-grace-period", "60s",
+		"--labels", labels(p, m.Role),
+		"--maintenance-policy", m.MaintenancePolicy,
+		"--maintenance-grace-period", m.Grace,
 	)
 	if m.Preemptible {
 		args = append(args, "--preemptible")
@@ -198,8 +191,8 @@ func machine(c *role.Cluster, g *role.Group, n role.Node) []string {
 	return args
 }
 
-func labels(c *role.Cluster, g *role.Group) string {
-	return list("pgha-cluster", c.Name, "pgha-role", g.Name)
+func labels(p *cloud.Plan, role string) string {
+	return list("pgha-cluster", p.Cluster, "pgha-role", role)
 }
 
 // list is yc's property list: key=value,key=value.

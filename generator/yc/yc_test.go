@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/yc"
 	"pgha-gen/internal/demo"
@@ -31,7 +32,7 @@ func TestCreate(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Log(test.reason)
-			got, err := yc.Create(test.cluster)
+			got, err := yc.Create(cloud.New(test.cluster))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +68,7 @@ func TestCreateRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := demo.Cluster(t)
 			test.change(c)
-			if got, err := yc.Create(c); err == nil || got != nil {
+			if got, err := yc.Create(cloud.New(c)); err == nil || got != nil {
 				t.Errorf("got %d bytes and error %v, want an error alone: %s", len(got), err, test.reason)
 			}
 		})
@@ -128,25 +129,25 @@ func TestBootstrapMembersAreNamedWhole(t *testing.T) {
 func TestLaterRuns(t *testing.T) {
 	tests := []struct {
 		name, reason string
-		before       func(c *cloud)
+		before       func(c *fakeCloud)
 		want         []string
 	}{
-		{"nothing lost", "what is there is left alone", func(*cloud) {}, nil},
-		{"an etcd machine", "beside the others it joins, with its own disk", func(c *cloud) { c.remove("instance", "demo-etcd-2") },
+		{"nothing lost", "what is there is left alone", func(*fakeCloud) {}, nil},
+		{"an etcd machine", "beside the others it joins, with its own disk", func(c *fakeCloud) { c.remove("instance", "demo-etcd-2") },
 			[]string{"create instance demo-etcd-2"}},
-		{"an etcd machine and its disk", "the disk comes first", func(c *cloud) {
+		{"an etcd machine and its disk", "the disk comes first", func(c *fakeCloud) {
 			c.remove("instance", "demo-etcd-1")
 			c.remove("disk", "demo-etcd-1-data")
 		}, []string{"create disk demo-etcd-1-data", "create instance demo-etcd-1"}},
-		{"all etcd machines but one", "one that is left may hold the data", func(c *cloud) {
+		{"all etcd machines but one", "one that is left may hold the data", func(c *fakeCloud) {
 			c.remove("instance", "demo-etcd-1")
 			c.remove("instance", "demo-etcd-3")
 		}, []string{"create instance demo-etcd-1", "create instance demo-etcd-3"}},
-		{"a Patroni and an HAProxy machine", "beside the others, neither bootstraps", func(c *cloud) {
+		{"a Patroni and an HAProxy machine", "beside the others, neither bootstraps", func(c *fakeCloud) {
 			c.remove("instance", "demo-pg-3")
 			c.remove("instance", "demo-haproxy-1")
 		}, []string{"create instance demo-pg-3", "create instance demo-haproxy-1"}},
-		{"a machine whose name starts the same", "names are compared whole", func(c *cloud) {
+		{"a machine whose name starts the same", "names are compared whole", func(c *fakeCloud) {
 			c.remove("instance", "demo-pg-1")
 			c.write("", "instance", "demo-pg-10")
 			c.write("", "instance", "x-demo-pg-1")
@@ -226,17 +227,17 @@ func TestFormed(t *testing.T) {
 func TestRefused(t *testing.T) {
 	tests := []struct {
 		name, reason string
-		before       func(c *cloud)
+		before       func(c *fakeCloud)
 		args         []string
 		status       int
 		want         string
 	}{
-		{"a wrong word", "a slip must not create machines", func(*cloud) {}, []string{"fromed"}, 2, "want no argument"},
-		{"two words", "nothing is guessed", func(*cloud) {}, []string{"finish", "now"}, 2, "want no argument"},
-		{"an empty word", "an unset variable in quotes", func(*cloud) {}, []string{""}, 2, "want no argument"},
-		{"no answer", "what is there is not known, so nothing is created", func(c *cloud) { c.write("", "offline") }, nil, 1, "code = Unavailable\ncreate.sh: cannot list what is there"},
-		{"no answer at the finish", "as above", func(c *cloud) { c.write("", "offline") }, []string{"finish"}, 1, "cannot list what is there"},
-		{"another answer", "as above", func(c *cloud) { c.write("", "garbled") }, nil, 1, "create.sh: yc compute disk list --format json gave no list\n"},
+		{"a wrong word", "a slip must not create machines", func(*fakeCloud) {}, []string{"fromed"}, 2, "want no argument"},
+		{"two words", "nothing is guessed", func(*fakeCloud) {}, []string{"finish", "now"}, 2, "want no argument"},
+		{"an empty word", "an unset variable in quotes", func(*fakeCloud) {}, []string{""}, 2, "want no argument"},
+		{"no answer", "what is there is not known, so nothing is created", func(c *fakeCloud) { c.write("", "offline") }, nil, 1, "code = Unavailable\ncreate.sh: cannot list what is there"},
+		{"no answer at the finish", "as above", func(c *fakeCloud) { c.write("", "offline") }, []string{"finish"}, 1, "cannot list what is there"},
+		{"another answer", "as above", func(c *fakeCloud) { c.write("", "garbled") }, nil, 1, "create.sh: yc compute disk list --format json gave no list\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
