@@ -231,6 +231,8 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", name, err)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n.running, n.fresh = m, false
 	return nil
 }
@@ -262,7 +264,9 @@ func (l *Lab) names() []string {
 
 // Machine is a node's machine as it was last powered on; nil if it never was.
 func (l *Lab) Machine(name string) *machine.Machine {
-	if n, err := l.node(name); err == nil {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := l.nodes[name]; n != nil {
 		return n.running
 	}
 	return nil

@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 
+	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/role"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/netns"
 )
@@ -119,4 +121,46 @@ func (l *Lab) Cable(ctx context.Context, name string, in bool) error {
 		return err
 	}
 	return l.Network.Cable(ctx, n.port, in)
+}
+
+// Lose has the network lose packets between nodes: see netns.Network.Lose.
+func (l *Lab) Lose(ctx context.Context, losses ...netns.Loss) error {
+	return l.Network.Lose(ctx, losses...)
+}
+
+// Cluster is the spec in force. Its parts are shared with the lab.
+func (l *Lab) Cluster() role.Cluster {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return *l.cluster
+}
+
+// Images are the folders of the images, by role. Their names end with a digest.
+func (l *Lab) Images() map[string]string { return maps.Clone(l.config.Images) }
+
+// Rotate makes secrets anew, as pgha-gen secrets generate --rotate does, and puts
+// them into Lockbox. Machines take them over by themselves within minutes.
+func (l *Lab) Rotate(r secrets.Rotation) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := secrets.Generate(l.secrets(l.cluster), l.cluster, r, l.world()); err != nil {
+		return err
+	}
+	if err := l.generate(l.cluster); err != nil {
+		return err
+	}
+	return l.putPayloads()
+}
+
+// Offering are the nodes of the spec that offer a capability, and have a machine.
+func (l *Lab) Offering(what role.Capability) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for _, n := range l.cluster.Offering(what) {
+		if l.nodes[n.Name] != nil {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }

@@ -131,8 +131,7 @@ func (l *Lab) fillLockbox() error {
 // pgha-gen secrets generate does, takes what is in it, and plans the cluster
 // with its authorities. What somebody rotated there stays as it is.
 func (l *Lab) generate(c *role.Cluster) error {
-	world := secrets.World{UID: os.Geteuid(), Now: l.config.Now(), Random: rand.Reader}
-	dir := filepath.Join(cmp.Or(l.config.Secrets, filepath.Join(l.config.State, "secrets")), c.Name)
+	world, dir := l.world(), l.secrets(c)
 	if _, err := secrets.Generate(dir, c, secrets.Rotation{}, world); err != nil {
 		return err
 	}
@@ -143,6 +142,15 @@ func (l *Lab) generate(c *role.Cluster) error {
 	l.CA, l.payloads, l.operator = kept.CA, kept.Payloads, kept.Operator
 	c.Secrets.CA = specfile.Text(l.CA.Certificate())
 	return c.Plan()
+}
+
+func (l *Lab) world() secrets.World {
+	return secrets.World{UID: os.Geteuid(), Now: l.config.Now(), Random: rand.Reader}
+}
+
+// secrets is the folder that pgha-gen secrets generate would keep.
+func (l *Lab) secrets(c *role.Cluster) string {
+	return filepath.Join(cmp.Or(l.config.Secrets, filepath.Join(l.config.State, "secrets")), c.Name)
 }
 
 func (l *Lab) putPayloads() error {

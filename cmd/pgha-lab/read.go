@@ -22,7 +22,8 @@ import (
 type source struct {
 	file cli.SpecFile
 	etcd string
-	text []byte // of the spec, once it is read
+	text []byte                            // of the spec, once it is read
+	edit func(text []byte) ([]byte, error) // before it is read; nil: as it is
 }
 
 func (s *source) flags(cmd *cobra.Command) {
@@ -48,6 +49,11 @@ func (a *app) config(s *source) (c session.Config, err error) {
 	c.Network, c.Now, c.PID = a.network, time.Now, os.Getpid()
 	if s.text, err = s.file.Read(a.In); err != nil {
 		return c, err
+	}
+	if s.edit != nil {
+		if s.text, err = s.edit(s.text); err != nil {
+			return c, err
+		}
 	}
 	if c.Cluster, err = s.read(s.text); err != nil {
 		return c, err

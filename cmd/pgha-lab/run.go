@@ -41,7 +41,7 @@ needs Linux and root. Everything is kept in one folder.`,
 	flags.StringVar(&a.dir, "dir", defaultDir, "the `folder` of the lab")
 	flags.StringVar(&a.cache, "cache", "", "the `folder` of images; empty: cache in the lab's folder")
 	flags.StringVar(&a.network, "network", "pgha", "the `name` of the lab's network, at most 8 characters")
-	root.AddCommand(a.imageCommand(), a.upCommand(), a.keepCommand(), a.statusCommand(), a.psqlCommand(), a.runCommand(), a.refreshCommand(), a.deleteCommand(), a.growCommand(), a.downCommand())
+	root.AddCommand(a.imageCommand(), a.upCommand(), a.keepCommand(), a.statusCommand(), a.psqlCommand(), a.runCommand(), a.drillCommand(), a.refreshCommand(), a.deleteCommand(), a.growCommand(), a.downCommand())
 	return cli.Run(ctx, root, args, a.Streams)
 }
 

@@ -97,6 +97,20 @@ func (t Target) Connect(ctx context.Context, dial Dial, ca []byte, password stri
 	return nil, errors.Join(errs...)
 }
 
+// Socket opens a session over a server's Unix socket, wherever its file is seen.
+func Socket(ctx context.Context, path, database, user, password string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig("sslmode=disable") // what pgx would take from the environment is set below
+	if err != nil {
+		return nil, err
+	}
+	config.Host, config.Port, config.Database, config.User, config.Password = path, 5432, database, user, password
+	config.TLSConfig, config.Fallbacks, config.RuntimeParams = nil, nil, map[string]string{"application_name": "pgha-lab"}
+	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	return pgx.ConnectConfig(ctx, config)
+}
+
 // How often a write is tried, and how long one try may take: as long as a
 // commit may wait for a standby.
 const (

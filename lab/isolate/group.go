@@ -126,6 +126,12 @@ func (g *Group) Kill() error {
 	return err
 }
 
+// Freeze stops every process in the group where it is, or has them go on.
+func (g *Group) Freeze(stop bool) error {
+	state := map[bool]string{true: "1", false: "0"}[stop]
+	return os.WriteFile(filepath.Join(g.dir, "cgroup.freeze"), []byte(state), 0)
+}
+
 // Wait returns when the group has no process left, or with the context's error.
 func (g *Group) Wait(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)

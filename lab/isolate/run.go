@@ -223,3 +223,6 @@ func Clear(ctx context.Context, id string) error {
 	}
 	return group.Remove()
 }
+
+// Freeze stops every process where it is, or has them go on.
+func (r *Run) Freeze(stop bool) error { return r.group.Freeze(stop) }

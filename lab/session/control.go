@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/lab"
+	"pgha-gen/lab/drill"
 )
 
 // Request is what another process wants of a lab that is up: one of these.
@@ -25,6 +27,15 @@ type Request struct {
 	Delete string // a machine that shall be deleted
 	Grow   string // a node whose data disk shall have Size bytes
 	Size   int64
+	Drill  *Drill
+}
+
+// Drill is a drill of a lab that is up.
+type Drill struct {
+	Scenarios []string
+	Rounds    int
+	Results   string
+	Nemesis   *drill.Nemesis
 }
 
 // Answer is what was done.
@@ -72,7 +83,7 @@ func (f Folder) control(dir *os.File) string {
 }
 
 // serve takes requests, one after the other, until the context is done.
-func (k *keeper) serve(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) error {
+func (k *keeper) serve(ctx context.Context, l drill.World, running *sync.WaitGroup) error {
 	dir, err := os.Open(string(k.Folder))
 	if err != nil {
 		return err
@@ -98,7 +109,8 @@ func (k *keeper) serve(ctx context.Context, l *lab.Lab, running *sync.WaitGroup)
 	return nil
 }
 
-func (k *keeper) answer(ctx context.Context, l *lab.Lab, running *sync.WaitGroup, conn net.Conn) {
+func (k *keeper) answer(ctx context.Context, w drill.World, running *sync.WaitGroup, conn net.Conn) {
+	l := w.Lab
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(requestTime))
 	var r Request
@@ -108,6 +120,9 @@ func (k *keeper) answer(ctx context.Context, l *lab.Lab, running *sync.WaitGroup
 	var a Answer
 	var err error
 	switch {
+	case r.Drill != nil:
+		conn.SetDeadline(time.Time{})
+		err = r.Drill.answer(ctx, w, conn)
 	case r.Delete != "":
 		err = k.delete(ctx, l, r.Delete)
 	case r.Grow != "":
@@ -119,6 +134,32 @@ func (k *keeper) answer(ctx context.Context, l *lab.Lab, running *sync.WaitGroup
 		a.Refused = err.Error()
 	}
 	json.NewEncoder(conn).Encode(a)
+}
+
+// answer runs the drill until it is over, or whoever asked for it is gone.
+func (d Drill) answer(ctx context.Context, w drill.World, asked io.Reader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, asked)
+		cancel()
+	}()
+	return d.Run(ctx, w, func(drill.Round) {})
+}
+
+// Run runs it, and tells of each round that has ended.
+func (d Drill) Run(ctx context.Context, w drill.World, say func(drill.Round)) error {
+	order := drill.Order{Rounds: d.Rounds, Results: drill.Results(d.Results), Nemesis: d.Nemesis}
+	if d.Nemesis == nil {
+		all, err := drill.All()
+		if err != nil {
+			return err
+		}
+		if order.Scenarios, err = drill.Pick(all, d.Scenarios); err != nil {
+			return err
+		}
+	}
+	return drill.Run(ctx, w, order, say)
 }
 
 // refresh gives a changed spec to the lab, and powers on the machines that are

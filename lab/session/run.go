@@ -18,6 +18,8 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab"
+	"pgha-gen/lab/cloud/cloudtest"
+	"pgha-gen/lab/drill"
 	"pgha-gen/lab/private"
 	"pgha-gen/lab/release"
 )
@@ -33,6 +35,9 @@ type Config struct {
 	Read    func(spec []byte) (*role.Cluster, error) // reads one that is changed
 	Now     func() time.Time
 	PID     int // of this process, for the record
+	// What is done with the lab once it is up. It is taken down when that is
+	// over; nil: when the context is done.
+	Work func(ctx context.Context, w drill.World) error
 }
 
 // bootTime is how long all machines together may take until they are ready. A
@@ -123,19 +128,25 @@ func (k *keeper) keep(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	faults := new(cloudtest.Faults)
 	l, err := lab.New(ctx, lab.Config{
 		Cluster: k.Cluster, Images: images, State: k.Folder.path("machines"), Secrets: k.Folder.Secrets(),
-		Cache: k.Cache, Name: k.Network, Now: k.Now})
+		Cache: k.Cache, Name: k.Network, Now: k.Now, Faults: faults.Now})
 	if err != nil {
 		return err
 	}
 	var running sync.WaitGroup
 	following, stop := context.WithCancel(ctx)
 	err = k.run(following, l, &running)
+	w := drill.World{Lab: l, Faults: faults}
 	if err == nil {
-		err = k.serve(following, l, &running)
+		err = k.serve(following, w, &running)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case k.Work != nil:
+		err = k.Work(ctx, w)
+	default:
 		<-ctx.Done()
 	}
 	if ctx.Err() != nil {
@@ -299,7 +310,8 @@ func (k *keeper) follow(ctx context.Context, l *lab.Lab, name string, report fun
 		ends *regexp.Regexp
 	}{{"systemd", systemdEnds}, {"cloud-init", cloudInitEnds}}
 	once := func(err error) { report(err); report = func(error) {} }
-	for line := range l.Machine(name).Console().Follow(ctx) {
+	m := l.Machine(name)
+	for line := range m.Console().Follow(ctx) {
 		s, ok := lab.ParseStep(line.Text)
 		if !ok && len(stages) > 0 && stages[0].ends.MatchString(line.Text) {
 			s, ok = lab.Step{At: line.At, Node: name, Name: stages[0].name, Status: "ok"}, true
@@ -320,15 +332,31 @@ func (k *keeper) follow(ctx context.Context, l *lab.Lab, name string, report fun
 			once(err)
 		}
 	}
-	if ctx.Err() == nil {
-		once(errors.Join(fmt.Errorf("%s ended before it was ready", name), k.off(name)))
+	if ctx.Err() != nil {
+		return
+	}
+	once(errors.Join(fmt.Errorf("%s ended before it was ready", name), k.set(name, func(m *Machine) { m.Off = true })))
+	// A drill powers machines on again.
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for l.Machine(name) == m {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if l.Machine(name) != nil {
+		k.set(name, func(m *Machine) { m.Off, m.Steps = false, nil })
+		k.follow(ctx, l, name, func(error) {})
 	}
 }
 
-func (k *keeper) off(name string) error {
+// set changes a machine's part of the record, if it has one.
+func (k *keeper) set(name string, f func(*Machine)) error {
 	return k.change(func(r *Record) {
 		if m := r.machine(name); m != nil {
-			m.Off = true
+			f(m)
 		}
 	})
 }

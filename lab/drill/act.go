@@ -1,0 +1,332 @@
+//go:build linux
+
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pgha-gen/deploy/secrets"
+	"pgha-gen/generator/role"
+	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/machine"
+	"pgha-gen/lab/netns"
+)
+
+// stage is the cluster during a round: who was what when it began, and what has
+// been done to it and not undone yet.
+type stage struct {
+	eyes
+	was      view
+	limit    time.Duration // for being whole again
+	machines []*machine.Machine
+	losses   []netns.Loss
+	stopped  map[string][]string // processes that were frozen, by machine
+	paused   []string
+	filled   []string
+	away     []cloud.Service
+	unplug   []string
+}
+
+// nodes are those that a target means.
+func (s *stage) nodes(ctx context.Context, target string) ([]string, error) {
+	pick := func(from []string, i int) []string {
+		if i >= len(from) {
+			return nil
+		}
+		return from[i : i+1]
+	}
+	var found []string
+	switch target {
+	case Leader:
+		found = []string{s.was.leader}
+	case NewLeader:
+		members, err := s.members(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range members {
+			if m.Role == "leader" {
+				found = append(found, m.Name)
+			}
+		}
+	case Sync:
+		if s.was.sync != "" {
+			found = []string{s.was.sync}
+		}
+	case Replica:
+		found = pick(s.was.replicas, 0)
+	case OtherReplica:
+		found = pick(s.was.replicas, 1)
+	case Replicas:
+		found = s.was.replicas
+	case Databases:
+		found = s.Offering(role.Database)
+	case DCSLeader:
+		found = []string{s.was.dcsLeader}
+	case Follower:
+		found = pick(s.was.followers, 0)
+	case OtherDCS:
+		found = pick(s.was.followers, 1)
+	case TwoDCS:
+		found = append(pick(s.was.followers, 0), s.was.dcsLeader)
+	case AllDCS:
+		found = s.Offering(role.DCS)
+	case Proxies:
+		found = s.Offering(role.Proxy)
+	case Everything:
+		found = s.Names()
+	case Others:
+		found = slices.DeleteFunc(s.Names(), func(name string) bool { return name == s.was.leader })
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("this cluster has no %s now", target)
+	}
+	return found, nil
+}
+
+// each does something to nodes, all at once.
+func each(names []string, do func(name string) error) error {
+	failures := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			if err := do(name); err != nil {
+				failures[i] = fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(failures...)
+}
+
+// do takes one step.
+func (s *stage) do(ctx context.Context, step Step) error {
+	var on [][]string
+	for _, target := range step.On {
+		names, err := s.nodes(ctx, target)
+		if err != nil {
+			return err
+		}
+		on = append(on, names)
+	}
+	all := func(do func(string) error) error { return each(on[0], do) }
+	inside := func(script string) error {
+		return all(func(name string) error { return s.inside(ctx, name, script) })
+	}
+	switch step.Form {
+	case "cut NODES":
+		return all(s.cut)
+	case "start NODES":
+		return s.start(ctx, on[0]...)
+	case "stop NODES":
+		return all(func(name string) error { return s.Machine(name).PowerOff(ctx) })
+	case "reboot NODES":
+		err := all(func(name string) error { return s.Machine(name).PowerOff(ctx) })
+		return errors.Join(err, s.start(ctx, on[0]...))
+	case "replace NODES with disk", "replace NODES without disk":
+		if err := all(s.cut); err != nil {
+			return err
+		}
+		if err := all(func(name string) error { return s.Replace(name, strings.HasSuffix(step.Form, "with disk")) }); err != nil {
+			return err
+		}
+		return s.start(ctx, on[0]...)
+	case "unplug NODES":
+		s.unplug = append(s.unplug, on[0]...)
+		return all(func(name string) error { return s.Cable(ctx, name, false) })
+	case "plug NODES":
+		return all(func(name string) error { return s.Cable(ctx, name, true) })
+	case "lose PERCENT from NODES to NODES":
+		if err := s.lose(on[0], on[1], step.Percent); err != nil {
+			return err
+		}
+		return s.Lose(ctx, s.losses...)
+	case "heal network":
+		s.losses = nil
+		return s.Lose(ctx)
+	case "kill PROGRAM on NODES":
+		// The oldest is the server; its children end with it.
+		return inside("pkill -KILL -o -x " + programs()[step.Program])
+	case "freeze PROGRAM on NODES":
+		for _, name := range on[0] {
+			s.stopped[name] = append(s.stopped[name], programs()[step.Program])
+		}
+		return inside("pkill -STOP -x " + programs()[step.Program])
+	case "thaw PROGRAM on NODES":
+		return inside("pkill -CONT -x " + programs()[step.Program])
+	case "restart PROGRAM on NODES":
+		return inside("systemctl restart " + programs()[step.Program] + ".service")
+	case "pause NODES":
+		s.paused = append(s.paused, on[0]...)
+		return all(func(name string) error { return s.Machine(name).Pause(true) })
+	case "resume NODES":
+		return all(func(name string) error { return s.Machine(name).Pause(false) })
+	case "fill disk of NODES":
+		s.filled = append(s.filled, on[0]...)
+		return inside(fill)
+	case "empty disk of NODES":
+		return inside(empty)
+	case "take SERVICE away":
+		s.away = append(s.away, cloud.Service(step.Service))
+		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{Status: 503})
+	case "bring SERVICE back":
+		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{})
+	case "hand over":
+		return s.handOver(ctx)
+	case "rotate certificates":
+		return s.rotate(ctx, secrets.Rotation{Certificates: true})
+	case "rotate passwords":
+		return s.rotate(ctx, secrets.Rotation{Passwords: true})
+	case "change the spec":
+		return s.change(ctx)
+	case "wait DURATION":
+		pause(ctx, step.Duration)
+		return ctx.Err()
+	case "wait until whole":
+		_, err := s.whole(ctx, s.limit)
+		return err
+	}
+	return fmt.Errorf("nothing does %q", step.Form)
+}
+
+// fill leaves not one block on a data disk, as the service's user could: root
+// may write more. The file is allocated, and not written: the host's disk stays as
+// it is.
+const fill = `for dir in /var/lib/postgresql /var/lib/etcd; do
+	if mountpoint -q $dir; then
+		inner=$(find $dir -mindepth 1 -maxdepth 1 -type d ! -name lost+found | head -n 1)
+		user=$(stat -c %U "$inner")
+		exec setpriv --reuid="$user" --regid="$user" --init-groups sh -c 'free=$(df -B1 --output=avail "$1" | tail -n 1)
+			until fallocate -l "$free" "$1/filler"; do free=$((free - 65536)); done
+			dd if=/dev/zero bs=4096 count=16 of="$1/filler.rest" || :' sh "$inner" 2>/dev/null
+	fi
+done
+echo 'this machine has no data disk' >&2
+exit 1`
+
+const empty = `rm -f /var/lib/postgresql/*/filler* /var/lib/etcd/*/filler*`
+
+func (s *stage) cut(name string) error { return s.Machine(name).PowerCut() }
+
+// start powers on those that are off.
+func (s *stage) start(ctx context.Context, names ...string) error {
+	off := slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, running := s.init(name); return running })
+	if len(off) == 0 {
+		return nil
+	}
+	if err := s.StartAll(ctx, off...); err != nil {
+		return err
+	}
+	for _, name := range off {
+		s.machines = append(s.machines, s.Machine(name))
+	}
+	return nil
+}
+
+func (s *stage) inside(ctx context.Context, name, script string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	_, err := s.Machine(name).Exec(ctx, "sh", "-c", script)
+	return err
+}
+
+func (s *stage) lose(from, to []string, percent int) error {
+	for _, a := range from {
+		for _, b := range to {
+			if a == b {
+				continue
+			}
+			_, source, err := s.Place(a)
+			if err != nil {
+				return err
+			}
+			_, target, err := s.Place(b)
+			if err != nil {
+				return err
+			}
+			s.losses = append(s.losses, netns.Loss{From: source, To: target, Percent: percent})
+		}
+	}
+	return nil
+}
+
+// handOver asks the node that leads, with its own certificate and password, for
+// what an operator asks it.
+func (s *stage) handOver(ctx context.Context) error {
+	return s.inside(ctx, s.was.leader, `. /run/pgha/identity.env; cd /run/pgha/secrets
+		said=$(sed -n 's/^PATRONI_RESTAPI_PASSWORD=\(.*\)$/user = "patroni:\1"/p' patroni.env |
+			curl -q -s -S --max-time 30 --config - --cacert ca.crt --cert node.crt --key node.key --resolve "$NODE_FQDN:8008:$NODE_ADDRESS" \
+			-w ' %{http_code}' --json '{"leader": "`+s.was.leader+`"}' "https://$NODE_FQDN:8008/switchover")
+		case $said in *' 200') ;; *) echo "$said" >&2; exit 1 ;; esac`)
+}
+
+// rotate has machines look for their secrets now, and not within six minutes.
+func (s *stage) rotate(ctx context.Context, r secrets.Rotation) error {
+	if err := s.Rotate(r); err != nil {
+		return err
+	}
+	var names []string
+	c := s.Cluster()
+	for _, g := range c.WithSecrets() {
+		for _, n := range g.Nodes() {
+			names = append(names, n.Name)
+		}
+	}
+	return each(names, func(name string) error {
+		return s.inside(ctx, name, "systemctl start pgha-secrets-refresh.service")
+	})
+}
+
+// change admits one more network of clients, and the next time that it is called
+// admits it no more: every machine gets new user-data.
+func (s *stage) change(ctx context.Context) error {
+	more := netip.MustParsePrefix("10.77.0.0/24")
+	c := s.Cluster()
+	clients := slices.DeleteFunc(slices.Clone(c.Access.Clients), func(p netip.Prefix) bool { return p == more })
+	if len(clients) == len(c.Access.Clients) {
+		clients = append(clients, more)
+	}
+	c.Access.Clients = clients
+	return s.Refresh(ctx, &c)
+}
+
+// heal undoes what a round has done and not undone, whatever it was.
+func (s *stage) heal(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	var errs []error
+	for _, service := range s.away {
+		errs = append(errs, s.Faults.Set(service, cloud.Fault{}))
+	}
+	if len(s.losses) > 0 {
+		errs = append(errs, s.Lose(ctx))
+	}
+	for _, name := range s.unplug {
+		errs = append(errs, s.Cable(ctx, name, true))
+	}
+	for _, name := range s.paused {
+		if _, running := s.init(name); running {
+			errs = append(errs, s.Machine(name).Pause(false))
+		}
+	}
+	for name, processes := range s.stopped {
+		if _, running := s.init(name); running {
+			errs = append(errs, s.inside(ctx, name, "pkill -CONT -x '"+strings.Join(processes, "|")+"' || :"))
+		}
+	}
+	for _, name := range s.filled {
+		if _, running := s.init(name); running {
+			errs = append(errs, s.inside(ctx, name, empty))
+		}
+	}
+	errs = append(errs, s.start(ctx, s.Names()...))
+	*s = stage{eyes: s.eyes, was: s.was, limit: s.limit, machines: s.machines, stopped: map[string][]string{}}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,118 @@
+package drill
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"pgha-gen/generator/role"
+)
+
+// Round is a scenario that was run once, as it is kept and reported. Times are
+// seconds since the first step began.
+type Round struct {
+	Scenario   string            `json:"scenario"`
+	Round      int               `json:"round"`
+	Seed       uint64            `json:"seed,omitempty"` // of the nemesis
+	Failover   role.Failover     `json:"failover"`
+	Durability role.Durability   `json:"durability"`
+	TTL        float64           `json:"ttl"` // seconds that a leader's lease lasts
+	At         time.Time         `json:"at"`
+	Spec       string            `json:"spec"`   // digest
+	Images     map[string]string `json:"images"` // role to digest
+	Before     string            `json:"leader_before"`
+	After      string            `json:"leader_after"`
+
+	Gap      Window         `json:"write_gap"`
+	ReadGap  Window         `json:"read_gap"`
+	Two      float64        `json:"two_primaries"` // seconds
+	Acked    int            `json:"acknowledged"`
+	Lost     []int          `json:"lost"`
+	Ghosts   int            `json:"unacknowledged_present"`
+	Gone     int            `json:"gone"` // rows of earlier rounds
+	ReadOnly int            `json:"read_only_writes"`
+	Misread  int            `json:"reads_by_leader"`
+	Errs     map[string]int `json:"errors"`
+	Whole    float64        `json:"whole"` // since the last step; -1: it did not become whole
+	Long     float64        `json:"seconds"`
+
+	Events  []Event  `json:"events"`
+	Reigns  []Reign  `json:"reigns"`
+	Verdict []string `json:"verdict"` // what did not hold
+	Error   string   `json:"error,omitempty"`
+}
+
+// Window is a time within a round.
+type Window struct {
+	From    float64 `json:"from"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Event is a step, or a line of a machine's boot protocol.
+type Event struct {
+	At     float64 `json:"at"`
+	Node   string  `json:"node,omitempty"` // whose line it is; none: a step of the scenario
+	Status string  `json:"status,omitempty"`
+	Text   string  `json:"text"`
+}
+
+// Reign is a time in which a node acknowledged writes.
+type Reign struct {
+	Node string  `json:"node"`
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
+}
+
+// Judge is what did not hold in a round. Durability async promises less: an
+// acknowledged commit is on the leader's disk, and that may be all.
+func Judge(h Hold, r Round) (broken []string) {
+	say := func(format string, args ...any) { broken = append(broken, fmt.Sprintf(format, args...)) }
+	if r.Error != "" {
+		say("%s", r.Error)
+	}
+	if r.Durability != role.Async {
+		if len(r.Lost) > 0 {
+			say("%d acknowledged rows are lost: %s", len(r.Lost), some(r.Lost))
+		}
+		if r.Gone > 0 {
+			say("%d rows of earlier rounds are gone", r.Gone)
+		}
+		if r.Two > 0 {
+			say("two nodes acknowledged writes for %.2f s", r.Two)
+		}
+	}
+	if r.Acked == 0 {
+		say("no write was acknowledged: this round shows nothing")
+	}
+	if most := h.Gap.Of(seconds(r.TTL)); h.Gap.Set() && seconds(r.Gap.Seconds) > most {
+		say("%.2f s without an acknowledged write, want at most %.2f", r.Gap.Seconds, most.Seconds())
+	}
+	switch {
+	case h.Leader == Stays && r.Before != r.After:
+		say("%s leads, and %s did: want no change", r.After, r.Before)
+	case h.Leader == Changes && r.Before == r.After:
+		say("%s still leads: want another leader", r.After)
+	}
+	if h.ReadOnly >= 0 && r.ReadOnly > h.ReadOnly {
+		say("%d writes met a node that does not lead, want at most %d", r.ReadOnly, h.ReadOnly)
+	}
+	switch most := time.Duration(h.Whole); {
+	case r.Whole < 0:
+		say("the cluster is not whole again within %s", h.Whole)
+	case seconds(r.Whole) > most:
+		say("whole again after %.1f s, want %.1f", r.Whole, most.Seconds())
+	}
+	return broken
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// some are the first of many numbers.
+func some(all []int) string {
+	const most = 10
+	text := strings.Trim(fmt.Sprint(all[:min(most, len(all))]), "[]")
+	if len(all) > most {
+		text += " and more"
+	}
+	return text
+}

@@ -1,0 +1,252 @@
+//go:build linux
+
+package drill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/role"
+	"pgha-gen/lab"
+	"pgha-gen/lab/workload"
+)
+
+// Order is what a run shall do.
+type Order struct {
+	Scenarios []Scenario
+	Rounds    int
+	Results   Results
+	Nemesis   *Nemesis // in place of scenarios
+}
+
+const (
+	writers, readers = 4, 2
+	boot             = 5 * time.Minute
+	recovery         = 3 * time.Minute // for being whole again when a round is over, whatever it did
+)
+
+// Run runs each scenario as often as ordered, less the rounds that the results
+// have already, and says how each ended. A round in which something did not hold
+// is kept and told, and the next one is run. A lab that does not become whole
+// again ends the run.
+func Run(ctx context.Context, w World, o Order, say func(Round)) error {
+	e, err := w.eyes()
+	if err != nil {
+		return err
+	}
+	done, err := o.Results.Load()
+	if err != nil {
+		return err
+	}
+	if _, err := e.whole(ctx, boot); err != nil {
+		return err
+	}
+	load, err := workload.Start(ctx, e.connect(e.access.Primary), writers, e.connect(e.access.Replicas), readers)
+	if err != nil {
+		return err
+	}
+	defer load.Stop()
+	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	prober := workload.StartProber(ctx, e.probes())
+	defer prober.Stop()
+	r := runner{eyes: e, load: load, prober: prober}
+	for n := 1; n <= o.Rounds; n++ {
+		for _, s := range o.Scenarios {
+			if !r.fits(s) || has(done, s.Name, n, r.Cluster()) {
+				continue
+			}
+			if err := r.keep(ctx, o, s, n, 0, say); err != nil {
+				return err
+			}
+		}
+	}
+	if o.Nemesis != nil {
+		return r.nemesis(ctx, o, done, say)
+	}
+	return nil
+}
+
+// nemesis runs what it draws, for its time; rounds with the same seed that are
+// kept already are not run again.
+func (r runner) nemesis(ctx context.Context, o Order, done []Round, say func(Round)) error {
+	all, err := All()
+	if err != nil {
+		return err
+	}
+	draw := o.Nemesis.Draw(slices.DeleteFunc(all, func(s Scenario) bool { return !r.fits(s) }))
+	past := 0
+	for _, d := range done {
+		if d.Scenario == NemesisName && d.Seed == o.Nemesis.Seed && d.Failover == r.Cluster().Failover && d.Durability == r.durability {
+			past++
+		}
+	}
+	end := time.Now().Add(o.Nemesis.Long)
+	for n := 1; time.Now().Before(end); n++ {
+		s, err := draw()
+		if err != nil {
+			return err
+		}
+		if n <= past {
+			continue
+		}
+		if err := r.keep(ctx, o, s, n, o.Nemesis.Seed, say); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func has(done []Round, name string, n int, c role.Cluster) bool {
+	return slices.ContainsFunc(done, func(r Round) bool {
+		return r.Scenario == name && r.Round == n && r.Failover == c.Failover && r.Durability == c.Durability
+	})
+}
+
+// prepare makes the prober's table.
+func (e eyes) prepare(ctx context.Context) error {
+	conn, err := e.connect(e.access.Primary)(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = conn.Exec(ctx, workload.ProbeTable)
+	return err
+}
+
+type runner struct {
+	eyes
+	load   *workload.Load
+	prober *workload.Prober
+}
+
+func (r runner) fits(s Scenario) bool {
+	return len(s.Durability) == 0 || slices.Contains(s.Durability, r.durability)
+}
+
+// keep runs a round and keeps what came of it. One that was interrupted is not
+// kept.
+func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint64, say func(Round)) error {
+	round, err := r.round(ctx, s)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	round.Round, round.Seed = n, seed
+	round.Verdict = Judge(s.Hold, round)
+	if err := errors.Join(err, o.Results.Add(round)); err != nil {
+		return err
+	}
+	say(round)
+	return nil
+}
+
+// round runs a scenario once. The error is that of a lab which is of no use any
+// more.
+func (r runner) round(ctx context.Context, s Scenario) (out Round, err error) {
+	st := &stage{eyes: r.eyes, limit: time.Duration(s.Hold.Whole), stopped: map[string][]string{}}
+	if st.was, err = r.whole(ctx, recovery); err != nil {
+		return out, err
+	}
+	if out, err = r.describe(ctx, s, st.was); err != nil {
+		return out, err
+	}
+	for _, name := range r.Names() {
+		st.machines = append(st.machines, r.Machine(name))
+	}
+	before := r.load.Count()
+	r.load.Forget()
+	start := time.Now()
+	since := func(at time.Time) float64 { return at.Sub(start).Seconds() }
+	for _, step := range s.Do {
+		out.Events = append(out.Events, Event{At: since(time.Now()), Text: step.Sentence})
+		if err := st.do(ctx, step); err != nil {
+			out.Error = fmt.Sprintf("%s: %v", step.Sentence, err)
+			break
+		}
+	}
+	ended := time.Now()
+	_, notWhole := r.whole(ctx, st.limit)
+	out.Whole = since(time.Now()) - since(ended)
+	if notWhole != nil {
+		out.Whole = -1
+		out.Events = append(out.Events, Event{At: since(time.Now()), Text: notWhole.Error()})
+	}
+	pause(ctx, time.Duration(s.Settle)-time.Since(ended))
+	if err := st.heal(ctx); err != nil {
+		return out, err
+	}
+	now, err := r.whole(ctx, recovery)
+	if err != nil {
+		return out, err
+	}
+	out.After = now.leader
+	last, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := r.load.After(last, time.Now()); err != nil {
+		return out, err
+	}
+	end := time.Now()
+	samples := r.prober.Since(start)
+	window := func(w workload.Span) Window { return Window{since(w.From), w.Long().Seconds()} }
+	out.Gap, out.ReadGap = window(r.load.Gap(start)), window(r.load.ReadGap(start))
+	out.Two, out.Long = workload.Two(samples).Seconds(), since(end)
+	for _, reign := range workload.Reigns(samples) {
+		out.Reigns = append(out.Reigns, Reign{reign.Node, since(reign.From), since(reign.To)})
+	}
+	told := r.load.Told()
+	out.ReadOnly, out.Misread, out.Errs = told.ReadOnly, told.Misread, told.Errs
+	out.Acked = r.load.Count() - before
+	rows, err := r.load.Check(last)
+	if err != nil {
+		return out, err
+	}
+	out.Lost, out.Ghosts, out.Gone = rows.Lost, rows.Ghosts, rows.Gone
+	out.Events = append(out.Events, protocol(st, start)...)
+	slices.SortStableFunc(out.Events, func(a, b Event) int { return int((a.At - b.At) * 1e6) })
+	return out, nil
+}
+
+// describe is what a round was run on.
+func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, error) {
+	ttl, err := r.ttl(ctx)
+	if err != nil {
+		return Round{}, err
+	}
+	spec, err := r.Spec()
+	if err != nil {
+		return Round{}, err
+	}
+	c := r.Cluster()
+	out := Round{Scenario: s.Name, Failover: c.Failover, Durability: c.Durability, TTL: ttl.Seconds(),
+		At: time.Now().UTC().Truncate(time.Millisecond), Before: was.leader, Spec: cloudinit.Digest(spec), Images: map[string]string{}}
+	for role, root := range r.Images() {
+		out.Images[role] = strings.TrimPrefix(filepath.Base(root), "root-")
+	}
+	return out, nil
+}
+
+// most is how many lines of machines a round keeps.
+const most = 400
+
+// protocol is what machines said on their consoles in a round.
+func protocol(s *stage, start time.Time) (events []Event) {
+	for _, m := range s.machines {
+		if m == nil {
+			continue
+		}
+		for _, line := range m.Console().Lines() {
+			step, ok := lab.ParseStep(line.Text)
+			if ok && !line.At.Before(start) && len(events) < most {
+				events = append(events, Event{line.At.Sub(start).Seconds(), step.Node, step.Status, strings.TrimSpace(step.Name + " " + step.Detail)})
+			}
+		}
+	}
+	return events
+}

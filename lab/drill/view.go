@@ -1,0 +1,285 @@
+//go:build linux
+
+package drill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"crypto/tls"
+	"crypto/x509"
+
+	"github.com/jackc/pgx/v5"
+
+	"pgha-gen/generator/role"
+	"pgha-gen/lab"
+	"pgha-gen/lab/client"
+	"pgha-gen/lab/cloud/cloudtest"
+	"pgha-gen/lab/workload"
+)
+
+// World is a lab that is up, and the faults of its cloud's services.
+type World struct {
+	*lab.Lab
+	Faults *cloudtest.Faults
+}
+
+// eyes look at the cluster from outside of its machines, and from inside.
+type eyes struct {
+	World
+	access     lab.Access
+	durability role.Durability
+	roots      *x509.CertPool
+}
+
+func (w World) eyes() (eyes, error) {
+	access, err := w.Access()
+	if err != nil {
+		return eyes{}, err
+	}
+	e := eyes{World: w, access: access, durability: w.Cluster().Durability, roots: x509.NewCertPool()}
+	if !e.roots.AppendCertsFromPEM(e.ca()) {
+		return eyes{}, errors.New("the CA is not a certificate in PEM")
+	}
+	return e, nil
+}
+
+func (e eyes) ca() []byte { return []byte(e.Secret(e.access.Role, "ca.crt")) }
+
+// connect opens a session of the application. A try is short: a host that does
+// not answer must not keep the next one waiting.
+func (e eyes) connect(target client.Target) workload.Connect {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		return target.Connect(ctx, e.Network.Dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
+	}
+}
+
+// node is the short name of a host.
+func node(h client.Host) string {
+	name, _, _ := strings.Cut(h.Name, ".")
+	return name
+}
+
+// probes are the database nodes as the prober reaches them: over the machine's
+// own loopback and socket, however its network is.
+func (e eyes) probes() []workload.Node {
+	var all []workload.Node
+	for _, h := range e.access.REST {
+		name := node(h)
+		transport := &http.Transport{
+			TLSClientConfig:   &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12},
+			DialContext:       e.from(name, h),
+			DisableKeepAlives: true,
+		}
+		url := "https://" + net.JoinHostPort(h.Name, strconv.Itoa(e.access.RESTPort)) + "/primary"
+		all = append(all, workload.Node{
+			Name: name,
+			Connect: func(ctx context.Context) (*pgx.Conn, error) {
+				pid, running := e.init(name)
+				if !running {
+					return nil, fmt.Errorf("%s is off", name)
+				}
+				user := e.access.Primary.User
+				path := fmt.Sprintf("/proc/%d/root/run/postgresql/.s.PGSQL.5432", pid)
+				return client.Socket(ctx, path, e.access.Primary.Database, user, e.Secret(e.access.Role, "password."+user))
+			},
+			Leads: func(ctx context.Context) bool {
+				request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+				if err != nil {
+					return false
+				}
+				response, err := transport.RoundTrip(request)
+				if err != nil {
+					return false
+				}
+				response.Body.Close()
+				return response.StatusCode == http.StatusOK
+			},
+		})
+	}
+	return all
+}
+
+// from dials a host's REST API as a node.
+func (e eyes) from(name string, h client.Host) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return e.DialAs(name)(ctx, network, net.JoinHostPort(h.Address.String(), strconv.Itoa(e.access.RESTPort)))
+	}
+}
+
+func (e eyes) init(name string) (pid int, running bool) {
+	m := e.Machine(name)
+	if m == nil {
+		return 0, false
+	}
+	return m.Init()
+}
+
+func (e eyes) members(ctx context.Context) ([]client.Member, error) {
+	return client.Members(ctx, e.DialAs(e.access.RESTFrom), e.ca(), e.access.REST, e.access.RESTPort)
+}
+
+// ttl is how long a leader's lease lasts, as the cluster has it now.
+func (e eyes) ttl(ctx context.Context) (time.Duration, error) {
+	h := e.access.REST[0]
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12}, DialContext: e.from(node(h), h), DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(h.Name, strconv.Itoa(e.access.RESTPort))+"/config", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return 0, err
+	}
+	var config struct {
+		TTL int `json:"ttl"`
+	}
+	if err := json.Unmarshal(text, &config); err != nil || config.TTL == 0 {
+		return 0, fmt.Errorf("%s does not say what its ttl is: %w", h.Name, errors.Join(err, errors.New(response.Status)))
+	}
+	return time.Duration(config.TTL) * time.Second, nil
+}
+
+// view is who is what.
+type view struct {
+	leader, sync string
+	replicas     []string
+	dcsLeader    string
+	followers    []string // of the DCS
+}
+
+// etcdctl asks the member of this machine.
+const etcdctl = `. /run/pgha/etcd/node.env; S=/run/pgha/secrets; exec etcdctl --command-timeout=2s --cacert $S/ca.crt --cert $S/server.crt --key $S/server.key --endpoints $ETCD_ADVERTISE_CLIENT_URLS `
+
+// look gives the view, or why the cluster is not whole: one node leads, all
+// others stream, as many of them as the durability wants count for a commit, and
+// every member of etcd answers.
+func (e eyes) look(ctx context.Context) (view, error) {
+	v, err := e.databases(ctx)
+	if err != nil {
+		return v, err
+	}
+	names := e.Offering(role.DCS)
+	leads, failures := make([]bool, len(names)), make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() { leads[i], failures[i] = e.member(ctx, name) })
+	}
+	wg.Wait()
+	for i, name := range names {
+		switch {
+		case failures[i] != nil:
+			return v, failures[i]
+		case leads[i]:
+			v.dcsLeader = name
+		default:
+			v.followers = append(v.followers, name)
+		}
+	}
+	if v.dcsLeader == "" {
+		return v, errors.New("etcd has no leader")
+	}
+	return v, nil
+}
+
+// member says whether a machine's member of etcd answers, and leads.
+func (e eyes) member(ctx context.Context, name string) (leads bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, running := e.init(name); !running {
+		return false, fmt.Errorf("%s is off", name)
+	}
+	out, err := e.Machine(name).Exec(ctx, "sh", "-c", etcdctl+"endpoint status -w json")
+	if err != nil {
+		return false, fmt.Errorf("%s does not answer: %w", name, err)
+	}
+	var status []struct {
+		Status struct {
+			Header struct {
+				Member uint64 `json:"member_id"`
+			}
+			Leader    uint64
+			IsLearner bool
+		}
+	}
+	if err := json.Unmarshal(out, &status); err != nil || len(status) != 1 {
+		return false, fmt.Errorf("%s does not say what it is: %s", name, out)
+	}
+	s := status[0].Status
+	if s.Leader == 0 || s.IsLearner {
+		return false, fmt.Errorf("%s is not a member with a leader: %s", name, out)
+	}
+	return s.Leader == s.Header.Member, nil
+}
+
+func (e eyes) databases(ctx context.Context) (v view, err error) {
+	members, err := e.members(ctx)
+	if err != nil {
+		return v, err
+	}
+	return wholeOf(members, len(e.access.REST), e.durability)
+}
+
+// wholeOf reads what Patroni says of its members.
+func wholeOf(members []client.Member, nodes int, durability role.Durability) (v view, err error) {
+	counted := 0
+	for _, m := range members {
+		switch {
+		case m.Role == "leader" && m.State == "running":
+			v.leader = m.Name
+		case m.State == "streaming":
+			v.replicas = append(v.replicas, m.Name)
+			if m.Role == "sync_standby" || m.Role == "quorum_standby" {
+				counted++
+				if v.sync == "" {
+					v.sync = m.Name
+				}
+			}
+		}
+	}
+	slices.Sort(v.replicas)
+	want := map[role.Durability]int{role.Async: 0, role.Sync: 1, role.Strict: 1, role.Quorum: nodes - 1}[durability]
+	if v.leader == "" || len(v.replicas) != nodes-1 || counted < min(want, nodes-1) {
+		return v, fmt.Errorf("want a leader and %d replicas, %d of which count for a commit, have %+v", nodes-1, want, members)
+	}
+	return v, nil
+}
+
+// whole waits until it is, and gives how that looks.
+func (e eyes) whole(ctx context.Context, limit time.Duration) (v view, err error) {
+	deadline := time.Now().Add(limit)
+	for {
+		if v, err = e.look(ctx); err == nil {
+			return v, nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return v, fmt.Errorf("the cluster is not whole: %w", errors.Join(err, ctx.Err()))
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
