@@ -202,7 +202,7 @@ func TestNemesis(t *testing.T) {
 	}
 	draw := func(seed uint64) (sentences []string) {
 		next := Nemesis{Seed: seed}.Draw(all)
-		for range 200 {
+		for range 1000 {
 			s, err := next()
 			if err != nil {
 				t.Fatal(err)
@@ -229,7 +229,7 @@ func TestNemesis(t *testing.T) {
 	text := strings.Join(one, "; ")
 	for _, sentence := range faults(all) {
 		if !strings.Contains(text, sentence) {
-			t.Errorf("200 draws never %q", sentence)
+			t.Errorf("1000 draws never %q", sentence)
 		}
 	}
 	if _, err := (Nemesis{}).Draw(nil)(); err == nil {
