@@ -25,7 +25,6 @@ import (
 	"pgha-gen/lab"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/cloud"
-	"pgha-gen/lab/cloud/cloudtest"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
 )
@@ -564,7 +563,7 @@ func wantState(t *testing.T, err error, want string) {
 func TestBootWaits(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	faults := new(cloudtest.Faults)
+	faults := new(cloud.Outages)
 	l := newEtcdLab(t, ctx, faults.Now)
 	for service, fault := range map[cloud.Service]cloud.Fault{
 		cloud.LockboxService:  {Status: 503},

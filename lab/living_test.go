@@ -17,7 +17,6 @@ import (
 	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab/cloud"
-	"pgha-gen/lab/cloud/cloudtest"
 )
 
 // A changed spec reaches seven running machines under load: what can take
@@ -26,7 +25,7 @@ import (
 func TestLivingMetadata(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
-	faults := new(cloudtest.Faults)
+	faults := new(cloud.Outages)
 	c := newClusterOf(t, ctx, demo.Cluster(t), faults.Now)
 	c.up(t, ctx)
 	leader := c.whole(t, ctx)

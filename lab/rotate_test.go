@@ -24,7 +24,6 @@ import (
 	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab/cloud"
-	"pgha-gen/lab/cloud/cloudtest"
 	"pgha-gen/lab/machine/machinetest"
 )
 
@@ -34,7 +33,7 @@ import (
 func TestRotate(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	faults := new(cloudtest.Faults)
+	faults := new(cloud.Outages)
 	c := newClusterOf(t, ctx, demo.Cluster(t), faults.Now)
 	f := newFolder(t, c)
 	c.up(t, ctx)

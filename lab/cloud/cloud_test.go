@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"pgha-gen/lab/cloud"
-	"pgha-gen/lab/cloud/cloudtest"
 )
 
 // clock is a clock that a test sets.
@@ -73,9 +72,9 @@ func newCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) *
 }
 
 // newFaultyCloud is a cloud whose services fail as the test says.
-func newFaultyCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) (*cloud.Cloud, *cloudtest.Faults) {
+func newFaultyCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) (*cloud.Cloud, *cloud.Outages) {
 	t.Helper()
-	faults := new(cloudtest.Faults)
+	faults := new(cloud.Outages)
 	c := cloud.New(now, rand.Reader, faults.Now)
 	for _, in := range instances {
 		if err := c.Put(in); err != nil {

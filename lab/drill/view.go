@@ -24,14 +24,14 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
 	"pgha-gen/lab/client"
-	"pgha-gen/lab/cloud/cloudtest"
+	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/workload"
 )
 
 // World is a lab that is up, and the faults of its cloud's services.
 type World struct {
 	*lab.Lab
-	Faults *cloudtest.Faults
+	Faults *cloud.Outages
 }
 
 // eyes look at the cluster from outside of its machines, and from inside.

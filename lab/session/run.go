@@ -18,7 +18,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
 	"pgha-gen/lab"
-	"pgha-gen/lab/cloud/cloudtest"
+	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/drill"
 	"pgha-gen/lab/private"
 	"pgha-gen/lab/release"
@@ -128,7 +128,7 @@ func (k *keeper) keep(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	faults := new(cloudtest.Faults)
+	faults := new(cloud.Outages)
 	l, err := lab.New(ctx, lab.Config{
 		Cluster: k.Cluster, Images: images, State: k.Folder.path("machines"), Secrets: k.Folder.Secrets(),
 		Cache: k.Cache, Name: k.Network, Now: k.Now, Faults: faults.Now})

@@ -1,21 +1,19 @@
-// Package cloudtest makes services of the emulated cloud fail on purpose.
-package cloudtest
+package cloud
 
 import (
 	"fmt"
 	"sync"
-
-	"pgha-gen/lab/cloud"
 )
 
-// Faults are those that a test has set. Its method Now is what cloud.New takes.
-type Faults struct {
+// Outages are the faults that somebody has set. Their method Now is what New
+// takes.
+type Outages struct {
 	mu  sync.Mutex
-	now map[cloud.Service]cloud.Fault
+	now map[Service]Fault
 }
 
 // Now is the fault that a service has.
-func (f *Faults) Now(s cloud.Service) cloud.Fault {
+func (f *Outages) Now(s Service) Fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.now[s]
@@ -24,9 +22,9 @@ func (f *Faults) Now(s cloud.Service) cloud.Fault {
 // Set makes a service misbehave for all machines, from the next request on. The
 // zero Fault ends it; requests that are being delayed stay delayed. Refused: a
 // service that there is not, and a Fault that could not be seen.
-func (f *Faults) Set(s cloud.Service, fault cloud.Fault) error {
+func (f *Outages) Set(s Service, fault Fault) error {
 	switch s {
-	case cloud.MetadataService, cloud.TokenService, cloud.LockboxService, cloud.DNSService:
+	case MetadataService, TokenService, LockboxService, DNSService:
 	default:
 		return fmt.Errorf("service %q is not one of metadata, token, lockbox, dns", s)
 	}
@@ -39,7 +37,7 @@ func (f *Faults) Set(s cloud.Service, fault cloud.Fault) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now == nil {
-		f.now = map[cloud.Service]cloud.Fault{}
+		f.now = map[Service]Fault{}
 	}
 	f.now[s] = fault
 	return nil
