@@ -9,7 +9,7 @@ options =
 go_files = $(shell git ls-files '*.go')
 shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out')
 
-.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drills catalogue images
+.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drill drills catalogue images
 
 # The reference of the spec, and everything that its cluster needs: out/demo.
 # Needs Go alone.
@@ -43,13 +43,24 @@ test-bake:
 test-fresh: packages
 	.ci/fresh
 
-# As root: the faults of docs/figures.md under load, with failover=fast, balanced
-# or safe, and a stop with so many megabytes dirty in memory; and what make test
-# leaves out for its length. Eight minutes.
+# As root: every scenario of pgha-lab drill, so many rounds each, with
+# failover=fast, balanced or safe and durability=async, sync, strict or quorum.
+# What was measured is kept round by round in bin/drill, with a page: run it again
+# to go on. An hour a round at most.
 failover = fast
+durability = quorum
+rounds = 5
+drill: packages
+	go build -o bin/ ./cmd/pgha-lab
+	timeout -s TERM $(rounds)h bin/pgha-lab --network pghadr drill -f lab/drill/pgha.yaml --rounds $(rounds) \
+		--failover $(failover) --durability $(durability) --results bin/drill
+
+# As root: what is no scenario, and what make test leaves out for its length: a
+# stop with so many megabytes dirty in memory, a disk that fills and has room again.
+# Five minutes.
 dirty = 256
 drills: packages
-	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 30m -run 'TestDrills|TestFullDisk|TestOperatorsByName' ./lab | grep -v '^=== '
+	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 30m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName' ./lab | grep -v '^=== '
 
 # As root: what each PostgreSQL says of its parameters, from Debian's packages,
 # into roles/patroni/catalogue/data. Three minutes.

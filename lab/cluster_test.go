@@ -327,54 +327,6 @@ func TestCluster(t *testing.T) {
 			t.Errorf("system identifiers %v before, %v after; want one, the same", before, after)
 		}
 	})
-
-	t.Run("replica replaced without its disk", func(t *testing.T) {
-		leader := c.whole(t, ctx)
-		name := "demo-pg-1"
-		if leader == name {
-			name = "demo-pg-2"
-		}
-		if err := c.Machine(name).PowerCut(); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Replace(name, false); err != nil {
-			t.Fatal(err)
-		}
-		start := time.Now()
-		if err := c.Start(ctx, name); err != nil {
-			t.Fatal(err)
-		}
-		waitReady(t, ctx, c.Lab, 2*time.Minute, name)
-		t.Logf("%s replaced without its disk: %.1f s to a streaming replica", name, time.Since(start).Seconds())
-		if now := c.whole(t, ctx); now != leader {
-			t.Errorf("%s leads, and %s did: a replica's replacement is no failover", now, leader)
-		}
-	})
-
-	t.Run("leader lost", func(t *testing.T) {
-		leader := c.whole(t, ctx)
-		start := time.Now()
-		if err := c.Machine(leader).PowerCut(); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-		defer cancel()
-		if err := c.write(ctx, 4); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("leader's machine lost: %.1f s without an acknowledged write (failover fast)", time.Since(start).Seconds())
-		if got, err := c.rows(ctx, writers); err != nil || !slices.Equal(got, []int{1, 2, 3, 4}) {
-			t.Errorf("rows %v, %v; want 1 to 4", got, err)
-		}
-		start = time.Now()
-		if err := c.Start(ctx, leader); err != nil {
-			t.Fatal(err)
-		}
-		if now := c.whole(t, ctx); now == leader {
-			t.Errorf("%s leads again", leader)
-		}
-		t.Logf("the lost leader's machine, powered on again: %.1f s to a streaming replica", time.Since(start).Seconds())
-	})
 }
 
 // TestFloor is what no cluster can be faster than: the same seven images, with

@@ -15,104 +15,91 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/drill"
 	"pgha-gen/lab/machine/machinetest"
+	"pgha-gen/lab/workload"
 )
 
-// What breaks, under load: how long nobody can write, and whether anything that
-// was acknowledged is lost. The bounds are what README and docs promise.
-func TestDrills(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+// The quick scenarios of pgha-lab drill, once each: what docs and README promise of
+// the commonest faults. All of them: make drill.
+func TestDrill(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
+	defer cancel()
+	all, err := drill.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := slices.DeleteFunc(all, func(s drill.Scenario) bool { return !s.Quick })
+	outages := new(cloud.Outages)
+	c := newClusterOf(t, ctx, withFailover(t), outages.Now)
+	c.up(t, ctx)
+	results := drill.Results(t.TempDir())
+	order := drill.Order{Scenarios: quick, Rounds: 1, Results: results}
+	count := 0
+	err = drill.Run(ctx, drill.World{Lab: c.Lab, Faults: outages}, order, func(r drill.Round) {
+		count++
+		t.Run(r.Scenario, func(t *testing.T) {
+			t.Logf("%.2f s without a write, %.2f s without a read; %d rows acknowledged, %d lost; register: %d operations %s; whole again after %.1f s",
+				r.Gap.Seconds, r.ReadGap.Seconds, r.Acked, len(r.Lost), r.Asked, r.Register, r.Whole)
+			if r.Register != workload.InOrder || r.Asked < 50 {
+				t.Errorf("the register's %d operations are %s", r.Asked, r.Register)
+			}
+			led := slices.ContainsFunc(r.Reigns, func(reign drill.Reign) bool { return reign.Node == r.After })
+			if !led {
+				t.Errorf("the prober never saw %s acknowledge a write: %+v", r.After, r.Reigns)
+			}
+			for _, broken := range r.Verdict {
+				t.Error(broken)
+			}
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if count != len(quick) {
+		t.Errorf("%d rounds, want one of each of the %d scenarios", count, len(quick))
+	}
+	// Another run has nothing to do.
+	if err := drill.Run(ctx, drill.World{Lab: c.Lab, Faults: outages}, order, func(r drill.Round) {
+		t.Errorf("%s is run again", r.Scenario)
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stop in order, with pages in memory that only a checkpoint brings to the disk.
+// More of them with PGHA_TEST_DIRTY; long: make drills.
+func TestStopDirty(t *testing.T) {
+	if os.Getenv("PGHA_TEST_LONG") == "" {
+		t.Skip("this test takes a minute more: make drills")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	c := newClusterOf(t, ctx, withFailover(t))
 	c.up(t, ctx)
-	c.whole(t, ctx)
+	leader := c.whole(t, ctx)
 	l := startLoad(t, ctx, c, 4)
-
-	etcd := []string{"demo-etcd-1", "demo-etcd-2", "demo-etcd-3"}
-	t.Run("all of etcd away for a minute", func(t *testing.T) {
-		leader := c.whole(t, ctx)
-		gap, _ := l.fault(t, ctx, 65*time.Second, func() {
-			for _, name := range etcd {
-				c.unplug(t, ctx, name)
-			}
-			time.Sleep(60 * time.Second)
-			for _, name := range etcd {
-				c.plug(t, ctx, name)
-			}
-		})
-		atMost(t, gap, time.Second)
-		if now := c.whole(t, ctx); now != leader {
-			t.Errorf("%s leads, and %s did", now, leader)
+	megabytes := 256
+	if n, err := strconv.Atoi(os.Getenv("PGHA_TEST_DIRTY")); err == nil {
+		megabytes = n
+	}
+	c.sql(t, ctx, leader, "CHECKPOINT")
+	c.sql(t, ctx, leader, fmt.Sprintf("CREATE TABLE dirty AS SELECT g, repeat('x', 980) FROM generate_series(1, %d) AS g", 1000*megabytes))
+	c.sql(t, ctx, leader, "CREATE EXTENSION IF NOT EXISTS pg_buffercache")
+	t.Logf("dirty in memory: %s", c.sql(t, ctx, leader, "SELECT pg_size_pretty(buffers_dirty * 8192::bigint) FROM (SELECT count(*) FILTER (WHERE isdirty) AS buffers_dirty FROM pg_buffercache)"))
+	start := time.Now()
+	gap, _ := l.fault(t, ctx, 10*time.Second, func() {
+		if err := machinetest.PowerOff(ctx, c.Machine(leader)); err != nil {
+			t.Errorf("it is cut, not stopped: %v", err)
 		}
+		t.Logf("its stop took %.1f s", time.Since(start).Seconds())
 	})
-
-	t.Run("Patroni killed", func(t *testing.T) {
-		for range 3 {
-			leader := c.whole(t, ctx)
-			gap, _ := l.fault(t, ctx, 8*time.Second, func() { c.run(t, ctx, leader, "pkill -KILL -x patroni") })
-			atMost(t, gap, 500*time.Millisecond)
-			if now := c.whole(t, ctx); now != leader {
-				t.Errorf("%s leads, and %s did", now, leader)
-			}
-		}
-	})
-
-	t.Run("PostgreSQL killed", func(t *testing.T) {
-		var gaps []time.Duration
-		for range 3 {
-			leader := c.whole(t, ctx)
-			gap, _ := l.fault(t, ctx, 10*time.Second, func() {
-				c.run(t, ctx, leader, "kill -KILL $(head -n 1 /var/lib/postgresql/18/main/postmaster.pid)")
-			})
-			gaps = append(gaps, gap)
-			c.whole(t, ctx)
-		}
-		slices.Sort(gaps)
-		atMost(t, gaps[1], 4*time.Second)
-		atMost(t, gaps[2], 6*time.Second)
-	})
-
-	t.Run("leader's machine stopped", func(t *testing.T) {
-		leader := c.whole(t, ctx)
-		// Pages that only a checkpoint brings to the disk; more with PGHA_TEST_DIRTY.
-		megabytes := 256
-		if n, err := strconv.Atoi(os.Getenv("PGHA_TEST_DIRTY")); err == nil {
-			megabytes = n
-		}
-		c.sql(t, ctx, leader, "CHECKPOINT")
-		c.sql(t, ctx, leader, fmt.Sprintf("CREATE TABLE dirty AS SELECT g, repeat('x', 980) FROM generate_series(1, %d) AS g", 1000*megabytes))
-		c.sql(t, ctx, leader, "CREATE EXTENSION IF NOT EXISTS pg_buffercache")
-		t.Logf("dirty in memory: %s", c.sql(t, ctx, leader, "SELECT pg_size_pretty(buffers_dirty * 8192::bigint) FROM (SELECT count(*) FILTER (WHERE isdirty) AS buffers_dirty FROM pg_buffercache)"))
-		start := time.Now()
-		gap, _ := l.fault(t, ctx, 10*time.Second, func() {
-			if err := machinetest.PowerOff(ctx, c.Machine(leader)); err != nil {
-				t.Errorf("it is cut, not stopped: %v", err)
-			}
-			t.Logf("its stop took %.1f s", time.Since(start).Seconds())
-		})
-		atMost(t, gap, 5*time.Second)
-		if err := c.Start(ctx, leader); err != nil {
-			t.Fatal(err)
-		}
-		c.whole(t, ctx)
-	})
-
-	t.Run("leader's cable pulled", func(t *testing.T) {
-		leader := c.whole(t, ctx)
-		gap, _ := l.fault(t, ctx, 10*time.Second, func() { c.unplug(t, ctx, leader) })
-		atMost(t, gap, 24*time.Second) // ttl and 2 s, and HAProxy's checks
-		c.plug(t, ctx, leader)
-		c.whole(t, ctx)
-	})
-
-	t.Run("HAProxy started", func(t *testing.T) {
-		gap, readOnly := l.fault(t, ctx, 5*time.Second, func() { c.run(t, ctx, "demo-haproxy-1", "systemctl restart haproxy.service") })
-		atMost(t, gap, 3*time.Second)
-		if readOnly > 0 {
-			t.Errorf("%d writes met a read-only node, want none", readOnly)
-		}
-	})
-
+	atMost(t, gap, 5*time.Second)
+	if err := c.Start(ctx, leader); err != nil {
+		t.Fatal(err)
+	}
+	c.whole(t, ctx)
 	l.end(t, ctx)
 }
 

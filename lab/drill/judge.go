@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/lab/workload"
 )
 
 // Round is a scenario that was run once, as it is kept and reported. Times are
@@ -33,6 +34,8 @@ type Round struct {
 	ReadOnly int            `json:"read_only_writes"`
 	Misread  int            `json:"reads_by_leader"`
 	Errs     map[string]int `json:"errors"`
+	Register workload.Order `json:"register"`
+	Asked    int            `json:"register_operations"`
 	Whole    float64        `json:"whole"` // since the last step; -1: it did not become whole
 	Long     float64        `json:"seconds"`
 
@@ -76,6 +79,9 @@ func Judge(h Hold, r Round) (broken []string) {
 		}
 		if r.Gone > 0 {
 			say("%d rows of earlier rounds are gone", r.Gone)
+		}
+		if r.Register == workload.OutOfOrder {
+			say("what clients of the register saw, nobody can have seen one after the other")
 		}
 		if r.Two > 0 {
 			say("two nodes acknowledged writes for %.2f s", r.Two)

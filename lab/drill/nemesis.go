@@ -17,10 +17,9 @@ type Nemesis struct {
 // NemesisName is the scenario of its rounds.
 const NemesisName = "nemesis"
 
-// faults are the steps of scenarios that a nemesis may draw, each with the step
-// that ends it, if it has one.
-func faults(all []Scenario) []string {
-	var found []string
+// faults are the steps of scenarios that a nemesis may draw.
+func faults(all []Scenario) []Step {
+	var found []Step
 	known := map[string]bool{}
 	for _, s := range all {
 		if s.Alone {
@@ -31,7 +30,7 @@ func faults(all []Scenario) []string {
 				continue
 			}
 			known[step.Sentence] = true
-			found = append(found, step.Sentence)
+			found = append(found, step)
 		}
 	}
 	return found
@@ -62,21 +61,18 @@ func (n Nemesis) Draw(all []Scenario) func() (Scenario, error) {
 		s.Name = NemesisName
 		s.Defaults()
 		for range 1 + random.IntN(3) {
-			fault, wait := pool[random.IntN(len(pool))], fmt.Sprintf("wait %dms", 100+random.IntN(12000))
+			fault := pool[random.IntN(len(pool))]
+			wait := time.Duration(100+random.IntN(12000)) * time.Millisecond
 			// A disk lost beside another fault is more than any durability
 			// survives: it may be the second copy of a row.
-			if strings.HasSuffix(fault, "without disk") {
-				s.Steps = []string{fault, wait}
+			lost := strings.HasSuffix(fault.Form, "without disk")
+			if lost {
+				s.Do = nil
+			}
+			s.Do = append(s.Do, fault, Step{Form: "wait DURATION", Duration: wait, Sentence: "wait " + wait.String()})
+			if lost {
 				break
 			}
-			s.Steps = append(s.Steps, fault, wait)
-		}
-		for _, sentence := range s.Steps {
-			step, err := ParseStep(sentence)
-			if err != nil {
-				return s, err
-			}
-			s.Do = append(s.Do, step)
 		}
 		return s, nil
 	}

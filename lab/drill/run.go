@@ -57,7 +57,12 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 	}
 	prober := workload.StartProber(ctx, e.probes())
 	defer prober.Stop()
-	r := runner{eyes: e, load: load, prober: prober}
+	register, err := workload.StartRegister(ctx, e.withoutCancel(e.access.Primary))
+	if err != nil {
+		return err
+	}
+	defer register.Stop()
+	r := runner{eyes: e, load: load, prober: prober, register: register}
 	for n := 1; n <= o.Rounds; n++ {
 		for _, s := range o.Scenarios {
 			if !r.fits(s) || has(done, s.Name, n, r.Cluster()) {
@@ -123,8 +128,9 @@ func (e eyes) prepare(ctx context.Context) error {
 
 type runner struct {
 	eyes
-	load   *workload.Load
-	prober *workload.Prober
+	load     *workload.Load
+	prober   *workload.Prober
+	register *workload.Register
 }
 
 func (r runner) fits(s Scenario) bool {
@@ -207,6 +213,7 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, err error) {
 	if err != nil {
 		return out, err
 	}
+	out.Register, out.Asked = r.register.Check(start)
 	out.Lost, out.Ghosts, out.Gone = rows.Lost, rows.Ghosts, rows.Gone
 	out.Events = append(out.Events, protocol(st, start)...)
 	slices.SortStableFunc(out.Events, func(a, b Event) int { return int((a.At - b.At) * 1e6) })

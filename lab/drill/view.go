@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"crypto/tls"
@@ -63,6 +64,25 @@ func (e eyes) connect(target client.Target) workload.Connect {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
 		return target.Connect(ctx, e.Network.Dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
+	}
+}
+
+// withoutCancel is connect for sessions that never cancel what they wait for: that
+// takes a connection of its own.
+func (e eyes) withoutCancel(target client.Target) workload.Connect {
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		var connected atomic.Bool
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			if connected.Load() {
+				return nil, errors.New("nothing is cancelled")
+			}
+			return e.Network.Dial(ctx, network, address)
+		}
+		conn, err := target.Connect(ctx, dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
+		connected.Store(true)
+		return conn, err
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/lab/drill"
+	"pgha-gen/lab/workload"
 )
 
 // Row is a scenario on one kind of cluster, in figures. Times are seconds.
@@ -33,6 +34,7 @@ type Row struct {
 	Lost        int             `json:"lost"`
 	Ghosts      int             `json:"unacknowledged_present"`
 	Two         float64         `json:"two_primaries"`
+	OutOfOrder  int             `json:"register_out_of_order"` // rounds
 	ReadOnly    int             `json:"read_only_writes"`
 	Measured    []drill.Round   `json:"-"`
 	Most        float64         `json:"write_gap_bound,omitempty"` // what the scenario allows
@@ -80,6 +82,9 @@ func (r *Row) count() {
 		r.Ghosts += m.Ghosts
 		r.Two += m.Two
 		r.ReadOnly += m.ReadOnly
+		if m.Register == workload.OutOfOrder {
+			r.OutOfOrder++
+		}
 		if len(m.Verdict) > 0 {
 			r.NotHeld++
 		}

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"pgha-gen/lab/drill"
 )
@@ -87,6 +88,9 @@ func draw(r drill.Round) timeline {
 		if e.Node != "" {
 			t.Said = append(t.Said, e)
 			continue
+		}
+		if strings.HasPrefix(e.Text, "wait ") {
+			continue // the next step's moment says it
 		}
 		m := mark{X: x(e.At), Y: 14, Number: len(t.Steps) + 1, Text: e.Text, At: e.At}
 		if n := len(t.Steps); n > 0 && m.X-t.Steps[n-1].X < 16 && t.Steps[n-1].Y == 14 {
