@@ -25,6 +25,7 @@ type Round struct {
 	After      string            `json:"leader_after"`
 
 	Gap      Window         `json:"write_gap"`
+	Foretold *Interval      `json:"predicted_gap,omitempty"` // by the spec's timers
 	ReadGap  Window         `json:"read_gap"`
 	Two      float64        `json:"two_primaries"` // seconds
 	Acked    int            `json:"acknowledged"`
@@ -49,6 +50,12 @@ type Round struct {
 type Window struct {
 	From    float64 `json:"from"`
 	Seconds float64 `json:"seconds"`
+}
+
+// Interval is how long a gap should last. Most is below 0 if nobody can say.
+type Interval struct {
+	Least float64 `json:"least"`
+	Most  float64 `json:"most"`
 }
 
 // Event is a step, or a line of a machine's boot protocol.
@@ -92,6 +99,9 @@ func Judge(h Hold, r Round) (broken []string) {
 	}
 	if most := h.Gap.Of(seconds(r.TTL)); h.Gap.Set() && seconds(r.Gap.Seconds) > most {
 		say("%.2f s without an acknowledged write, want at most %.2f", r.Gap.Seconds, most.Seconds())
+	}
+	if p := r.Foretold; p != nil && (r.Gap.Seconds < p.Least || p.Most >= 0 && r.Gap.Seconds > p.Most) {
+		say("%.2f s without an acknowledged write, and the spec's timers predict %.1f to %.1f", r.Gap.Seconds, p.Least, p.Most)
 	}
 	switch {
 	case h.Leader == Stays && r.Before != r.After:

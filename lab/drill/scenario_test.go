@@ -155,6 +155,12 @@ func TestJudge(t *testing.T) {
 			r.Durability, r.Two, r.Lost = role.Async, 3, []int{1}
 		}, nil},
 		{"too long", func(r *Round, _ *Hold) { r.Gap.Seconds = 22.5 }, []string{"22.50 s without an acknowledged write, want at most 22.00"}},
+		{"as predicted", func(r *Round, _ *Hold) { r.Foretold = &Interval{18, 20} }, nil},
+		{"nobody can say how long", func(r *Round, _ *Hold) { r.Foretold = &Interval{18, -1} }, nil},
+		{"longer than predicted", func(r *Round, _ *Hold) { r.Foretold = &Interval{18, 19} },
+			[]string{"19.50 s without an acknowledged write, and the spec's timers predict 18.0 to 19.0"}},
+		{"shorter than predicted", func(r *Round, _ *Hold) { r.Foretold = &Interval{20, 24} },
+			[]string{"19.50 s without an acknowledged write, and the spec's timers predict 20.0 to 24.0"}},
 		{"no write at all", func(r *Round, _ *Hold) { r.Acked = 0 }, []string{"no write was acknowledged: this round shows nothing"}},
 		{"the same leader", func(r *Round, _ *Hold) { r.After = "pg-1" }, []string{"pg-1 still leads: want another leader"}},
 		{"another leader", func(r *Round, h *Hold) { h.Leader = Stays }, []string{"pg-2 leads, and pg-1 did: want no change"}},
