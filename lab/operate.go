@@ -128,6 +128,16 @@ func (l *Lab) Lose(ctx context.Context, losses ...netns.Loss) error {
 	return l.Network.Lose(ctx, losses...)
 }
 
+// Slow lets a node's network cable carry no more than so many bits a second; 0: as
+// many as it can.
+func (l *Lab) Slow(ctx context.Context, name string, bits int) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	return l.Network.Slow(ctx, n.port, bits)
+}
+
 // Cluster is the spec in force. Its parts are shared with the lab.
 func (l *Lab) Cluster() role.Cluster {
 	l.mu.Lock()

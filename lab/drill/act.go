@@ -32,6 +32,7 @@ type stage struct {
 	filled   []string
 	away     []cloud.Service
 	unplug   []string
+	slow     []string
 }
 
 // nodes are those that a target means.
@@ -148,9 +149,12 @@ func (s *stage) do(ctx context.Context, step Step) error {
 			return err
 		}
 		return s.Lose(ctx, s.losses...)
+	case "slow network of NODES to MEGABITS":
+		s.slow = append(s.slow, on[0]...)
+		return all(func(name string) error { return s.Slow(ctx, name, step.Megabits*1_000_000) })
 	case "heal network":
 		s.losses = nil
-		return s.Lose(ctx)
+		return errors.Join(s.Lose(ctx), each(s.slow, func(name string) error { return s.Slow(ctx, name, 0) }))
 	case "kill PROGRAM on NODES":
 		// The oldest is the server; its children end with it.
 		return inside("pkill -KILL -o -x " + programs()[step.Program])
@@ -307,6 +311,9 @@ func (s *stage) heal(ctx context.Context) error {
 	}
 	if len(s.losses) > 0 {
 		errs = append(errs, s.Lose(ctx))
+	}
+	for _, name := range s.slow {
+		errs = append(errs, s.Slow(ctx, name, 0))
 	}
 	for _, name := range s.unplug {
 		errs = append(errs, s.Cable(ctx, name, true))

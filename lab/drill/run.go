@@ -172,10 +172,16 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, err error) {
 	since := func(at time.Time) float64 { return at.Sub(start).Seconds() }
 	for _, step := range s.Do {
 		out.Events = append(out.Events, Event{At: since(time.Now()), Text: step.Sentence})
-		if err := st.do(ctx, step); err != nil {
+		switch err := st.do(ctx, step); {
+		case err == nil:
+			continue
+		case s.Name == NemesisName: // what it draws may not go with what it drew before
+			out.Events = append(out.Events, Event{At: since(time.Now()), Text: fmt.Sprintf("refused: %v", err)})
+			continue
+		default:
 			out.Error = fmt.Sprintf("%s: %v", step.Sentence, err)
-			break
 		}
+		break
 	}
 	ended := time.Now()
 	_, notWhole := r.whole(ctx, st.limit)

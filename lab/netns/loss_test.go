@@ -4,6 +4,7 @@ package netns
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -59,6 +60,51 @@ func TestLose(t *testing.T) {
 		}
 		if b, c := reaches("b"), reaches("c"); b != step.b || c != step.c {
 			t.Errorf("%s: a reaches b: %t, c: %t, want %t, %t", step.name, b, c, step.b, step.c)
+		}
+	}
+}
+
+// A slow cable takes its time, and a fast one again does not.
+func TestSlow(t *testing.T) {
+	labtest.Need(t, "ip", "tc")
+	n := newNetwork(t)
+	a := attach(t, n, "a", "10.1.0.10/24", "10.1.0.1")
+	l, err := n.Listen("tcp", "10.1.0.1:7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Write(make([]byte, 200<<10))
+			c.Close()
+		}
+	}()
+	took := func() time.Duration {
+		start := time.Now()
+		c, err := Dial(t.Context(), a.Namespace, "tcp", "10.1.0.1:7")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if n, err := io.Copy(io.Discard, c); n != 200<<10 || err != nil {
+			t.Fatalf("got %d bytes, %v", n, err)
+		}
+		return time.Since(start)
+	}
+	for _, step := range []struct {
+		bits        int
+		least, most time.Duration
+	}{{0, 0, 500 * time.Millisecond}, {2_000_000, 600 * time.Millisecond, 5 * time.Second}, {0, 0, 500 * time.Millisecond}} {
+		if err := n.Slow(t.Context(), a, step.bits); err != nil {
+			t.Fatal(err)
+		}
+		if got := took(); got < step.least || got > step.most {
+			t.Errorf("%d bits a second: 200 kB took %v, want %v to %v", step.bits, got, step.least, step.most)
 		}
 	}
 }

@@ -200,6 +200,21 @@ func (n *Network) Cable(ctx context.Context, p *Port, in bool) error {
 	return nil
 }
 
+// Slow lets a machine's cable carry no more than so many bits a second, in each
+// direction; 0: as many as it can. What does not fit waits for 300 ms at most.
+func (n *Network) Slow(ctx context.Context, p *Port, bits int) error {
+	for _, end := range []struct{ namespace, device string }{{n.Name, p.Link}, {p.Namespace, "eth0"}} {
+		args := []string{"-n", end.namespace, "qdisc", "replace", "dev", end.device, "root", "tbf", "rate", fmt.Sprintf("%dbit", bits), "burst", "16kb", "latency", "300ms"}
+		if bits == 0 {
+			args = []string{"-n", end.namespace, "qdisc", "replace", "dev", end.device, "root", "noqueue"}
+		}
+		if out, err := exec.CommandContext(ctx, "tc", args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("cannot set the speed of machine %q: %w: %s", p.Machine, err, bytes.TrimSpace(out))
+		}
+	}
+	return nil
+}
+
 // AddAddress gives the bridge one more address, such as the gateway of a
 // subnet in which there is nobody yet.
 func (n *Network) AddAddress(ctx context.Context, a netip.Prefix) error {
