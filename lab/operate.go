@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
@@ -136,6 +137,16 @@ func (l *Lab) Slow(ctx context.Context, name string, bits int) error {
 		return err
 	}
 	return l.Network.Slow(ctx, n.port, bits)
+}
+
+// Delay makes every packet from and to a node arrive so much later, until the
+// function that it gives is called.
+func (l *Lab) Delay(ctx context.Context, name string, by time.Duration) (end func() error, err error) {
+	n, err := l.node(name)
+	if err != nil {
+		return nil, err
+	}
+	return l.Network.Delay(ctx, n.port, by)
 }
 
 // Cluster is the spec in force. Its parts are shared with the lab.

@@ -33,6 +33,9 @@ type stage struct {
 	away     []cloud.Service
 	unplug   []string
 	slow     []string
+
+	mu     sync.Mutex
+	delays []func() error // what ends them
 }
 
 // nodes are those that a target means.
@@ -152,9 +155,18 @@ func (s *stage) do(ctx context.Context, step Step) error {
 	case "slow network of NODES to MEGABITS":
 		s.slow = append(s.slow, on[0]...)
 		return all(func(name string) error { return s.Slow(ctx, name, step.Megabits*1_000_000) })
+	case "delay network of NODES by DURATION":
+		return all(func(name string) error {
+			end, err := s.Delay(ctx, name, step.Duration)
+			if err == nil {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.delays = append(s.delays, end)
+			}
+			return err
+		})
 	case "heal network":
-		s.losses = nil
-		return errors.Join(s.Lose(ctx), each(s.slow, func(name string) error { return s.Slow(ctx, name, 0) }))
+		return s.healNetwork(ctx)
 	case "kill PROGRAM on NODES":
 		// The oldest is the server; its children end with it.
 		return inside("pkill -KILL -o -x " + programs()[step.Program])
@@ -309,12 +321,7 @@ func (s *stage) heal(ctx context.Context) error {
 	for _, service := range s.away {
 		errs = append(errs, s.Faults.Set(service, cloud.Fault{}))
 	}
-	if len(s.losses) > 0 {
-		errs = append(errs, s.Lose(ctx))
-	}
-	for _, name := range s.slow {
-		errs = append(errs, s.Slow(ctx, name, 0))
-	}
+	errs = append(errs, s.healNetwork(ctx))
 	for _, name := range s.unplug {
 		errs = append(errs, s.Cable(ctx, name, true))
 	}
@@ -334,6 +341,18 @@ func (s *stage) heal(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, s.start(ctx, s.Names()...))
-	*s = stage{eyes: s.eyes, was: s.was, limit: s.limit, machines: s.machines, stopped: map[string][]string{}}
 	return errors.Join(errs...)
+}
+
+// healNetwork ends what was done to packets. Cables stay as they are.
+func (s *stage) healNetwork(ctx context.Context) error {
+	var errs []error
+	for _, end := range s.delays {
+		errs = append(errs, end())
+	}
+	for _, name := range s.slow {
+		errs = append(errs, s.Slow(ctx, name, 0))
+	}
+	s.losses, s.slow, s.delays = nil, nil, nil
+	return errors.Join(append(errs, s.Lose(ctx))...)
 }

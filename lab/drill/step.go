@@ -28,33 +28,34 @@ type Step struct {
 // of a kind.
 func forms() []string {
 	return []string{
-		"cut NODES",                         // the power of a machine
-		"start NODES",                       // machines that are off
-		"stop NODES",                        // in order, as the cloud does it
-		"reboot NODES",                      // stop and start
-		"replace NODES with disk",           // by a new machine with the old data disk
-		"replace NODES without disk",        // by a new machine with an empty one
-		"unplug NODES",                      // the network cable
-		"plug NODES",                        // and back
-		"lose PERCENT from NODES to NODES",  // packets, in this direction
-		"slow network of NODES to MEGABITS", // a second
-		"heal network",                      // no packet is lost any more
-		"kill PROGRAM on NODES",             // -KILL
-		"freeze PROGRAM on NODES",           // -STOP
-		"thaw PROGRAM on NODES",             // -CONT
-		"restart PROGRAM on NODES",          // by systemd
-		"pause NODES",                       // the whole machine, as a live migration does
-		"resume NODES",                      // and it goes on
-		"fill disk of NODES",                // to the last byte
-		"empty disk of NODES",               // of what filled it
-		"take SERVICE away",                 // of the cloud
-		"bring SERVICE back",                //
-		"hand over",                         // an operator's switchover
-		"rotate certificates",               //
-		"rotate passwords",                  //
-		"change the spec",                   // its access.clients
-		"wait until whole",                  //
-		"wait DURATION",                     //
+		"cut NODES",                          // the power of a machine
+		"start NODES",                        // machines that are off
+		"stop NODES",                         // in order, as the cloud does it
+		"reboot NODES",                       // stop and start
+		"replace NODES with disk",            // by a new machine with the old data disk
+		"replace NODES without disk",         // by a new machine with an empty one
+		"unplug NODES",                       // the network cable
+		"plug NODES",                         // and back
+		"lose PERCENT from NODES to NODES",   // packets, in this direction
+		"slow network of NODES to MEGABITS",  // a second
+		"delay network of NODES by DURATION", // each packet, there and back
+		"heal network",                       // no packet is lost any more
+		"kill PROGRAM on NODES",              // -KILL
+		"freeze PROGRAM on NODES",            // -STOP
+		"thaw PROGRAM on NODES",              // -CONT
+		"restart PROGRAM on NODES",           // by systemd
+		"pause NODES",                        // the whole machine, as a live migration does
+		"resume NODES",                       // and it goes on
+		"fill disk of NODES",                 // to the last byte
+		"empty disk of NODES",                // of what filled it
+		"take SERVICE away",                  // of the cloud
+		"bring SERVICE back",                 //
+		"hand over",                          // an operator's switchover
+		"rotate certificates",                //
+		"rotate passwords",                   //
+		"change the spec",                    // its access.clients
+		"wait until whole",                   //
+		"wait DURATION",                      //
 	}
 }
 

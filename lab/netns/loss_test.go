@@ -126,3 +126,73 @@ func TestLossRules(t *testing.T) {
 		t.Errorf("%v\n%s\nwant twice %q", err, rules, want)
 	}
 }
+
+// Packets of a machine arrive later, in both directions, large ones too; and when
+// that has ended, at once.
+func TestDelay(t *testing.T) {
+	labtest.Need(t, "ip")
+	n := newNetwork(t)
+	a := attach(t, n, "a", "10.1.0.10/24", "10.1.0.1")
+	attach(t, n, "b", "10.1.0.11/24", "10.1.0.1")
+	for _, place := range []struct{ space, address string }{{Space(n.Name, "b"), "10.1.0.11:7"}, {n.Name, "10.1.0.1:7"}} {
+		var l net.Listener
+		if err := reach(place.space, place.address, func() (err error) { l, err = net.Listen("tcp", place.address); return err }); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				io.Copy(c, c)
+				c.Close()
+			}
+		}()
+	}
+	// echo sends a megabyte there and back, and gives how long the first byte took
+	// after the connection was made.
+	echo := func(address string) time.Duration {
+		c, err := Dial(t.Context(), a.Namespace, "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		start := time.Now()
+		if _, err := c.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		first := time.Since(start)
+		go c.Write(make([]byte, 1<<20))
+		if n, err := io.ReadFull(c, make([]byte, 1<<20)); err != nil {
+			t.Fatalf("%s: %d bytes came back: %v", address, n, err)
+		}
+		return first
+	}
+	addresses := []string{"10.1.0.11:7", "10.1.0.1:7"}
+	end, err := n.Delay(t.Context(), a, 50*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range addresses {
+		if took := echo(address); took < 100*time.Millisecond || took > 400*time.Millisecond {
+			t.Errorf("%s: %v there and back, want 100 ms", address, took)
+		}
+	}
+	if err := end(); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range addresses {
+		if took := echo(address); took > 50*time.Millisecond {
+			t.Errorf("%s: still %v there and back", address, took)
+		}
+	}
+	if err := end(); err != nil {
+		t.Errorf("ended again: %v", err)
+	}
+}
