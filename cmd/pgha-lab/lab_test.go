@@ -173,6 +173,22 @@ func TestLab(t *testing.T) {
 		t.Errorf("down in another folder says %q", said)
 	}
 
+	results := t.TempDir()
+	if _, said := u.ends(1, u.command(ctx, "drill", "--failover", "safe")); said != "pgha-lab: the lab that is up has the failover and durability of its spec (take it down first: pgha-lab down)\n" {
+		t.Errorf("a drill with another preset says %q", said)
+	}
+	out, _ = u.does(0, "drill", "haproxy-restart", "etcd-follower-replaced", "--results", results)
+	t.Logf("a drill of the lab that is up:\n%s", out)
+	if !strings.HasPrefix(out, "haproxy-restart 1: ") || !strings.Contains(out, "\netcd-follower-replaced 1: ") || !strings.HasSuffix(out, "report.html\n") {
+		t.Errorf("a drill says:\n%s", out)
+	}
+	if again, _ := u.does(0, "drill", "haproxy-restart", "--results", results); strings.Contains(again, "haproxy-restart 1") {
+		t.Errorf("a round that is kept is run again:\n%s", again)
+	}
+	if out, _ := u.does(0, "status"); strings.Count(out, " ready ok ") != 7 {
+		t.Errorf("after a drill, status says:\n%s", out)
+	}
+
 	if err := syscall.Kill(r.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ func rounds() []drill.Round {
 			Reigns: []drill.Reign{{Node: "pg-1", To: 0.1}, {Node: "pg-2", From: gap, To: 40}},
 		})
 	}
+	all[2].Foretold = &drill.Interval{Least: 18, Most: 24.5}
 	bad := all[2]
 	bad.Scenario, bad.Lost, bad.Two, bad.ReadOnly, bad.Verdict = "switchover", []int{1007}, 0.25, 3, []string{"1 acknowledged rows are lost: 1007"}
 	return append(all, bad)
