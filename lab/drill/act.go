@@ -194,6 +194,8 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{Status: 503})
 	case "bring SERVICE back":
 		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{})
+	case "recover etcd from NODES":
+		return s.recover(on[0][0])
 	case "hand over":
 		return s.handOver(ctx)
 	case "rotate certificates":
@@ -281,6 +283,20 @@ func (s *stage) handOver(ctx context.Context) error {
 			curl -q -s -S --max-time 30 --config - --cacert ca.crt --cert node.crt --key node.key --resolve "$NODE_FQDN:8008:$NODE_ADDRESS" \
 			-w ' %{http_code}' --json '{"leader": "`+s.was.leader+`"}' "https://$NODE_FQDN:8008/switchover")
 		case $said in *' 200') ;; *) echo "$said" >&2; exit 1 ;; esac`)
+}
+
+// recover gives all members the order that one of them goes on alone; that one gets
+// it last.
+func (s *stage) recover(survivor string) error {
+	c := s.Cluster()
+	order := fmt.Sprintf("%s:d%d:%s", c.Token(), time.Now().Unix(), survivor)
+	members := slices.DeleteFunc(s.Offering(role.DCS), func(name string) bool { return name == survivor })
+	for _, name := range append(members, survivor) {
+		if err := s.SetAttribute(name, "pgha-recover", order); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rotate has machines look for their secrets now, and not within six minutes.

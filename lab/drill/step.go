@@ -50,6 +50,7 @@ func forms() []string {
 		"empty disk of NODES",                // of what filled it
 		"take SERVICE away",                  // of the cloud
 		"bring SERVICE back",                 //
+		"recover etcd from NODES",            // by metadata, as docs/recovery.md says
 		"hand over",                          // an operator's switchover
 		"rotate certificates",                //
 		"rotate passwords",                   //
