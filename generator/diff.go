@@ -100,7 +100,8 @@ func (d *differ) with(keys []string) (*role.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := Read("spec", text, d.roles)
+	// A target changes nothing by itself, so it must not tie other keys together.
+	c, err := read(specfile.Parse("spec", text), d.roles)
 	if problems := (specfile.Problems)(nil); errors.As(err, &problems) {
 		return nil, nil
 	}

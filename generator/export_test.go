@@ -1,7 +1,14 @@
 package generator
 
+import (
+	"pgha-gen/generator/role"
+	"pgha-gen/generator/specfile"
+)
+
 // Decode is the part of Read that looks at shapes.
-var Decode = decode
+func Decode(doc *specfile.Document, roles []*role.Role) {
+	decodeRoles(doc, decodeCommon(doc), roles)
+}
 
 // UserFiles are the files that user-data writes.
 var UserFiles = userFiles

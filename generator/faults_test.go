@@ -55,7 +55,8 @@ func TestSecondFault(t *testing.T) {
 		if errs, _ := specfile.Parse("pgha.yaml", src).Problems(); len(errs) > 0 {
 			return // of form
 		}
-		before := paths(problems(src))
+		// A prediction needs a spec that is good otherwise.
+		before := paths(slices.DeleteFunc(problems(src), func(p specfile.Problem) bool { return strings.Contains(p.Text, " the fault ") }))
 		eachFault(t, src, false, func(f fault, found specfile.Problems) {
 			if !f.reported(found) {
 				return // what it is in is broken already

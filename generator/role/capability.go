@@ -21,6 +21,7 @@ const (
 // DCSOffer is a distributed configuration store.
 type DCSOffer struct {
 	Endpoints []string // as host:port
+	Overdue   Interval // how long after its end a lease is gone
 }
 
 // DatabaseOffer is PostgreSQL on nodes one of which leads.
@@ -35,6 +36,9 @@ type DatabaseOffer struct {
 type ProxyOffer struct {
 	Primary, Replicas int
 	Stats             int // where it says over HTTP to whom it sends clients: /stats;csv
+	// How long after a node leads clients get to it, and after a node fell
+	// silent its sessions end.
+	Follows, Ends Interval
 }
 
 // Offers says whether a role of the cluster offers a capability.

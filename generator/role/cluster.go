@@ -21,6 +21,7 @@ type Cluster struct {
 	Access     Access            `yaml:"access,required"`
 	Failover   Failover          `yaml:"failover"`
 	Durability Durability        `yaml:"durability"`
+	Targets    Targets           `yaml:"targets"`
 	Secrets    Secrets           `yaml:"secrets,required"`
 	Images     Images            `yaml:"images"`
 	Roles      specfile.Deferred `yaml:"roles,required"`
@@ -51,6 +52,15 @@ type Cloud struct {
 	SecurityGroups  []string          `yaml:"security_groups"`
 }
 
+// Targets are what the cluster must be able to do, by prediction.
+type Targets struct {
+	Failover specfile.Duration `yaml:"failover"` // the longest without a write; 0: no target
+	LostRows int               `yaml:"lost_rows"`
+}
+
+// NoTarget is that of Targets.LostRows that anything meets.
+const NoTarget = -1
+
 // Secrets says where the secrets are; none is ever in the spec.
 type Secrets struct {
 	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
@@ -70,6 +80,7 @@ func Defaults() *Cluster {
 		Access:     Access{Operators: []netip.Prefix{}, Monitoring: []netip.Prefix{}},
 		Failover:   Fast,
 		Durability: Quorum,
+		Targets:    Targets{LostRows: NoTarget},
 		Images: Images{
 			Builder:      Yandex,
 			Architecture: AMD64,

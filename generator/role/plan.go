@@ -31,8 +31,9 @@ type Plan struct {
 	Effects    effect.Rules     // of what the lists of the image do not know; they come before those
 
 	// What a person should know.
-	Expect []Expectation
-	Try    []Trial
+	Outages []Outage // as far as the role knows: Cluster.Outages has the proxy's part, too
+	Expect  []Expectation
+	Try     []Trial
 	// What happens when the spec has a new node, has one no more, or has other
 	// machines or another image: parts of a sentence.
 	Joins, Leaves, Replaced string
@@ -86,7 +87,7 @@ type Operator struct {
 // variable of one of their secrets.
 type OperatorPassword struct{ File, Secret, Variable string }
 
-// Expectation is what happens in an outage.
+// Expectation is what else there is to know of an outage.
 type Expectation struct{ What, Then string }
 
 // Trial is what a person tries once the cluster runs, in the folder of the

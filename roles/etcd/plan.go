@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/emit"
@@ -24,7 +25,9 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	offer := &role.DCSOffer{}
+	// etcd looks each 500 ms for leases that have ended (server/lease/lessor.go:
+	// runLoop).
+	offer := &role.DCSOffer{Overdue: role.Interval{Most: 500 * time.Millisecond}}
 	for _, n := range s.Members {
 		offer.Endpoints = append(offer.Endpoints, n.Host(c)+":"+strconv.Itoa(ClientPort))
 	}

@@ -42,14 +42,15 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Env:   emit.Map{{Key: "PGHA_STATS_PORT", Value: s.Ports.Stats}},
 		Files: files,
 
-		Expect: s.expect(db),
-		Try:    s.try(c, db),
+		Outages: s.outages(),
+		Expect:  s.expect(db),
+		Try:     s.try(c, db),
 
 		Joins:    "it takes clients as soon as it is ready; tell them of it",
 		Leaves:   "its clients have to connect to another one; then delete the machine",
 		Replaced: "each once the one before is ready, so that clients find another",
 
-		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas, Stats: s.Ports.Stats},
+		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas, Stats: s.Ports.Stats, Follows: s.Checks.follows(), Ends: s.Checks.ends()},
 	}
 	if s.Version != "" {
 		p.Exact = []string{"haproxy=" + s.Version}
@@ -64,9 +65,8 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 
 func (s *Settings) expect(db *role.DatabaseOffer) []role.Expectation {
 	c := s.Checks
-	asked := max(c.Inter, c.DownInter+specfile.Duration(c.Rise-1)*c.FastInter)
 	return []role.Expectation{
-		{What: "HAProxy follows a new leader", Then: fmt.Sprintf("within %s of Patroni's answer that it leads", asked)},
+		{What: "HAProxy follows a new leader", Then: fmt.Sprintf("within %s of Patroni's answer that it leads", specfile.Duration(c.follows().Most))},
 		{What: "Patroni away, PostgreSQL still there", Then: fmt.Sprintf("sessions live on for %s", specfile.Duration(c.Fall-1)*c.FastInter)},
 		{What: "more clients than PostgreSQL takes", Then: fmt.Sprintf("each HAProxy opens %d connections to a node, further clients wait up to 10 s; two open twice as many, and PostgreSQL refuses those above its limit, but never the superuser", db.Connections)},
 	}

@@ -109,7 +109,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 		{Key: "watchdog", Value: emit.Map{
 			{Key: "mode", Value: string(s.Watchdog)},
 			{Key: "device", Value: "/dev/watchdog"},
-			{Key: "safety_margin", Value: 5},
+			{Key: "safety_margin", Value: safetyMargin},
 		}},
 	}
 	config = merge(config, s.Config)

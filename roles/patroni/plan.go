@@ -59,8 +59,9 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Files:   files,
 		Effects: s.effects(),
 
-		Expect: s.expect(c.Durability),
-		Try:    s.try(c),
+		Outages: s.outages(c),
+		Expect:  s.expect(c.Durability),
+		Try:     s.try(c),
 
 		Joins:    "it copies the data from the leader, then streams",
 		Leaves:   "if it leads, switch over first; then refresh the others, and delete the machine",

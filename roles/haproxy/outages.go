@@ -1,0 +1,48 @@
+package haproxy
+
+import (
+	"time"
+
+	"pgha-gen/generator/role"
+)
+
+// restarts is what HAProxy's own start takes, with the state of its servers.
+const restarts = time.Second
+
+// connects is haproxy.cfg's timeout connect.
+const connects = 4 * time.Second
+
+// follows is how long after Patroni says that it leads clients get there: a node
+// that answered 503 is asked again after inter, one that was down after
+// downinter, and then rise-1 times more.
+func (c HealthChecks) follows() role.Interval {
+	down := time.Duration(c.DownInter) + time.Duration(c.Rise-1)*time.Duration(c.FastInter)
+	return role.Interval{Most: max(time.Duration(c.Inter), down)}
+}
+
+// ends is how long after a node fell silent its sessions end: fall checks, of
+// which each waits up to min(timeout connect, inter) for a connection and
+// timeout check for an answer (HAProxy's manual, timeout check).
+func (c HealthChecks) ends() role.Interval {
+	inter, fast := time.Duration(c.Inter), time.Duration(c.FastInter)
+	waits := min(connects, inter) + time.Duration(c.Timeout)
+	return role.Interval{
+		Least: time.Duration(c.Fall-1) * fast,
+		Most:  inter + time.Duration(c.Fall)*waits + time.Duration(c.Fall-1)*fast,
+	}
+}
+
+// outages are of HAProxy's own machines. What is between a new leader and its
+// clients, the cluster adds to the database's.
+func (s *Settings) outages() []role.Outage {
+	lost := role.Outage{Fault: role.ProxyLost, What: "an HAProxy machine lost", Then: "its clients connect to another one; those of the others write on",
+		Terms: []role.Term{{For: "others write on", Interval: role.Hiccup()}}}
+	if len(s.Members) == 1 {
+		lost.Then = "nobody writes until it is back: there is no other"
+		lost.Terms = []role.Term{{For: "it is away", Interval: role.Interval{Most: role.Unbounded}}}
+	}
+	return []role.Outage{lost, {
+		Fault: role.ProxyRestarted, What: "HAProxy restarted", Then: "its sessions end; new ones wait for its first checks",
+		Sessions: role.End, Terms: []role.Term{{For: "it starts", Interval: role.Interval{Most: restarts}}},
+	}}
+}
