@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"pgha-gen/deploy/secrets"
-	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/machine"
@@ -278,13 +277,6 @@ func (l *Lab) Secret(role, entry string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.payloads[role][entry]
-}
-
-// Spec is the spec in force, with every default and the lab's own authority.
-func (l *Lab) Spec() ([]byte, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return generator.Effective(l.cluster)
 }
 
 // Payloads are what the machines should have of Lockbox, by role.

@@ -42,6 +42,7 @@ type operation struct {
 	operator string
 	output   string
 	yes      bool
+	settled  bool // what changed a moment ago counts
 }
 
 func (o *operation) flags(cmd *cobra.Command) {
@@ -236,6 +237,9 @@ handing over.
 If a parameter gets smaller that no replica may have smaller than the leader, such
 as max_connections, the leader is restarted first, where it is.
 
+--pending waits some seconds after a change of the spec: until then Patroni may not
+have said yet what needs a restart.
+
 It is refused if the leader would be left without a synchronous standby where
 durability asks for one, if etcd could not lose another member, and if nobody could
 take over from the leader. --force goes on all the same.`,
@@ -250,6 +254,7 @@ take over from the leader. --force goes on all the same.`,
 				return cli.Usagef("restart takes a node or --pending, not both")
 			}
 			nothing := "no restart is pending"
+			o.settled = which.Pending
 			return a.change(cmd.Context(), &o, which.Node, func(s *operate.State) (*operate.Plan, error) { return s.PlanRestart(which) }, nothing)
 		},
 	}
@@ -359,7 +364,13 @@ func (a *app) change(ctx context.Context, o *operation, node string, plan func(*
 	if err := r.node(node); err != nil {
 		return err
 	}
-	p, err := plan(r.LookDatabase(ctx))
+	var s *operate.State
+	if o.settled {
+		s = r.LookSettled(ctx, a.Say)
+	} else {
+		s = r.LookDatabase(ctx)
+	}
+	p, err := plan(s)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"pgha-gen/internal/demo"
-	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine"
@@ -211,120 +209,6 @@ func TestLab(t *testing.T) {
 	}
 }
 
-// A changed spec reaches the machines of a lab that is up: as an operator would
-// try it, who adds a node and takes it out again.
-func TestRefresh(t *testing.T) {
-	u := newUser(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
-	defer cancel()
-	u.ends(0, u.up(ctx))
-	if _, said := u.does(0, "run", "--", "true"); !strings.Contains(said, "access.operators does not admit 10.128.0.1: ") {
-		t.Errorf("an operator whom nobody admits is told %q", said)
-	}
-	spec := func(name string, edits ...string) string {
-		file := filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(file, []byte(demo.Spec(t, edits...)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	const last = "      - {name: demo-pg-3, zone: ru-central1-a, address: 10.128.0.23}\n"
-	operators := "operators: [] #=>operators: [10.128.0.0/29] #"
-	four := spec("four.yaml", operators, last+"=>"+last+"      - {name: demo-pg-4, zone: ru-central1-a, address: 10.128.0.24}\n")
-
-	began := time.Now()
-	out, said := u.does(0, "refresh", "-f", four)
-	t.Logf("%.1f s until all machines have it in force\n%s", time.Since(began).Seconds(), out)
-	for _, name := range []string{"demo-etcd-1", "demo-pg-1", "demo-pg-2", "demo-pg-3", "demo-haproxy-1"} {
-		if !strings.Contains(out, name+" ok ") {
-			t.Errorf("%s does not say that it has it", name)
-		}
-	}
-	if said != "pgha-lab: demo-pg-4 is new, and powered on\n"+
-		"pgha-lab: Lockbox has new secrets of patroni: machines without new user-data look for them within 6 minutes\n" {
-		t.Errorf("it says %q", said)
-	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		var status bytes.Buffer
-		cmd := u.command(ctx, "status")
-		cmd.Stdout = &status
-		if cmd.Run() == nil && strings.Count(status.String(), " quorum standby, lag 0 B ") == 3 {
-			t.Logf("%.1f s until demo-pg-4 is in the quorum", time.Since(began).Seconds())
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("demo-pg-4 does not join:\n%s", status.String())
-		}
-	}
-
-	out, said = u.does(7, "run", "--", "sh", "-c", "pwd; ls pgha.yaml secrets/demo/operator; getent hosts demo-pg-4 | tr -s ' '; exit 7")
-	want := u.folder.Work() + "\npgha.yaml\n\nsecrets/demo/operator:\nca.crt\noperator.crt\noperator.key\nrestapi.password\n10.128.0.24 demo-pg-4.ru-central1.internal\n"
-	if out != want || said != "" {
-		t.Errorf("run says %q, %q, want %q", out, said, want)
-	}
-	if _, said := u.does(1, "run", "no-such-program"); !strings.Contains(said, "cannot run no-such-program: ") {
-		t.Errorf("run of nothing says %q", said)
-	}
-
-	if _, said := u.does(0, "grow", "demo-pg-4", "200GB"); said != "pgha-lab: the data disk of demo-pg-4 has 200GB\n" {
-		t.Errorf("grow says %q", said)
-	}
-	if _, said := u.does(1, "grow", "demo-pg-4", "100GB"); !strings.HasSuffix(said, " bytes already (a disk can only become larger)\n") {
-		t.Errorf("a smaller disk: %q", said)
-	}
-	if _, said := u.does(1, "grow", "demo-haproxy-1", "100GB"); said != "pgha-lab: demo-haproxy-1 has no data disk\n" {
-		t.Errorf("no disk: %q", said)
-	}
-
-	for _, refused := range []struct{ name, want string }{
-		{spec("other.yaml", "name: demo #=>name: demo2 #"), "the lab runs cluster demo-"},
-		{spec("moved.yaml", operators, "address: 10.128.0.22}=>address: 10.128.0.99}"), "demo-pg-2 has the address 10.128.0.22"},
-	} {
-		if _, said := u.does(1, "refresh", "-f", refused.name); !strings.Contains(said, refused.want) {
-			t.Errorf("%s: it says %q, want %q", refused.name, said, refused.want)
-		}
-	}
-	if _, said := u.does(1, "delete", "demo-pg-4"); !strings.HasPrefix(said, "pgha-lab: demo-pg-4 is a node of the spec (") {
-		t.Errorf("a node of the spec is deleted: %q", said)
-	}
-	out, said = u.does(0, "refresh", "-f", spec("three.yaml", operators))
-	if !strings.HasPrefix(said, "pgha-lab: demo-pg-4 is not in the spec any more (") {
-		t.Errorf("it says %q, %s", said, out)
-	}
-	if _, said := u.does(0, "delete", "demo-pg-4"); said != "pgha-lab: deleted the machine of demo-pg-4\n" {
-		t.Errorf("delete says %q", said)
-	}
-	if out, _ := u.does(0, "status"); strings.Contains(out, "demo-pg-4") {
-		t.Errorf("it is still there:\n%s", out)
-	}
-	if _, said := u.does(0, "refresh", "-f", spec("three.yaml", operators)); said != "pgha-lab: no machine has anything new\n" {
-		t.Errorf("the same again says %q", said)
-	}
-
-	// Secrets are rotated where the operator has them, and go to Lockbox with a refresh.
-	gen := filepath.Join(t.TempDir(), "pgha-gen")
-	if out, err := exec.Command("go", "build", "-o", gen, "../pgha-gen").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	// The operator's spec is the one in force.
-	if out, _ := u.does(0, "run", "--", gen, "diff", "--running", "--exit-code"); !strings.HasSuffix(out, "\n7 of 7 machines work by the spec\n") {
-		t.Errorf("in force is:\n%s", out)
-	}
-	was, password := testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json")), testkit.Text(t, u.folder.Passfile())
-	u.does(0, "run", "--", gen, "secrets", "generate", "--rotate", "certificates", "--rotate", "passwords")
-	if testkit.Text(t, filepath.Join(u.folder.Secrets(), "demo", "etcd.json")) == was {
-		t.Error("nothing was rotated")
-	}
-	if _, said := u.does(0, "refresh", "-f", spec("three.yaml", operators)); said !=
-		"pgha-lab: Lockbox has new secrets of etcd and patroni: machines without new user-data look for them within 6 minutes\n" {
-		t.Errorf("after a rotation it says %q", said)
-	}
-	if testkit.Text(t, u.folder.Passfile()) == password {
-		t.Error("the lab's own clients have the old password")
-	}
-	u.does(0, "down")
-}
-
 // secret: nobody but root reads a password, and nothing but the file has it.
 func (u user) secret(r session.Record, said string) {
 	u.t.Helper()
@@ -332,9 +216,7 @@ func (u user) secret(r session.Record, said string) {
 	if err != nil || info.Mode() != 0o600 {
 		u.t.Fatalf("the passwords: %v, %v, want mode 0600", info, err)
 	}
-	data := testkit.Text(u.t, u.folder.Passfile())
-	fields := strings.Split(strings.TrimSpace(data), ":")
-	password := fields[len(fields)-1]
+	password := password(u.t, u.folder)
 	if len(password) < 20 {
 		u.t.Fatalf("a password of %d characters: this sees nothing", len(password))
 	}

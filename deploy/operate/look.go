@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"pgha-gen/generator/role"
 )
@@ -38,6 +39,26 @@ func (c *Client) LookDatabase(ctx context.Context) *State {
 	s.DCS = dcs.voters()
 	s.database(nodes, c.Databases())
 	return s
+}
+
+// LookSettled is Look once Patroni can have said which parameters need a restart:
+// some seconds after a machine took over a change. It says what it waits for.
+func (c *Client) LookSettled(ctx context.Context, say func(format string, args ...any)) *State {
+	end := c.world.Now().Add(settleLimit)
+	for said := false; ; said = true {
+		s := c.Look(ctx)
+		why := s.settling()
+		if why == "" || ctx.Err() != nil || s.At.After(end) {
+			return s
+		}
+		if !said {
+			say("waiting: %s", why)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (c *Client) machines(ctx context.Context, wg *sync.WaitGroup) []Machine {

@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -230,6 +231,50 @@ func TestEnvironment(t *testing.T) {
 			less := cmpopts.SortSlices(func(a, b string) bool { return a < b })
 			if diff := cmp.Diff(append(test.want, common...), o.Environment(test.hosts, 5432, "app"), less); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
+
+// What needs a restart shows some seconds after a change, and a restart of what
+// waits for one must not come before.
+func TestLookSettled(t *testing.T) {
+	a := operatetest.NewAuthority(t)
+	now := time.Now().Truncate(time.Second)
+	for _, tt := range []struct {
+		name, reason string
+		took         map[string]time.Time
+		waits        string
+		looks        time.Duration // after so long
+		pending      []string
+	}{
+		{"long ago", "nothing is on its way", nil, "", 0, nil},
+		{"just now", "two loops of Patroni, and some seconds", map[string]time.Time{"demo-pg-2": now.Add(-2 * time.Second)},
+			"waiting: demo-pg-2 took over a change 2 s ago, and whether that needs a restart shows after 7 s", 5 * time.Second, nil},
+		{"just now, and it shows on one", "the others may follow", map[string]time.Time{"demo-pg-2": now.Add(-2 * time.Second)},
+			"waiting: demo-pg-2 took over a change 2 s ago, and whether that needs a restart shows after 7 s", 5 * time.Second, []string{"demo-pg-1"}},
+		{"just now, and it shows on all", "no more can come", map[string]time.Time{"demo-pg-2": now}, "", 0, []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"}},
+		{"no database", "no restart comes of it", map[string]time.Time{"demo-etcd-1": now, "demo-haproxy-1": now}, "", 0, nil},
+		{"a wrong clock", "it is not waited for for ever", map[string]time.Time{"demo-pg-3": now.Add(time.Hour)},
+			"waiting: demo-pg-3 took over a change 0 s ago, and whether that needs a restart shows after 7 s", settleLimit, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := operatetest.New(t, a)
+			for name, at := range tt.took {
+				f.Took[name] = at
+			}
+			for _, name := range tt.pending {
+				f.Pending[name] = true
+			}
+			c := client(t, f, operatetest.Folder(t, a))
+			// It is asked once before, and then once for each look.
+			tick := max(time.Second, tt.looks/5)
+			clock := now.Add(-2 * tick)
+			c.world.Now = func() time.Time { clock = clock.Add(tick); return clock }
+			said := []string{}
+			s := c.LookSettled(t.Context(), func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
+			if looked := s.At.Sub(now); looked != tt.looks || strings.Join(said, "; ") != tt.waits {
+				t.Errorf("%s: it says %q and looks %v later, want %q, %v", tt.reason, said, looked, tt.waits, tt.looks)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -168,6 +169,32 @@ func (s *State) Paused() bool {
 		return s.Config.Paused
 	}
 	return slices.ContainsFunc(s.Members, func(m Member) bool { return m.Node != nil && m.Node.Paused })
+}
+
+// settleLimit is how long settling is waited for: a machine's clock may be wrong.
+const settleLimit = 40 * time.Second
+
+// settling says what changed on a node of the database so short a time ago that
+// Patroni may not have said yet whether it needs a restart. The leader brings a
+// change to the DCS, and each node looks there in its loop; two of these are
+// waited for. Empty: nothing, or all nodes wait for a restart already.
+func (s *State) settling() string {
+	waits := func(m Member) bool { return m.Pending != nil || !m.InSpec }
+	if s.Config == nil || !slices.ContainsFunc(s.Members, func(m Member) bool { return !waits(m) }) {
+		return ""
+	}
+	needs := time.Duration(2*s.Config.LoopWait)*time.Second + 3*time.Second
+	for _, m := range s.Machines {
+		if s.Member(m.Name) == nil {
+			continue
+		}
+		for _, step := range []string{"refresh", "converge"} {
+			if age := s.At.Sub(time.UnixMilli(m.Steps[step].At)); age < needs {
+				return fmt.Sprintf("%s took over a change %.0f s ago, and whether that needs a restart shows after %.0f s", m.Name, max(0, age.Seconds()), needs.Seconds())
+			}
+		}
+	}
+	return ""
 }
 
 // quorum is how many members of the DCS vote, and how many of them are healthy.

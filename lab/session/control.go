@@ -216,7 +216,7 @@ func (k *keeper) refresh(ctx context.Context, l *lab.Lab, spec []byte, running *
 	if err != nil {
 		return a, err
 	}
-	if err := errors.Join(k.furnish(l, access), k.change(func(r *Record) {
+	if err := errors.Join(k.furnish(l, access, spec), k.change(func(r *Record) {
 		r.Access, r.Machines = access, append(r.Machines, fresh...)
 	})); err != nil {
 		return a, err
@@ -245,8 +245,8 @@ func (k *keeper) delete(ctx context.Context, l *lab.Lab, name string) error {
 
 // furnish keeps what clients need, the authority and the password, and where an
 // operator works the spec in force, under its usual name.
-func (k *keeper) furnish(l *lab.Lab, access lab.Access) error {
-	spec, err := l.Spec()
+func (k *keeper) furnish(l *lab.Lab, access lab.Access, spec []byte) error {
+	spec, err := withAuthority(spec, l.CA.Certificate())
 	if err != nil {
 		return err
 	}

@@ -235,7 +235,7 @@ func (k *keeper) run(ctx context.Context, l *lab.Lab, running *sync.WaitGroup) e
 	ca, password := []byte(l.Secret(access.Role, "ca.crt")), l.Secret(access.Role, "password."+target.User)
 	if err := errors.Join(
 		os.WriteFile(k.Folder.path("resolv.conf"), l.ResolvConf(), 0o644),
-		k.furnish(l, access),
+		k.furnish(l, access, k.Spec),
 	); err != nil {
 		return err
 	}

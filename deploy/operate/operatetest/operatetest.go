@@ -112,22 +112,23 @@ type Machines struct {
 	Leader   string
 	timeline int
 	Paused   bool
-	Away     map[string]bool   // machines that swallow what is sent to them
-	Refuse   map[string]bool   // that refuse connections
-	started  map[string]int    // how often PostgreSQL was started
-	copying  map[string]int    // looks until the copy is there
-	Pending  map[string]bool   // a restart is
-	Behind   map[string]bool   // works by other user-data than the spec's, which it refused
-	Out      map[string]bool   // not in the quorum
-	Answer   map[string]string // in place of what is computed, by "NODE METHOD /path"; "STATUS text"
-	Told     []string          // all that was to change something
+	Away     map[string]bool      // machines that swallow what is sent to them
+	Refuse   map[string]bool      // that refuse connections
+	started  map[string]int       // how often PostgreSQL was started
+	copying  map[string]int       // looks until the copy is there
+	Pending  map[string]bool      // a restart is
+	Took     map[string]time.Time // when a machine took over new user-data; without one, long ago
+	Behind   map[string]bool      // works by other user-data than the spec's, which it refused
+	Out      map[string]bool      // not in the quorum
+	Answer   map[string]string    // in place of what is computed, by "NODE METHOD /path"; "STATUS text"
+	Told     []string             // all that was to change something
 }
 
 // New starts them.
 func New(t testing.TB, a *Authority) *Machines {
 	t.Helper()
 	f := &Machines{t: t, Cluster: demo.Cluster(t, Operators), Patience: 5 * time.Second, Leader: "demo-pg-3", timeline: 1, Digests: map[string]string{}, Away: map[string]bool{}, Refuse: map[string]bool{}, started: map[string]int{},
-		copying: map[string]int{}, Pending: map[string]bool{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}}
+		copying: map[string]int{}, Pending: map[string]bool{}, Took: map[string]time.Time{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}}
 	var names []string
 	for _, g := range f.Cluster.Groups {
 		data, err := generator.UserData(f.Cluster, g)
@@ -288,6 +289,9 @@ func (f *Machines) status(name string) string {
 	var said map[string]any
 	testkit.OK(f.t, json.Unmarshal([]byte(f.real(file)), &said))
 	said["node"], said["role"], said["user_data"] = name, kind, f.Digests[kind]
+	if at, ok := f.Took[name]; ok {
+		said["steps"].(map[string]any)["refresh"] = map[string]any{"at": at.UnixMilli(), "status": "ok", "detail": f.Digests[kind] + " firewall replaced"}
+	}
 	if f.Behind[name] {
 		said["user_data"] = "0123456789abcdef"
 		said["steps"].(map[string]any)["refresh"] = map[string]any{
