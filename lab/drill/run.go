@@ -239,8 +239,15 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 	c := r.Cluster()
 	out := Round{Scenario: s.Name, Failover: c.Failover, Durability: c.Durability, TTL: ttl.Seconds(),
 		At: time.Now().UTC().Truncate(time.Millisecond), Before: was.leader, Spec: cloudinit.Digest(spec), Images: map[string]string{}}
-	for role, root := range r.Images() {
-		out.Images[role] = strings.TrimPrefix(filepath.Base(root), "root-")
+	if outage, ok := c.Outage(s.Predicts); ok {
+		gap := outage.Gap()
+		out.Foretold = &Interval{gap.Least.Seconds(), gap.Most.Seconds()}
+		if gap.Most == role.Unbounded {
+			out.Foretold.Most = -1
+		}
+	}
+	for name, root := range r.Images() {
+		out.Images[name] = strings.TrimPrefix(filepath.Base(root), "root-")
 	}
 	return out, nil
 }

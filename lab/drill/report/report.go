@@ -38,7 +38,7 @@ type Row struct {
 	ReadOnly    int             `json:"read_only_writes"`
 	Measured    []drill.Round   `json:"-"`
 	Most        float64         `json:"write_gap_bound,omitempty"` // what the scenario allows
-	Predicts    string          `json:"predicts,omitempty"`
+	Predicts    role.Fault      `json:"predicts,omitempty"`
 	LeaderHolds drill.Fate      `json:"leader,omitempty"`
 }
 
