@@ -46,6 +46,14 @@ func (r Results) Load() ([]Round, error) {
 	return all, lines.Err()
 }
 
+// Keep puts a file beside the rounds.
+func (r Results) Keep(name string, data []byte) error {
+	if err := os.MkdirAll(string(r), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(string(r), name), data, 0o644)
+}
+
 // Add keeps one more round.
 func (r Results) Add(round Round) error {
 	if err := os.MkdirAll(string(r), 0o755); err != nil {

@@ -140,12 +140,15 @@ func (r runner) fits(s Scenario) bool {
 // keep runs a round and keeps what came of it. One that was interrupted is not
 // kept.
 func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint64, say func(Round)) error {
-	round, err := r.round(ctx, s)
+	round, page, err := r.round(ctx, s)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	round.Round, round.Seed = n, seed
 	round.Verdict = Judge(s.Hold, round)
+	if page != nil {
+		err = errors.Join(err, o.Results.Keep(fmt.Sprintf("register-%s-%d.html", s.Name, n), page))
+	}
 	if err := errors.Join(err, o.Results.Add(round)); err != nil {
 		return err
 	}
@@ -155,13 +158,13 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 
 // round runs a scenario once. The error is that of a lab which is of no use any
 // more.
-func (r runner) round(ctx context.Context, s Scenario) (out Round, err error) {
+func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, err error) {
 	st := &stage{eyes: r.eyes, limit: time.Duration(s.Hold.Whole), stopped: map[string][]string{}}
 	if st.was, err = r.whole(ctx, recovery); err != nil {
-		return out, err
+		return out, nil, err
 	}
 	if out, err = r.describe(ctx, s, st.was); err != nil {
-		return out, err
+		return out, nil, err
 	}
 	for _, name := range r.Names() {
 		st.machines = append(st.machines, r.Machine(name))
@@ -192,17 +195,17 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, err error) {
 	}
 	pause(ctx, time.Duration(s.Settle)-time.Since(ended))
 	if err := st.heal(ctx); err != nil {
-		return out, err
+		return out, nil, err
 	}
 	now, err := r.whole(ctx, recovery)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
 	out.After = now.leader
 	last, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := r.load.After(last, time.Now()); err != nil {
-		return out, err
+		return out, nil, err
 	}
 	end := time.Now()
 	samples := r.prober.Since(start)
@@ -217,13 +220,13 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, err error) {
 	out.Acked = r.load.Count() - before
 	rows, err := r.load.Check(last)
 	if err != nil {
-		return out, err
+		return out, nil, err
 	}
-	out.Register, out.Asked = r.register.Check(start)
+	out.Register, out.Asked, page = r.register.Check(start)
 	out.Lost, out.Ghosts, out.Gone = rows.Lost, rows.Ghosts, rows.Gone
 	out.Events = append(out.Events, protocol(st, start)...)
 	slices.SortStableFunc(out.Events, func(a, b Event) int { return int((a.At - b.At) * 1e6) })
-	return out, nil
+	return out, page, nil
 }
 
 // describe is what a round was run on.
@@ -239,8 +242,15 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 	c := r.Cluster()
 	out := Round{Scenario: s.Name, Failover: c.Failover, Durability: c.Durability, TTL: ttl.Seconds(),
 		At: time.Now().UTC().Truncate(time.Millisecond), Before: was.leader, Spec: cloudinit.Digest(spec), Images: map[string]string{}}
-	for role, root := range r.Images() {
-		out.Images[role] = strings.TrimPrefix(filepath.Base(root), "root-")
+	if outage, ok := c.Outage(s.Predicts); ok {
+		gap := outage.Gap()
+		out.Foretold = &Interval{gap.Least.Seconds(), gap.Most.Seconds()}
+		if gap.Most == role.Unbounded {
+			out.Foretold.Most = -1
+		}
+	}
+	for name, root := range r.Images() {
+		out.Images[name] = strings.TrimPrefix(filepath.Base(root), "root-")
 	}
 	return out, nil
 }

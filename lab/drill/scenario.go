@@ -24,7 +24,7 @@ type Scenario struct {
 	Steps      []string          `yaml:"do,required"`
 	Hold       Hold              `yaml:"hold"`
 	Alone      bool              `yaml:"alone"`    // not for the nemesis: more than the cluster survives by itself, or no fault
-	Predicts   string            `yaml:"predicts"` // the fault whose prediction the gap has to meet
+	Predicts   role.Fault        `yaml:"predicts"` // the fault whose prediction the gap has to meet
 	Do         []Step            `yaml:"-"`        // Steps, read
 	Settle     specfile.Duration `yaml:"settle"`   // how long to look at least, after the last step
 }

@@ -12,6 +12,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab/workload"
 )
 
@@ -40,6 +41,40 @@ func TestAll(t *testing.T) {
 	}
 }
 
+// The cluster of make drill can be read, and each fault whose prediction a scenario
+// has to meet is one that is predicted for it.
+func TestPredicted(t *testing.T) {
+	text, err := os.ReadFile("pgha.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := demo.Read(t, text)
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	met := map[role.Fault]bool{}
+	for _, s := range all {
+		if s.Predicts == "" {
+			continue
+		}
+		outage, ok := c.Outage(s.Predicts)
+		if !ok {
+			t.Errorf("%s: nothing is predicted of %q", s.Name, s.Predicts)
+			continue
+		}
+		met[s.Predicts] = true
+		if moves := s.Hold.Leader == Changes; moves != outage.Moves && s.Hold.Leader != "" {
+			t.Errorf("%s: the leader %s, and the prediction is that another node leads: %t", s.Name, s.Hold.Leader, outage.Moves)
+		}
+	}
+	for _, outage := range c.Outages() {
+		if !met[outage.Fault] && outage.Fault != role.DatabaseStuck {
+			t.Errorf("no scenario tries %s", outage.Fault)
+		}
+	}
+}
+
 func TestRead(t *testing.T) {
 	got, err := Read("scenarios/some-name.yaml", []byte(`
 about: all that a file can say
@@ -53,7 +88,7 @@ do:
   - take lockbox away
 settle: 9s
 hold: {gap: ttl+4s, leader: changes, read_only: 3, whole: 2m}
-predicts: leader's machine lost
+predicts: leader-lost
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +106,7 @@ predicts: leader's machine lost
 		Settle: 9 * specfile.Second,
 		Hold: Hold{GapText: "ttl+4s", Gap: Bound{Lease: true, More: 4 * specfile.Second}, Leader: Changes,
 			ReadOnly: 3, Whole: 2 * specfile.Minute},
-		Predicts: "leader's machine lost",
+		Predicts: role.LeaderLost,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

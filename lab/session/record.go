@@ -32,6 +32,7 @@ import (
 //	bake.log      what the tools say that make images
 //	lab.log       what a lab in the background says
 //	cache/        images, unless they are kept elsewhere
+//	drill/        what drills measured, unless it is kept elsewhere; nothing here removes it
 type Folder string
 
 func (f Folder) path(name string) string { return filepath.Join(string(f), name) }

@@ -3,6 +3,7 @@ package workload
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -39,7 +40,9 @@ func TestOrder(t *testing.T) {
 		{"undone", "a new leader did not have what was acknowledged", []porcupine.Operation{reads(0, 1, 7), writes(2, 3, 8), reads(4, 5, 8), reads(6, 7, 7)}, OutOfOrder},
 		{"without an answer, done later", "its session waited for a standby", []porcupine.Operation{writes(0, 1, 7), lost(2, 8), reads(3, 4, 7), reads(5, 6, 8)}, InOrder},
 		{"without an answer, never done", "its machine was cut", []porcupine.Operation{writes(0, 1, 7), lost(2, 8), reads(3, 4, 7), reads(50, 60, 7)}, InOrder},
-		{"without an answer, seen and undone", "somebody read what was not kept", []porcupine.Operation{writes(0, 1, 7), lost(2, 8), reads(3, 4, 8), reads(5, 6, 7)}, OutOfOrder},
+		{"without an answer, seen and undone", "somebody read what was not kept", []porcupine.Operation{writes(0, 1, 7), lost(2, 8), reads(3, 4, 8), reads(5, 6, 7)}, Unkept},
+		{"without an answer, and something acknowledged is undone", "one does not excuse the other",
+			[]porcupine.Operation{writes(0, 1, 7), lost(2, 8), reads(3, 4, 8), writes(5, 6, 9), reads(7, 8, 7)}, OutOfOrder},
 		{"swapped twice", "two clients replaced the same value", []porcupine.Operation{writes(0, 1, 7), swaps(2, 3, 7, 8, true), swaps(4, 5, 7, 9, true)}, OutOfOrder},
 		{"swapped once", "the second one came too late", []porcupine.Operation{writes(0, 1, 7), swaps(2, 3, 7, 8, true), swaps(4, 5, 7, 9, false)}, InOrder},
 		{"not swapped", "the value was there", []porcupine.Operation{writes(0, 1, 7), swaps(2, 3, 7, 8, false), reads(4, 5, 7)}, OutOfOrder},
@@ -47,8 +50,12 @@ func TestOrder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := check(tt.ops); got != tt.want {
+			if got, _ := check(tt.ops); got != tt.want {
 				t.Errorf("%s: %s, want %s", tt.reason, got, tt.want)
+			}
+			r := Register{ops: tt.ops}
+			if got, n, page := r.Check(time.Unix(0, 0)); got != tt.want || n != len(tt.ops) || (len(page) > 0) != (got == OutOfOrder || got == Unkept) {
+				t.Errorf("checked %d: %s, with a page of %d bytes", n, got, len(page))
 			}
 		})
 	}

@@ -35,10 +35,11 @@ type Row struct {
 	Ghosts      int             `json:"unacknowledged_present"`
 	Two         float64         `json:"two_primaries"`
 	OutOfOrder  int             `json:"register_out_of_order"` // rounds
+	Unkept      int             `json:"register_unkept"`       // rounds
 	ReadOnly    int             `json:"read_only_writes"`
 	Measured    []drill.Round   `json:"-"`
 	Most        float64         `json:"write_gap_bound,omitempty"` // what the scenario allows
-	Predicts    string          `json:"predicts,omitempty"`
+	Predicts    role.Fault      `json:"predicts,omitempty"`
 	LeaderHolds drill.Fate      `json:"leader,omitempty"`
 }
 
@@ -82,8 +83,11 @@ func (r *Row) count() {
 		r.Ghosts += m.Ghosts
 		r.Two += m.Two
 		r.ReadOnly += m.ReadOnly
-		if m.Register == workload.OutOfOrder {
+		switch m.Register {
+		case workload.OutOfOrder:
 			r.OutOfOrder++
+		case workload.Unkept:
+			r.Unkept++
 		}
 		if len(m.Verdict) > 0 {
 			r.NotHeld++

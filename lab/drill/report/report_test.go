@@ -36,7 +36,7 @@ func rounds() []drill.Round {
 
 func scenarios(t *testing.T) []drill.Scenario {
 	t.Helper()
-	s, err := drill.Read("leader-power.yaml", []byte("about: the machine loses its power\ndo: [cut leader]\nhold: {gap: ttl+4s, leader: changes}\npredicts: leader's machine lost\n"))
+	s, err := drill.Read("leader-power.yaml", []byte("about: the machine loses its power\ndo: [cut leader]\nhold: {gap: ttl+4s, leader: changes}\npredicts: leader-lost\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestSummary(t *testing.T) {
 	}
 	want := []Row{{
 		Scenario: "leader-power", About: "the machine loses its power", Failover: role.Fast, Durability: role.Quorum, Rounds: 3,
-		Gap: 20.5, WorstGap: 23.25, WorstRead: 0.4, WorstWhole: 4, Acked: 3000, Ghosts: 3, Most: 24, Predicts: "leader's machine lost", LeaderHolds: drill.Changes,
+		Gap: 20.5, WorstGap: 23.25, WorstRead: 0.4, WorstWhole: 4, Acked: 3000, Ghosts: 3, Most: 24, Predicts: role.LeaderLost, LeaderHolds: drill.Changes,
 	}, {
 		Scenario: "switchover", Failover: role.Fast, Durability: role.Quorum, Rounds: 1, NotHeld: 1,
 		Gap: 23.25, WorstGap: 23.25, WorstRead: 0.4, WorstWhole: 4, Acked: 1000, Lost: 1, Ghosts: 1, Two: 0.25, ReadOnly: 3,
