@@ -192,6 +192,24 @@ func (f *fakes) reload(t *testing.T, ctx context.Context, old *os.Process) *os.P
 	return f.start(t, ctx, old)
 }
 
+// follow runs follow_leader.py beside HAProxy until the test ends.
+func (f *fakes) follow(t *testing.T, ctx context.Context) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", f.network.Name, "python3", "-B", "../roles/haproxy/rootfs/usr/lib/pgha/follow_leader.py")
+	cmd.Env = append(os.Environ(), "PGHA_HAPROXY_RUN="+f.dir,
+		"PGHA_HAPROXY_CONFIG="+filepath.Join(f.dir, "haproxy.cfg"), "PGHA_HAPROXY_CA="+filepath.Join(f.dir, "ca.crt"))
+	var said strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		t.Logf("follow_leader.py says:\n%s", end(said.String()))
+	})
+}
+
 // running starts HAProxy, and waits until it sends writers to this node.
 func (f *fakes) running(t *testing.T, ctx context.Context, leader *fakeNode) *os.Process {
 	t.Helper()
@@ -301,12 +319,13 @@ type fakeNode struct {
 	tls           *tls.Config
 
 	mu        sync.Mutex
-	says      string        // primary, replica, or anything else: neither
+	says      string        // primary, promoting, stopping, replica, or anything else: neither
 	slow      time.Duration // how long an answer takes
 	rest      *http.Server
 	sql       net.Listener
 	sessions  map[net.Conn]bool
 	connected int // sessions ever
+	asked     int // how often its REST API was
 }
 
 func (n *fakeNode) listen() error {
@@ -332,14 +351,23 @@ func (n *fakeNode) listenREST() error {
 func (n *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	says, slow := n.says, n.slow
+	n.asked++
 	n.mu.Unlock()
 	select {
 	case <-time.After(slow):
 	case <-r.Context().Done():
 	}
+	role, state := says, "running"
+	switch says {
+	case "promoting": // it has the lock, and cannot write yet
+		says, role = "primary", "replica"
+	case "stopping": // it still has the lock
+		says, role, state = "primary", "primary", "stopping"
+	}
 	if r.URL.Path != "/"+says {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
+	fmt.Fprintf(w, `{"state": %q, "postmaster_start_time": "2026-11-26", "role": %q}`, state, role)
 }
 
 func (n *fakeNode) listenSQL() error {
@@ -392,6 +420,15 @@ func (n *fakeNode) open() (now, ever int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.sessions), n.connected
+}
+
+// questions is how often the REST API was asked since the last call.
+func (n *fakeNode) questions() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	asked := n.asked
+	n.asked = 0
+	return asked
 }
 
 // silent ends Patroni: nobody listens on its port.

@@ -4,6 +4,8 @@ package lab_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/specfile"
+	"pgha-gen/internal/demo"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/roles/haproxy"
 	"pgha-gen/roles/patroni"
@@ -32,6 +37,7 @@ func TestProxy(t *testing.T) {
 	t.Run("Patroni restarts", func(t *testing.T) { proxyAbsence(t, ctx, command) })
 	t.Run("reload", func(t *testing.T) { proxyReload(t, ctx, command) })
 	t.Run("switchover", func(t *testing.T) { proxySwitchover(t, ctx, command) })
+	t.Run("new leader between two checks", func(t *testing.T) { proxyFollow(t, ctx, command) })
 	t.Run("leader stops", func(t *testing.T) { proxyStop(t, ctx, command) })
 	t.Run("queue", func(t *testing.T) { proxyQueue(t, ctx, command) })
 	t.Run("clients in all", func(t *testing.T) { proxyLimit(t, ctx, command) })
@@ -182,15 +188,103 @@ func proxySwitchover(t *testing.T, ctx context.Context, command []string) {
 	f.running(t, ctx, f.nodes[0])
 	for i := range 4 {
 		from, to := f.nodes[i%3], f.nodes[(i+1)%3]
-		from.say("replica")
+		// It has the lock until it has stopped.
+		from.say("stopping")
 		left := within(t, time.Second, "new writers leave the old leader", func() bool { return f.ask(ctx, anApp, toLeader) == "" })
 		time.Sleep(time.Second)
 		if name := f.ask(ctx, anApp, toLeader); name != "" {
 			t.Errorf("a writer meets %s, and nobody leads", name)
 		}
+		from.say("replica")
+		// The lock comes before the promotion.
+		to.say("promoting")
+		time.Sleep(time.Second)
+		if name := f.ask(ctx, anApp, toLeader); name != "" {
+			t.Errorf("a writer meets %s, which cannot write yet", name)
+		}
 		to.say("primary")
 		came := within(t, time.Second, "writers meet the new leader", func() bool { return f.ask(ctx, anApp, toLeader) == to.name })
 		t.Logf("%s left after %s, %s reached after %s", from.name, left.Round(time.Millisecond), to.name, came.Round(time.Millisecond))
+	}
+}
+
+// follow_leader.py finds a new leader long before HAProxy's next check, which comes
+// after 3 s here. It asks nobody while a node leads, believes no node that has
+// another authority's certificate, and asks each ten times a second at most.
+func proxyFollow(t *testing.T, ctx context.Context, command []string) {
+	const inter = 3 * time.Second
+	f := newFakes(t, ctx, command, func(c *role.Cluster) {
+		checks := &c.Group(haproxy.Name).Settings.(*haproxy.Settings).Checks
+		checks.Inter, checks.FastInter, checks.DownInter = specfile.Duration(inter), specfile.Duration(inter), specfile.Duration(inter)
+	})
+	f.running(t, ctx, f.nodes[0])
+	f.follow(t, ctx)
+	for _, n := range f.nodes {
+		n.questions()
+	}
+	time.Sleep(2 * time.Second)
+	for _, n := range f.nodes {
+		if asked := n.questions(); asked > 4 { // two backends, each once or twice
+			t.Errorf("%s was asked %d times in 2 s, and a node leads", n.name, asked)
+		}
+	}
+
+	from, to := f.nodes[0], f.nodes[1]
+	from.say("stopping")
+	within(t, inter+2*time.Second, "HAProxy sees that nobody leads", func() bool { return f.ask(ctx, anApp, toLeader) == "" })
+	for _, n := range f.nodes {
+		n.questions()
+	}
+	time.Sleep(2 * time.Second)
+	for _, n := range f.nodes {
+		asked := n.questions()
+		t.Logf("%s was asked %d times in 2 s without a leader", n.name, asked)
+		if asked < 3 || asked > 25 {
+			t.Errorf("%s was asked %d times in 2 s, want 20 at most, and HAProxy's own", n.name, asked)
+		}
+	}
+	from.say("replica")
+	to.say("promoting")
+	time.Sleep(500 * time.Millisecond)
+	if name := f.ask(ctx, anApp, toLeader); name != "" {
+		t.Errorf("a writer meets %s, which cannot write yet", name)
+	}
+	to.say("primary")
+	took := within(t, inter*2/3, "writers meet the new leader", func() bool { return f.ask(ctx, anApp, toLeader) == to.name })
+	t.Logf("%s reached after %s", to.name, took.Round(time.Millisecond))
+	// HAProxy's next check agrees.
+	time.Sleep(inter + time.Second)
+	if name := f.ask(ctx, anApp, toLeader); name != to.name {
+		t.Errorf("a writer meets %q, and %s leads", name, to.name)
+	}
+
+	// The one that leads now comes back as no node of this cluster.
+	impostor := to
+	impostor.say("stopping")
+	within(t, inter+2*time.Second, "HAProxy sees that nobody leads", func() bool { return f.ask(ctx, anApp, toLeader) == "" })
+	impostor.silent()
+	foreign, err := secrets.NewCA("demo", time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payloads, err := foreign.Payloads(demo.Cluster(t), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := payloads[patroni.Name]
+	certificate, err := tls.X509KeyPair([]byte(payload[impostor.name+".node.crt"]), []byte(payload[impostor.name+".node.key"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	impostor.tls = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	impostor.say("primary")
+	if err := impostor.listenREST(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if name := f.ask(ctx, anApp, toLeader); name != "" {
+			t.Fatalf("a writer meets %s, which has another authority's certificate", name)
+		}
 	}
 }
 

@@ -123,6 +123,9 @@ func (s *Settings) tuned() emit.Map {
 		// A replica that is gone must not fill the leader's disk with WAL.
 		{Key: "max_slot_wal_keep_size", Value: megabytes(s.Machine.DataDisk.Size / 4)},
 		{Key: "hot_standby_feedback", Value: false},
+		// A leader that was started anew acknowledges nothing before a replica is
+		// back, which PostgreSQL's own 5s would delay.
+		{Key: "wal_retrieve_retry_interval", Value: "500ms"},
 		// The cloud drops idle connections after 180 s.
 		{Key: "tcp_keepalives_idle", Value: 60},
 		{Key: "tcp_keepalives_interval", Value: 10},

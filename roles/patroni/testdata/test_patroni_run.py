@@ -1,0 +1,145 @@
+"""Tests of patroni_run.py: which of Patroni's waits end early, and which do not."""
+
+import os
+import subprocess
+import tempfile
+import threading
+import time
+import types
+import unittest
+from typing import Any
+
+import patroni_run
+
+
+def modules() -> tuple[Any, Any]:
+    """Patroni's modules, as far as they are changed."""
+    ha, postgresql = types.ModuleType("patroni.ha"), types.ModuleType("patroni.postgresql")
+
+    class Ha:
+        """Patroni's."""
+
+        def __init__(self, patroni: Any) -> None:
+            self.dcs = patroni.dcs
+            self.woken = threading.Event()
+
+        def wakeup(self) -> None:
+            """Starts the next loop."""
+            self.woken.set()
+
+    vars(ha).update(Ha=Ha, time=time)
+    vars(postgresql).update(STOP_POLLING_INTERVAL=1, polling_loop=lambda timeout, interval=1: (timeout, interval))
+    return ha, postgresql
+
+
+class DCS:
+    """What etcd says."""
+
+    def __init__(self, *leaders: str | Exception | None) -> None:
+        self.leaders = list(leaders)
+        self.asked = 0
+
+    def get_cluster(self) -> Any:
+        """The next answer; the last one again and again."""
+        self.asked += 1
+        leader = self.leaders.pop(0) if len(self.leaders) > 1 else self.leaders[0]
+        if isinstance(leader, Exception):
+            raise leader
+        return types.SimpleNamespace(leader=types.SimpleNamespace(name=leader) if leader is not None else None)
+
+
+class ClockTest(unittest.TestCase):
+    """The sleeps of 2 s for a leader, and of 1 s for replicas."""
+
+    def slept(self, seconds: float, *leaders: str | Exception | None, runs: bool = True) -> float:
+        """How long a sleep takes on p1."""
+        dcs = DCS(*leaders)
+        clock = patroni_run.Clock(lambda: patroni_run.another_leads(dcs, "p1"), lambda: runs)
+        start = time.monotonic()
+        clock.sleep(seconds)
+        return time.monotonic() - start
+
+    def test_sleep(self) -> None:
+        for name, seconds, leaders, least, most in (
+            ("another leads already", 2, ("p2",), 0, 0.5),
+            ("another leads a moment later", 2, (None, "", "p2"), 0.1, 0.8),
+            ("nobody leads", 2, (None,), 2, 2.5),
+            ("this node leads: it waits for PostgreSQL", 2, ("p1",), 2, 2.5),
+            ("etcd does not answer", 2, (OSError("away"),), 2, 2.5),
+            ("it waits for something else", 0.3, ("p2",), 0.3, 0.8),
+        ):
+            with self.subTest(name):
+                took = self.slept(seconds, *leaders)
+                self.assertGreaterEqual(took, least - 0.01)
+                self.assertLess(took, most)
+
+    def test_for_replicas(self) -> None:
+        """They have everything when the server has ended."""
+        self.assertLess(self.slept(1, None, runs=False), 0.3)
+        self.assertGreaterEqual(self.slept(1, "p2"), 0.99)
+
+    def test_etcd_is_asked_once_in_vain(self) -> None:
+        dcs = DCS(OSError("away"))
+        patroni_run.Clock(lambda: patroni_run.another_leads(dcs, "p1"), lambda: True).sleep(2)
+        self.assertEqual(dcs.asked, 1)
+
+    def test_rest_of_the_module(self) -> None:
+        self.assertAlmostEqual(patroni_run.Clock(lambda: False, lambda: True).time(), time.time(), delta=1)
+
+
+class ShortenTest(unittest.TestCase):
+    """What becomes of Patroni's modules."""
+
+    def test_all(self) -> None:
+        ha, postgresql = modules()
+        self.assertEqual(patroni_run.shorten(ha, postgresql), "")
+        self.assertEqual((postgresql.STOP_POLLING_INTERVAL, postgresql.polling_loop(7)), (patroni_run.POLL, (7, patroni_run.POLL)))
+        with tempfile.TemporaryDirectory() as data:
+            with subprocess.Popen(["sleep", "60"]) as server:
+                with open(os.path.join(data, "postmaster.pid"), "w", encoding="ascii") as file:
+                    file.write(f"{server.pid}\n{data}\n")
+                patroni = types.SimpleNamespace(dcs=DCS("p2"), postgresql=types.SimpleNamespace(name="p1", data_dir=data))
+                node = ha.Ha(patroni)
+                self.assertFalse(node.woken.wait(0.3))
+                server.kill()
+                server.wait()
+                killed = time.monotonic()
+                self.assertTrue(node.woken.wait(5))
+                self.assertLess(time.monotonic() - killed, 0.5)
+        start = time.monotonic()
+        ha.time.sleep(2)
+        self.assertLess(time.monotonic() - start, 0.5)
+
+    def test_another_patroni(self) -> None:
+        """Nothing is changed by half."""
+        for name, module in (("Ha", 0), ("time", 0), ("STOP_POLLING_INTERVAL", 1), ("polling_loop", 1)):
+            with self.subTest(name):
+                both = modules()
+                delattr(both[module], name)
+                before = [dict(vars(m)) for m in both]
+                self.assertIn(name, patroni_run.shorten(*both))
+                self.assertEqual([dict(vars(m)) for m in both], before)
+
+
+class PostmasterTest(unittest.TestCase):
+    """The number that the server wrote."""
+
+    def test_postmaster(self) -> None:
+        with tempfile.TemporaryDirectory() as data:
+            self.assertIsNone(patroni_run.postmaster(data))
+            for text, want in (("12\n/data\n", 12), ("", None), ("x\n", None), ("-5\n", -5)):
+                with open(os.path.join(data, "postmaster.pid"), "w", encoding="ascii") as file:
+                    file.write(text)
+                self.assertEqual(patroni_run.postmaster(data), want)
+
+    def test_runs(self) -> None:
+        with tempfile.TemporaryDirectory() as data:
+            self.assertFalse(patroni_run.runs(data))
+            for pid, want in ((os.getpid(), True), (2**22 + 1, False)):  # above the kernel's largest
+                with open(os.path.join(data, "postmaster.pid"), "w", encoding="ascii") as file:
+                    file.write(f"{pid}\n")
+                self.assertEqual(patroni_run.runs(data), want)
+
+
+if __name__ == "__main__":
+    unittest.main()
