@@ -68,8 +68,12 @@ func TestSound(t *testing.T) {
 		{"two writes, four changes", true, agreement.Model{Standbys: 2, Count: 1, Writes: 2, Changes: 4, Terms: 2}},
 		{"three standbys, a crash", true, agreement.Model{Standbys: 3, Count: 1, Writes: 1, Crashes: 1, Terms: 2}},
 		{"three standbys, two acknowledge, a crash", true, agreement.Model{Standbys: 3, Count: 2, Writes: 1, Crashes: 1, Terms: 2}},
-		{"three standbys, a change", true, agreement.Model{Standbys: 3, Count: 1, Writes: 1, Changes: 1, Terms: 2}},
-		{"three standbys, two acknowledge, a change", true, agreement.Model{Standbys: 3, Count: 2, Writes: 1, Changes: 1, Terms: 2}},
+		{"three standbys, two changes", true, agreement.Model{Standbys: 3, Count: 1, Writes: 1, Changes: 2, Terms: 2}},
+		{"three standbys, two acknowledge, two changes", true, agreement.Model{Standbys: 3, Count: 2, Writes: 1, Changes: 2, Terms: 2}},
+		{"three standbys, three leaders", true, agreement.Model{Standbys: 3, Count: 1, Writes: 1, Terms: 3}},
+		{"three standbys, two acknowledge, three leaders", true, agreement.Model{Standbys: 3, Count: 2, Writes: 1, Terms: 3}},
+		{"three leaders, two crashes", true, agreement.Model{Standbys: 2, Count: 1, Writes: 1, Crashes: 2, Terms: 3}},
+		{"three leaders, a crash, two changes", true, agreement.Model{Standbys: 2, Count: 1, Writes: 1, Crashes: 1, Changes: 2, Terms: 3}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.long && os.Getenv("PGHA_TEST_LONG") != "yes" {
