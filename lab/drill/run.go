@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"pgha-gen/generator"
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/role"
 	"pgha-gen/lab"
@@ -235,11 +236,11 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 	if err != nil {
 		return Round{}, err
 	}
-	spec, err := r.Spec()
+	c := r.Cluster()
+	spec, err := generator.Effective(&c)
 	if err != nil {
 		return Round{}, err
 	}
-	c := r.Cluster()
 	out := Round{Scenario: s.Name, Failover: c.Failover, Durability: c.Durability, TTL: ttl.Seconds(),
 		At: time.Now().UTC().Truncate(time.Millisecond), Before: was.leader, Spec: cloudinit.Digest(spec), Images: map[string]string{}}
 	if outage, ok := c.Outage(s.Predicts); ok {
