@@ -147,6 +147,9 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 	}
 	round.Round, round.Seed = n, seed
 	round.Verdict = Judge(s.Hold, round)
+	if len(round.Verdict) > 0 {
+		err = errors.Join(err, o.Results.Keep(fmt.Sprintf("journal-%s-%d.txt", s.Name, n), r.journals(ctx, round.At)))
+	}
 	if page != nil {
 		err = errors.Join(err, o.Results.Keep(fmt.Sprintf("register-%s-%d.html", s.Name, n), page))
 	}
@@ -254,6 +257,23 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 		out.Images[name] = strings.TrimPrefix(filepath.Base(root), "root-")
 	}
 	return out, nil
+}
+
+// journals are what the services of all machines said since a moment: for people,
+// when something did not hold. A machine that does not answer is left out.
+func (r runner) journals(ctx context.Context, since time.Time) []byte {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var all []byte
+	for _, name := range r.Names() {
+		if _, running := r.init(name); !running {
+			continue
+		}
+		said, err := r.Machine(name).Exec(ctx, "sh", "-c", fmt.Sprintf(
+			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd | tail -n 1000", since.Unix()))
+		all = fmt.Appendf(all, "%s (%v)\n%s\n", name, err, said)
+	}
+	return all
 }
 
 // most is how many lines of machines a round keeps.
