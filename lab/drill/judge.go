@@ -28,6 +28,7 @@ type Round struct {
 	Foretold *Interval      `json:"predicted_gap,omitempty"` // by the spec's timers
 	ReadGap  Window         `json:"read_gap"`
 	Two      float64        `json:"two_primaries"` // seconds
+	Claimed  float64        `json:"two_claims"`    // seconds in which two nodes' Patroni said that they lead
 	Acked    int            `json:"acknowledged"`
 	Lost     []int          `json:"lost"`
 	Ghosts   int            `json:"unacknowledged_present"`

@@ -212,10 +212,10 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 		return out, nil, err
 	}
 	end := time.Now()
-	samples := r.prober.Since(start)
+	samples, claims := r.prober.Since(start)
 	window := func(w workload.Span) Window { return Window{since(w.From), w.Long().Seconds()} }
 	out.Gap, out.ReadGap = window(r.load.Gap(start)), window(r.load.ReadGap(start))
-	out.Two, out.Long = workload.Two(samples).Seconds(), since(end)
+	out.Two, out.Claimed, out.Long = workload.Two(samples).Seconds(), workload.Two(claims).Seconds(), since(end)
 	for _, reign := range workload.Reigns(samples) {
 		out.Reigns = append(out.Reigns, Reign{reign.Node, since(reign.From), since(reign.To)})
 	}

@@ -23,11 +23,13 @@ type Sample struct {
 	From, To time.Time
 	Writable bool // PostgreSQL is not in recovery
 	Acked    bool // a write was acknowledged
-	Leads    bool // the REST API says that it leads
 }
 
 const (
 	probeEvery = 200 * time.Millisecond
+	// An answer of the REST API costs a node some 10 ms of a core: more often
+	// would be a load of its own.
+	claimEvery = time.Second
 	probeTry   = time.Second
 )
 
@@ -41,14 +43,17 @@ type Prober struct {
 
 	mu      sync.Mutex
 	samples []Sample
+	claims  []Sample // of the REST API: Acked is that it leads
 }
 
-// StartProber looks at these nodes every 200 ms, until Stop.
+// StartProber looks at these nodes every 200 ms, and asks their REST APIs every
+// second, until Stop.
 func StartProber(ctx context.Context, nodes []Node) *Prober {
 	ctx, stop := context.WithCancel(ctx)
 	p := &Prober{stop: stop}
 	for _, n := range nodes {
 		p.done.Go(func() { p.watch(ctx, n) })
+		p.done.Go(func() { p.ask(ctx, n) })
 	}
 	return p
 }
@@ -58,12 +63,6 @@ func (p *Prober) watch(ctx context.Context, n Node) {
 	defer k.drop(ctx)
 	for ctx.Err() == nil {
 		s := Sample{Node: n.Name, From: time.Now()}
-		var asked sync.WaitGroup
-		asked.Go(func() {
-			try, cancel := context.WithTimeout(ctx, probeTry)
-			defer cancel()
-			s.Leads = n.Leads(try)
-		})
 		err := k.do(ctx, func(ctx context.Context, conn *pgx.Conn) error {
 			ctx, cancel := context.WithTimeout(ctx, probeTry)
 			defer cancel()
@@ -79,7 +78,6 @@ func (p *Prober) watch(ctx context.Context, n Node) {
 		})
 		s.To = time.Now()
 		s.Acked = s.Writable && err == nil
-		asked.Wait()
 		p.mu.Lock()
 		p.samples = append(p.samples, s)
 		p.mu.Unlock()
@@ -87,12 +85,29 @@ func (p *Prober) watch(ctx context.Context, n Node) {
 	}
 }
 
-// Since are the samples that ended after this moment; older ones are forgotten.
-func (p *Prober) Since(moment time.Time) []Sample {
+// ask has each node's REST API say whether it leads.
+func (p *Prober) ask(ctx context.Context, n Node) {
+	for ctx.Err() == nil {
+		s := Sample{Node: n.Name, From: time.Now()}
+		try, cancel := context.WithTimeout(ctx, probeTry)
+		s.Acked = n.Leads(try)
+		cancel()
+		s.To = time.Now()
+		p.mu.Lock()
+		p.claims = append(p.claims, s)
+		p.mu.Unlock()
+		sleep(ctx, claimEvery-time.Since(s.From))
+	}
+}
+
+// Since are the samples that ended after this moment: of writes, and of what REST
+// APIs claim. Older ones are forgotten.
+func (p *Prober) Since(moment time.Time) (writes, claims []Sample) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.samples = slices.DeleteFunc(p.samples, func(s Sample) bool { return s.To.Before(moment) })
-	return slices.Clone(p.samples)
+	old := func(s Sample) bool { return s.To.Before(moment) }
+	p.samples, p.claims = slices.DeleteFunc(p.samples, old), slices.DeleteFunc(p.claims, old)
+	return slices.Clone(p.samples), slices.Clone(p.claims)
 }
 
 // Stop ends it.
