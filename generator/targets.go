@@ -34,14 +34,14 @@ func checkFailover(c *role.Cluster, target time.Duration, at specfile.Place, wit
 		at.Problem("%s, but after the fault %q %s (change that, or leave the target out)", c.Targets.Failover, worst.What, worst.Then)
 		return
 	}
-	instead := "most of it: " + worst.Longest().For
+	instead := "; most of it: " + worst.Longest().For
 	for _, preset := range []role.Failover{role.Safe, role.Balanced, role.Fast} {
 		if other, err := with(preset); err == nil && longest(other).Gap().Most <= target {
-			instead = "or failover " + string(preset)
+			instead = ", or failover " + string(preset)
 			break
 		}
 	}
-	at.Problem("%s, but after the fault %q nobody can write for %s (want at least %ds; %s)",
+	at.Problem("%s, but after the fault %q nobody can write for %s (want at least %ds%s)",
 		c.Targets.Failover, worst.What, worst.Gap(), (gap+time.Second-1)/time.Second, instead)
 }
 

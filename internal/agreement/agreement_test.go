@@ -156,3 +156,14 @@ func TestPatroniAlone(t *testing.T) {
 		})
 	}
 }
+
+// TestTimelinesOfOneNumber: three leaders are lost one after the other, two of them
+// in their first loop. Patroni compares timelines by their numbers, and logs by
+// their lengths.
+func TestTimelinesOfOneNumber(t *testing.T) {
+	r := search(t, agreement.Model{Standbys: 2, Count: 1, Writes: 1, Crashes: 3, Terms: 4, Plain: true})
+	if r.Wrong == "" {
+		t.Error("nothing is lost")
+	}
+	t.Logf("%s:\n%s", r.Wrong, strings.Join(r.Trace, "\n"))
+}

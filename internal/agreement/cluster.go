@@ -56,11 +56,13 @@ type etcd struct {
 	sync     syncKey
 	marks    [maxNodes]int8 // of each node: the term of the leader that it refuses to hear
 	timeline int8           // the last in /history
+	known    int8           // whose it is: the term of that promotion
 	// /sync as it was at the last cut-off, where that is what marks are counted by.
 	before syncKey
 }
 
-// lease is the key /leader. The term is the revision that created it.
+// lease is the key /leader. The term is the revision that wrote it; renewals
+// write nothing.
 type lease struct{ owner, term int8 }
 
 // syncKey is Patroni's /sync: quorum+1 of leader and voters have every
@@ -79,6 +81,7 @@ type syncKey struct {
 type snapshot struct {
 	valid, stale bool
 	sync         syncKey
+	newTimeline  bool // /history has not the leader's
 }
 
 // set is a set of nodes.
@@ -199,7 +202,7 @@ func (c *cluster) setSync(sync syncKey, by int) {
 		c.nodes[i].loaded.stale = c.nodes[i].loaded.valid
 	}
 	if by != nobody {
-		c.nodes[by].loaded = snapshot{valid: true, sync: sync}
+		c.nodes[by].loaded.stale, c.nodes[by].loaded.sync = false, sync
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 	SyncTouched       Rule = "with the leader key, /sync gets a new version"
 	CutUntilResult    Rule = "a cut-off lasts until the leader key is there, or another leads"
 	NoYoungKey        Rule = "a leader key is removed when no election before it can go on"
-	TimelineIsKnown   Rule = "/history has the leader's timeline"
+	TimelineIsKnown   Rule = "/history has the timeline of who marks"
 
 	LeaseIsKept       Rule = "a leader has stopped when its lease ends"
 	FormerLeaderWaits Rule = "the leader in /sync, which needs no votes, does not lead alone if another has led since"
@@ -73,7 +73,7 @@ func (m *Model) start() cluster {
 	c.nodes[0].standbys, c.nodes[0].count = all.without(0), int8(m.Count)
 	c.etcd.leader = lease{0, 1}
 	c.etcd.sync = syncKey{leader: 0, voters: all.without(0), quorum: int8(m.Standbys - m.Count), term: 1}
-	c.etcd.timeline = 1
+	c.etcd.timeline, c.etcd.known = 1, 1
 	c.writes, c.crashes, c.changes = int8(m.Writes), int8(m.Crashes), int8(m.Changes)
 	return c
 }
@@ -231,7 +231,9 @@ func (w *walk) restart(i int) {
 func (w *walk) load(i int) {
 	switch w.c.etcd.leader.owner {
 	case int8(i):
-		if now := (snapshot{valid: true, sync: w.c.etcd.sync}); w.c.nodes[i].loaded != now {
+		n := &w.c.nodes[i]
+		differs := w.c.etcd.timeline != n.log.timeline() || w.c.etcd.known != n.log.term()
+		if now := (snapshot{valid: true, sync: w.c.etcd.sync, newTimeline: differs}); w.c.nodes[i].loaded != now {
 			w.do(w.say("%c loads", 'a'+i), func(c *cluster) { c.nodes[i].loaded = now })
 		}
 	case nobody: // see race
@@ -273,7 +275,7 @@ func (w *walk) changeSync(i int) {
 // changeStandbys is the same of synchronous_standby_names.
 func (w *walk) changeStandbys(i int) {
 	n := &w.c.nodes[i]
-	if !n.loaded.valid || w.c.changes == 0 {
+	if !n.loaded.valid || w.c.changes == 0 || n.loaded.sync.leader != int8(i) {
 		return
 	}
 	for standbys := set(0); standbys < 1<<(w.m.Standbys+1); standbys++ {
@@ -289,22 +291,34 @@ func (w *walk) changeStandbys(i int) {
 }
 
 // takeOver is what a new leader does in its first loops: it writes itself into
-// /sync, and then its timeline into /history.
+// /sync, and then its timeline into /history, whatever is there by then.
 func (w *walk) takeOver(i int) {
 	n := &w.c.nodes[i]
 	if !n.loaded.valid {
 		return
 	}
-	if sync := n.loaded.sync; sync.leader != int8(i) && !n.loaded.stale {
-		sync.voters = sync.voters.with(sync.leader).without(i)
-		sync.leader, sync.term = int8(i), n.log.term()
-		if !overlap(i, sync, n.standbys, n.count) {
-			sync.voters, sync.quorum = n.standbys, n.standbys.size()-n.count
+	sync := n.loaded.sync
+	if sync.leader == int8(i) {
+		if n.loaded.newTimeline {
+			w.do(w.say("%c writes its timeline into /history", 'a'+i), func(c *cluster) {
+				c.etcd.timeline, c.etcd.known = n.log.timeline(), n.log.term()
+				c.nodes[i].loaded.newTimeline = false
+			})
 		}
-		w.do(w.say("%c writes itself into /sync", 'a'+i), func(c *cluster) { c.setSync(sync, i) })
-	} else if w.c.etcd.timeline < n.log.timeline() && sync.leader == int8(i) {
-		w.do(w.say("%c writes its timeline into /history", 'a'+i), func(c *cluster) { c.etcd.timeline = n.log.timeline() })
+		return
 	}
+	if n.loaded.stale {
+		return
+	}
+	sync.voters = sync.voters.with(sync.leader).without(i)
+	sync.leader, sync.term = int8(i), n.log.term()
+	if !overlap(i, sync, n.standbys, n.count) {
+		sync.voters, sync.quorum = n.standbys, n.standbys.size()-n.count
+		if w.m.keeps(ReplicaCaughtUp) && sync.voters != 0 && w.c.lacking(sync.voters) > sync.quorum {
+			return
+		}
+	}
+	w.do(w.say("%c writes itself into /sync", 'a'+i), func(c *cluster) { c.setSync(sync, i) })
 }
 
 // race is the election. First a node finds that it may lead (ha.py,
@@ -312,20 +326,26 @@ func (w *walk) takeOver(i int) {
 // reaches; then it creates the leader key, if there is none.
 func (w *walk) race(i int) {
 	n := &w.c.nodes[i]
-	if w.c.etcd.leader.owner == int8(i) && !n.primary && n.promoting == 0 {
-		w.do(w.say("%c finds that it has the leader key", 'a'+i), func(c *cluster) { c.nodes[i].promoting = c.etcd.leader.term })
+	leader := w.c.etcd.leader
+	last := int(leader.term) == w.m.Terms
+	if leader.owner == int8(i) && !n.primary && n.promoting == 0 && !last {
+		// It has started anew, with another lease, which it writes into the key.
+		w.do(w.say("%c keeps the leader key", 'a'+i), func(c *cluster) {
+			c.etcd.leader.term++
+			c.nodes[i].promoting = c.etcd.leader.term
+		})
 	}
-	if w.c.etcd.leader.owner != nobody {
+	if leader.owner != nobody {
 		return
 	}
 	if !n.fit && w.mayLead(i) {
 		w.do(w.say("%c finds that it may lead", 'a'+i), func(c *cluster) { c.nodes[i].fit = true })
 	}
-	if !n.fit || int(w.c.etcd.leader.term) == w.m.Terms {
+	if !n.fit || last {
 		return
 	}
 	w.try(w.say("%c takes the leader key", 'a'+i), func(c *cluster) string {
-		c.etcd.leader = lease{int8(i), c.etcd.leader.term + 1}
+		c.etcd.leader = lease{int8(i), leader.term + 1}
 		c.nodes[i].fit = false
 		if w.m.keeps(NoYoungKey) {
 			c.forget() // by the time that this key is gone, the others have failed to take it
@@ -481,7 +501,7 @@ func (w *walk) remove() {
 		if !sync.voters.has(i) || mark == 0 || mark != leader.term && w.m.keeps(MarksOfTerm) {
 			continue
 		}
-		if w.c.nodes[i].log.timeline() > w.c.etcd.timeline && w.m.keeps(TimelineIsKnown) {
+		if log := &w.c.nodes[i].log; (log.timeline() != w.c.etcd.timeline || log.term() != w.c.etcd.known) && w.m.keeps(TimelineIsKnown) {
 			continue
 		}
 		marks++
