@@ -25,6 +25,7 @@ const (
 	Secrets effect.Effect = "secrets" // there are others, or they are of other names
 	Grow    effect.Effect = "grow"    // a data disk becomes larger, while its machine runs
 	Image   effect.Effect = "image"   // another one is baked
+	Around  effect.Effect = "around"  // what is around the machines in the cloud is changed, while they run
 )
 
 // Change is what one key of the spec means that is not what it was; or several
@@ -307,6 +308,9 @@ func between(oldCluster, newCluster *role.Cluster, old, new *role.Group) ([]Cons
 		add(Image, stay, new.Plan.Replaced, of)
 	}
 	oldPlan, newPlan := cloud.New(oldCluster), cloud.New(newCluster)
+	for _, name := range cloud.Changed(oldPlan, newPlan, new.Name) {
+		add(Around, stay, "", name)
+	}
 	for _, name := range stay {
 		changes, err := yc.Changes(newPlan, oldPlan.Machine(name), newPlan.Machine(name))
 		if err != nil {

@@ -30,6 +30,16 @@ func TestReadme(t *testing.T) {
 			`export YC_TOKEN=$(yc iam create-token)`, "yc vpc subnet update e9bexample --route-table-id",
 			"| network-ssd | 415GB | 200GB: ask for more |", "| `secrets.lockbox.etcd` | `e6qexampleetcd` |",
 		}, nil},
+		{"nothing there", "all is created, and known by its name", []string{"cloud:\n  -subnets:\n  nat_gateway: true\n  -service_accounts:\n  create_security_groups: true\n  placement: spread\nsecrets:\n  -lockbox:\n", "subnet_id: e9bexample=>subnet_id: \"\""}, []string{
+			"What has no id above is created: a network, its subnets, a NAT gateway, security groups, service accounts, secrets, still without what they are to hold, placement groups.",
+			"\nsh deploy/create.sh base\n", "   yc lockbox secret add-version --folder-id b1gexample --name demo-etcd --payload - <secrets/demo/etcd.json\n",
+			"`-var subnet_id=\"$(yc vpc subnet get --folder-id b1gexample --name demo-ru-central1-a --format json | jq -r .id)\"`",
+			"So does the security group of each role", "| networks | 1 | 2 |", "| placement groups | 2 | 2 |",
+		}, []string{"yc vpc subnet update", "secrets.lockbox.etcd", "cloud.service_accounts.etcd", "add-access-binding", "one for each bake"}},
+		{"some there", "what is given is not created, and what is not given is", []string{"cloud:\n  service_accounts: {etcd: ajea}\nsecrets:\n  lockbox: {patroni: e6qb}\n"}, []string{
+			"is created: service accounts, secrets, still without what they are to hold.", "   yc lockbox secret add-version --id e6qb ",
+			"   yc lockbox secret add-access-binding --id e6qb --role lockbox.payloadViewer --folder-id b1gexample --service-account-name demo-patroni\n",
+		}, []string{"subnet_id="}},
 		{"nobody beside clients", "neither operators nor monitoring", nil, []string{
 			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2381 | … | nobody |",
 			"| patroni | 8008 | … | patroni, haproxy |", "| haproxy | 5431 | … | 10.128.0.0/24 |", "| haproxy | 9190 | … | nobody |",

@@ -43,6 +43,7 @@ its old and its new value, and how the change takes effect on machines that run:
   secrets    Lockbox needs other entries
   grow       a data disk becomes larger, while its machine runs
   image      another image is baked, and the machines are replaced
+  around     what is around them in the cloud is changed, while they run
 Below each stands on which machines, and what of their files, of the commands that
 create them, or of the images changes. Nothing is written.
 
@@ -298,6 +299,7 @@ func steps(c *role.Cluster, file cli.SpecFile, dir string, changes []generator.C
 	add(needs(generator.Secrets), "%s, and put into Lockbox what it names", command("pgha-gen", "secrets", "generate"))
 	add(len(changes) > 0, "%s", command("pgha-gen", "render", "-o", dir))
 	add(needs(generator.Image), "bake the images of %s (%s)", list(of[generator.Image], roleOf), filepath.Join(dir, c.Name, "README.md"))
+	add(needs(generator.Around), "sh %s base", filepath.Join(deploy, "create.sh"))
 	add(files, "sh %s", filepath.Join(deploy, "refresh.sh"))
 	for _, e := range of[generator.Grow] {
 		all = append(all, e.What)
