@@ -33,6 +33,8 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 		text func() ([]byte, error)
 	}{
 		{"deploy/create.sh", func() ([]byte, error) { return yc.Create(plan) }},
+		{"deploy/destroy.sh", func() ([]byte, error) { return yc.Destroy(plan) }},
+		{"deploy/replace.sh", func() ([]byte, error) { return yc.Replace(plan) }},
 		{"deploy/refresh.sh", func() ([]byte, error) { return yc.Refresh(plan) }},
 		{"cluster.yaml", func() ([]byte, error) { return Effective(c) }},
 		{"README.md", func() ([]byte, error) { return readme(c, sizes) }},

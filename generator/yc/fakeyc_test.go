@@ -681,6 +681,9 @@ func (c *call) delete(one thing) error {
 	}
 	for kind, all := range c.Things {
 		for _, other := range all {
+			if c.kind == kind && strings.Contains(fmt.Sprint(other["rules"]), "security-group-name="+one.text("name")) && other.text("id") != id {
+				return fmt.Errorf("rpc error: code = FailedPrecondition desc = %s is in the rules of %s", id, other["name"])
+			}
 			for _, key := range slices.Sorted(maps.Keys(other)) {
 				reference := strings.HasSuffix(key, "_id") || strings.HasSuffix(key, "_ids")
 				if reference && slices.Contains(strings.Split(other.text(key), ","), id) {

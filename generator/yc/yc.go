@@ -16,7 +16,7 @@ import (
 	"pgha-gen/generator/specfile"
 )
 
-//go:embed common.sh create.sh refresh.sh
+//go:embed *.sh
 var scripts embed.FS
 
 // Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
@@ -71,6 +71,24 @@ func Refresh(p *cloud.Plan) ([]byte, error) {
 		s.line(append([]string{"refresh", machines[0].Role}, names(machines)...)...)
 	}
 	s.WriteString("finish\n")
+	return s.text()
+}
+
+// Replace is deploy/replace.sh: it deletes a machine, and has create.sh make it
+// anew.
+func Replace(p *cloud.Plan) ([]byte, error) {
+	s, err := newScript("replace.sh", p)
+	if err != nil {
+		return nil, err
+	}
+	for _, machines := range p.Roles() {
+		data := "no"
+		if machines[0].Data != nil {
+			data = "yes"
+		}
+		s.line(append([]string{"role", data}, names(machines)...)...)
+	}
+	s.WriteString("DISKS=$(list compute disk)\nINSTANCES=$(list compute instance)\nreplace \"${2-}\"\n")
 	return s.text()
 }
 
