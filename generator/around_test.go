@@ -1,6 +1,7 @@
 package generator_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -8,6 +9,39 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
 )
+
+// TestDiffOfBalancer: what create.sh can change of a load balancer, and what not.
+func TestDiffOfBalancer(t *testing.T) {
+	const with = "cloud:\n  load_balancer: external\n  entry_point: db.example.net\n"
+	for _, test := range []struct {
+		reason   string
+		old, new []string
+		want     string
+	}{
+		{"it is created", nil, []string{with}, "load balancer demo: "},
+		{"a record is its own", []string{with}, []string{with, "cloud:\n  dns_zone: dnsexample\n"}, "load balancer demo: "},
+		{"its listeners stay", []string{with}, []string{with, "  haproxy:\n=>  haproxy:\n    ports: {primary: 6000}\n"},
+			"load balancer demo: delete it first, since it is made anew; its address may be another one then"},
+		{"nothing of it", []string{with}, []string{with, "failover: safe"}, ""},
+		{"it is wanted no more", []string{with}, nil, "load balancer demo: delete it, once clients connect in another way"},
+	} {
+		changes, err := generator.Diff(demo.Small(t, test.old...), demo.Small(t, test.new...), demo.Roles())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, change := range changes {
+			for _, c := range change.Effects {
+				if c.Effect == generator.Beside {
+					got += strings.Join(c.Of, " ") + ": " + c.What
+				}
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: got %q, want %q", test.reason, got, test.want)
+		}
+	}
+}
 
 // TestDiffOfSecurityGroups: whom the spec admits, those of the cluster's own admit,
 // too, once create.sh has run.

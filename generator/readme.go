@@ -94,6 +94,7 @@ func (p page) Creates() []string {
 		{len(plan.Accounts) > 0, "service accounts"},
 		{len(plan.Secrets) > 0, "secrets, still without what they are to hold"},
 		{len(plan.PlacementGroups) > 0, "placement groups"},
+		{p.Cloud.DNSZone == role.Create, "a DNS zone"},
 	} {
 		if part.created {
 			all = append(all, part.what)

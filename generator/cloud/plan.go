@@ -2,6 +2,7 @@
 package cloud
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"reflect"
@@ -27,6 +28,7 @@ type Plan struct {
 	Secrets         []*Secret
 	PlacementGroups []*PlacementGroup
 	Machines        []*Machine
+	Balancer        *Balancer // nil: there is none
 }
 
 // Ref is something in the cloud: by its id, if the spec has that, or by the
@@ -43,6 +45,9 @@ const (
 	KindSecurityGroup Kind = "security group"
 	KindAccount       Kind = "service account"
 	KindSecret        Kind = "secret"
+	KindZone          Kind = "zone"
+	KindTargets       Kind = "target group"
+	KindBalancer      Kind = "network load balancer"
 )
 
 // Given is what the spec has the id of.
@@ -139,6 +144,7 @@ func New(c *role.Cluster) *Plan {
 			p.Machines = append(p.Machines, machine(c, g, n))
 		}
 	}
+	p.Balancer = balancer(c)
 	return p
 }
 
@@ -157,6 +163,9 @@ func (p *Plan) given(c *role.Cluster) {
 	}
 	for _, id := range c.Cloud.SecurityGroups {
 		add(KindSecurityGroup, id, "cloud.security_groups", "")
+	}
+	if c.Cloud.DNSZone != role.Create {
+		add(KindZone, c.Cloud.DNSZone, "cloud.dns_zone", "")
 	}
 	for _, g := range c.WithSecrets() {
 		add(KindAccount, c.Cloud.ServiceAccounts[g.Name], "cloud.service_accounts."+g.Name, "")
@@ -247,16 +256,40 @@ func (p *Plan) Roles() [][]*Machine {
 	return all
 }
 
-// Changed names what is around the machines of a role in both plans, and can be
-// changed while they run.
-func Changed(old, new *Plan, role string) []string {
-	var all []string
+// Change is one of what is around machines in the cloud.
+type Change struct {
+	Name   string
+	What   string // what happens, if there is more to say
+	Before bool   // it can be made before machines are created; else behind that
+}
+
+// Changes are those around the machines of a role that is in both plans. They
+// are made while the machines run.
+func Changes(old, new *Plan, role string) []Change {
+	var all []Change
 	for _, after := range new.SecurityGroups {
 		for _, before := range old.SecurityGroups {
 			if after.Role == role && before.Name == after.Name && !reflect.DeepEqual(before.Rules, after.Rules) {
-				all = append(all, "security group "+after.Name)
+				all = append(all, Change{"security group " + after.Name, "", true})
 			}
 		}
 	}
+	before, after := old.Balancer, new.Balancer
+	switch of := cmp.Or(after, before); {
+	case of == nil || new.Machine(of.Targets[0]) != nil && new.Machine(of.Targets[0]).Role != role || reflect.DeepEqual(before, after):
+	case after == nil:
+		all = append(all, Change{"load balancer " + of.Name, "delete it, once clients connect in another way", false})
+	case before == nil || reflect.DeepEqual(before.fixed(), after.fixed()):
+		all = append(all, Change{"load balancer " + of.Name, "", false})
+	default:
+		all = append(all, Change{"load balancer " + of.Name, "delete it first, since it is made anew; its address may be another one then", false})
+	}
 	return all
+}
+
+// fixed is what create.sh does not change of a load balancer that is there.
+func (b *Balancer) fixed() Balancer {
+	fixed := *b
+	fixed.Targets, fixed.Record, fixed.EntryPoint = nil, nil, ""
+	return fixed
 }

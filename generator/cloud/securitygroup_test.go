@@ -32,6 +32,7 @@ func TestSecurityGroupsAreTheFirewall(t *testing.T) {
 		{"addresses", "nodes by their addresses", demo.Cluster(t, create, "access: {clients: [10.128.0.0/24], operators: [192.0.2.0/24], monitoring: [10.128.9.0/24, 10.128.9.7/32]}\n")},
 		{"names", "nodes by their names", demo.Read(t, demo.Edit(t, testkit.Text(t, "../yc/testdata/sparse.yaml"), create))},
 		{"nobody else", "neither operators nor monitoring", demo.Cluster(t, create)},
+		{"a load balancer", "its checks", demo.Small(t, create, "cloud:\n  load_balancer: external\n  entry_point: db.example.net\n")},
 		{"many networks", "a rule holds 50", demo.Cluster(t, create, strings.TrimSuffix(many, ", ")+"]}\n")},
 	}
 	for _, test := range tests {

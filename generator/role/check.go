@@ -42,6 +42,7 @@ func (c *Cluster) Check(at specfile.Place) {
 	c.checkIDs(cloud.Key("service_accounts"), c.Cloud.ServiceAccounts, "account", "needs no service account", "yc iam service-account list")
 	c.checkNodes(roles)
 	c.checkPlacement(at)
+	c.checkEntryPoint(cloud)
 	for _, g := range c.Groups {
 		here := roles.Key(g.Name)
 		c.checkMachine(here.Key("machine"), g.Settings.Machines())

@@ -58,6 +58,35 @@ type Cloud struct {
 	CreateSecurityGroups bool              `yaml:"create_security_groups"`
 	Placement            Placement         `yaml:"placement"`
 	Maintenance          Maintenance       `yaml:"maintenance"`
+	LoadBalancer         LoadBalancer      `yaml:"load_balancer"`
+	// The name by which clients connect. It is in the certificates of those
+	// that they verify.
+	EntryPoint string `yaml:"entry_point"`
+	DNSZone    string `yaml:"dns_zone"` // of its record: an id, or Create; empty: it is made elsewhere
+}
+
+// LoadBalancer is the kind of network load balancer before proxies.
+type LoadBalancer string
+
+// The values of LoadBalancer.
+const (
+	NoBalancer LoadBalancer = "none"
+	Internal   LoadBalancer = "internal" // with an address of the network
+	External   LoadBalancer = "external" // with a public one
+)
+
+// Values are all of them.
+func (LoadBalancer) Values() []string { return specfile.Values(NoBalancer, Internal, External) }
+
+// Balanced says whether there is a load balancer before the proxies.
+func (c *Cluster) Balanced() bool { return c.Cloud.LoadBalancer != NoBalancer }
+
+// EntryPoints are the names by which clients connect beside those of machines.
+func (c *Cluster) EntryPoints() []string {
+	if c.Cloud.EntryPoint == "" {
+		return nil
+	}
+	return []string{c.Cloud.EntryPoint}
 }
 
 // Targets are what the cluster must be able to do, by prediction.
@@ -117,6 +146,7 @@ func Defaults() *Cluster {
 			ServiceAccounts: map[string]string{},
 			SecurityGroups:  []string{},
 			Maintenance:     Maintenance{Policy: Migrate, GracePeriod: specfile.Minute},
+			LoadBalancer:    NoBalancer,
 		},
 		Access:     Access{Operators: []netip.Prefix{}, Monitoring: []netip.Prefix{}},
 		Failover:   Fast,

@@ -178,3 +178,27 @@ func (c *Cluster) checkPlacement(at specfile.Place) {
 func (c *Cluster) checkMaintenance(at specfile.Place) {
 	CheckRange(at.Key("grace_period"), c.Cloud.Maintenance.GracePeriod, specfile.Second, specfile.Minute, "%s (want 1s to 1m, as the cloud has it)")
 }
+
+// checkEntryPoint looks at what stands before the proxies.
+func (c *Cluster) checkEntryPoint(at specfile.Place) {
+	balancer, entry, zone := at.Key("load_balancer"), at.Key("entry_point"), at.Key("dns_zone")
+	name := c.Cloud.EntryPoint
+	if name != "" && (!domainName.MatchString(name) || !strings.Contains(name, ".") || len(name) > longestDomain) {
+		entry.Problem("%q is no name of a host with its domain (want one such as db.example.net)", name)
+	}
+	if c.Cloud.DNSZone != "" && c.Cloud.DNSZone != Create {
+		checkID(zone, c.Cloud.DNSZone, "yc dns zone list")
+	}
+	switch {
+	case !specfile.Known(balancer, entry, zone):
+	case !c.Balanced() && c.Cloud.DNSZone != "":
+		zone.Problem("has a record for a load balancer, and there is none (leave it out, or want cloud.load_balancer internal or external)")
+	case c.Balanced() && name == "":
+		balancer.Problem("needs a name (give one as cloud.entry_point: clients verify the name that they connect to, and the load balancer's address is in no certificate)")
+	case c.Cloud.DNSZone == Create && !c.Cloud.CreatesNetwork() && c.Cloud.Network == "" && specfile.Known(at.Key("subnets"), at.Key("network")):
+		zone.Problem("needs the network (give its id as cloud.network, that of the subnets)")
+	}
+	if proxies := c.Offering(Proxy); c.Balanced() && len(proxies) < 2 && specfile.Known(balancer, at.Root().Key("roles")) {
+		balancer.Problem("needs two proxies, and there is %d (want more nodes of a role that proxies, or none)", len(proxies))
+	}
+}

@@ -26,6 +26,11 @@ func Module(p *cloud.Plan) ([]byte, error) {
 		m.resource("yandex_compute_placement_group", g.Name, append(m.named(g.Name), pair("placement_strategy_spread", true)))
 	}
 	m.machines()
+	outputs := emit.Map{}
+	if p.Balancer != nil {
+		m.balancer(p.Balancer)
+		outputs = append(outputs, pair("address", emit.Map{pair("description", literal("of "+p.Balancer.EntryPoint)), pair("value", balancerAddress(p.Balancer))}))
+	}
 	doc := emit.Map{
 		pair("terraform", emit.Map{
 			pair("required_version", ">= 1.3"),
@@ -41,7 +46,11 @@ func Module(p *cloud.Plan) ([]byte, error) {
 	if len(m.data) > 0 {
 		doc = append(doc, pair("data", m.data))
 	}
-	return emit.JSON(append(doc, pair("resource", m.resources)))
+	doc = append(doc, pair("resource", m.resources))
+	if len(outputs) > 0 {
+		doc = append(doc, pair("output", outputs))
+	}
+	return emit.JSON(doc)
 }
 
 type module struct {
@@ -230,10 +239,7 @@ func (m *module) machine(one *cloud.Machine) emit.Map {
 			pair("disk_id", of("yandex_compute_disk", one.Data.Name)), pair("device_name", role.DataDevice), pair("mode", "READ_WRITE"), pair("auto_delete", false),
 		}))
 	}
-	nic := emit.Map{pair("subnet_id", of("data.yandex_vpc_subnet", one.Zone))}
-	if one.Subnet.ID == "" {
-		nic = emit.Map{pair("subnet_id", of("yandex_vpc_subnet", one.Subnet.Name))}
-	}
+	nic := emit.Map{pair("subnet_id", m.subnet(one.Subnet, one.Name))}
 	if one.Address.IsValid() {
 		nic = append(nic, pair("ip_address", one.Address.String()))
 	}
@@ -264,6 +270,57 @@ func (m *module) machine(one *cloud.Machine) emit.Map {
 	}
 	// A new image must not replace all machines at once.
 	return append(body, pair("lifecycle", emit.Map{pair("ignore_changes", []any{"boot_disk[0].initialize_params[0].image_id"})}))
+}
+
+func (m *module) balancer(b *cloud.Balancer) {
+	var targets, listeners []any
+	for _, name := range b.Targets {
+		nic := "${yandex_compute_instance." + name + ".network_interface[0]."
+		targets = append(targets, emit.Map{pair("subnet_id", nic+"subnet_id}"), pair("address", nic+"ip_address}")})
+	}
+	m.resource("yandex_lb_target_group", b.Name, append(m.named(b.Name), pair("region_id", literal(b.Region)), pair("target", targets)))
+	kind, spec, address := "external", "external_address_spec", emit.Map{pair("ip_version", "ipv4")}
+	if b.Internal {
+		kind, spec, address = "internal", "internal_address_spec", emit.Map{pair("subnet_id", m.subnet(b.Subnet, b.Targets[0]))}
+	}
+	for _, l := range b.Listeners {
+		listeners = append(listeners, emit.Map{pair("name", l.Name), pair("port", l.Port), pair("target_port", l.Port), pair("protocol", "tcp"), pair(spec, address)})
+	}
+	c := b.Check
+	m.resource("yandex_lb_network_load_balancer", b.Name, append(m.named(b.Name), pair("region_id", literal(b.Region)), pair("type", kind), pair("listener", listeners),
+		pair("attached_target_group", emit.Map{pair("target_group_id", of("yandex_lb_target_group", b.Name)), pair("healthcheck", emit.Map{
+			pair("name", "alive"), pair("interval", int(c.Interval.Seconds())), pair("timeout", int(c.Timeout.Seconds())),
+			pair("healthy_threshold", c.Healthy), pair("unhealthy_threshold", c.Unhealthy),
+			pair("http_options", emit.Map{pair("port", c.Port), pair("path", c.Path)}),
+		})})))
+	r := b.Record
+	if r == nil {
+		return
+	}
+	if r.Zone.ID == "" {
+		m.resource("yandex_dns_zone", r.Zone.Name, append(m.named(r.Zone.Name), pair("zone", literal(r.Domain)), pair("public", false), pair("private_networks", []any{m.networkID()})))
+	}
+	m.resource("yandex_dns_recordset", b.Name, emit.Map{
+		pair("zone_id", m.ref("yandex_dns_zone", &r.Zone)), pair("name", literal(r.Name)), pair("type", "A"), pair("ttl", r.TTL),
+		pair("data", []any{balancerAddress(b)}),
+	})
+}
+
+// balancerAddress is an expression for where clients connect.
+func balancerAddress(b *cloud.Balancer) string {
+	spec := "external_address_spec"
+	if b.Internal {
+		spec = "internal_address_spec"
+	}
+	return fmt.Sprintf(`${one([for listener in yandex_lb_network_load_balancer.%s.listener : one(listener.%s).address if listener.name == "%s"])}`, b.Name, spec, b.Listeners[0].Name)
+}
+
+// subnet is the id of a subnet in whose zone a machine is.
+func (m *module) subnet(ref cloud.Ref, machine string) string {
+	if ref.ID == "" {
+		return of("yandex_vpc_subnet", ref.Name)
+	}
+	return of("data.yandex_vpc_subnet", m.plan.Machine(machine).Zone)
 }
 
 // metadata has user-data by file(), in which nothing is a template, and the

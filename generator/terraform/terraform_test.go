@@ -21,10 +21,13 @@ import (
 )
 
 func clusters(t *testing.T) map[string]*role.Cluster {
+	const two = "roles:\n  haproxy:\n    nodes:\n      - {name: demo-haproxy-1, zone: ru-central1-a}\n      - {name: demo-haproxy-2, zone: ru-central1-a}\n"
 	return map[string]*role.Cluster{
-		"example": demo.Cluster(t),
-		"sparse":  demo.Read(t, testkit.Text(t, "../yc/testdata/sparse.yaml")),
-		"empty":   demo.Read(t, testkit.Text(t, "../yc/testdata/empty.yaml")),
+		"internal": demo.Cluster(t, two, "cloud:\n  network: enpexample\n  load_balancer: internal\n  entry_point: db.example.net\n  dns_zone: create\n"),
+		"external": demo.Cluster(t, two, "cloud:\n  load_balancer: external\n  entry_point: db.example.net\n  dns_zone: dnsexample\n"),
+		"example":  demo.Cluster(t),
+		"sparse":   demo.Read(t, testkit.Text(t, "../yc/testdata/sparse.yaml")),
+		"empty":    demo.Read(t, testkit.Text(t, "../yc/testdata/empty.yaml")),
 	}
 }
 
@@ -89,6 +92,12 @@ func TestModuleIsThePlan(t *testing.T) {
 		}
 		for _, g := range p.SecurityGroups {
 			want["yandex_vpc_security_group_rule"] += len(g.Rules)
+		}
+		if b := p.Balancer; b != nil {
+			want["yandex_lb_target_group"], want["yandex_lb_network_load_balancer"], want["yandex_dns_recordset"] = 1, 1, 1
+			if b.Record.Domain != "" {
+				want["yandex_dns_zone"] = 1
+			}
 		}
 		if n := p.Network; n != nil {
 			want["yandex_vpc_subnet"] = len(n.Subnets)
@@ -274,11 +283,11 @@ func (j *judge) expression(at, text string) {
 		switch {
 		case words[0] == "data" && len(words) == 4:
 			_, there = j.doc.Data[words[1]][words[2]]
-		case len(words) == 3:
+		case len(words) >= 3 && words[0] != "data":
 			_, there = j.doc.Resource[words[0]][words[1]]
 		}
 		if !there {
-			j.say(at, "there is no "+strings.Join(words[:len(words)-1], "."))
+			j.say(at, "there is no "+strings.Join(words[:min(2, len(words))], "."))
 		}
 	}
 }

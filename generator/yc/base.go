@@ -15,6 +15,9 @@ var places = map[cloud.Kind][]string{
 	cloud.KindSecurityGroup: {"vpc", "security-group"},
 	cloud.KindAccount:       {"iam", "service-account"},
 	cloud.KindSecret:        {"lockbox", "secret"},
+	cloud.KindZone:          {"dns", "zone"},
+	cloud.KindTargets:       {"load-balancer", "target-group"},
+	cloud.KindBalancer:      {"load-balancer", "network-load-balancer"},
 }
 
 // base are the lines for all but disks and machines.
@@ -46,6 +49,9 @@ func (s *script) base(p *cloud.Plan) {
 		// secrets generate.
 		s.resource(cloud.KindSecret, secret.Name, "--payload", `[{"key": "none", "text_value": "none"}]`)
 		s.line("reader", secret.Name, idOf(cloud.KindAccount, &secret.Reader))
+	}
+	if b := p.Balancer; b != nil && b.Record != nil && b.Record.Zone.ID == "" {
+		s.resource(cloud.KindZone, b.Record.Zone.Name, "--zone", b.Record.Domain, "--private-visibility", "--network-ids", idOf(cloud.KindNetwork, &p.Network.Ref))
 	}
 	for _, g := range p.PlacementGroups {
 		s.line("resource", "compute", "placement-group", g.Name, "--spread-strategy")

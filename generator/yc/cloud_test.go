@@ -54,6 +54,8 @@ func newCloud(t *testing.T, c *role.Cluster) *fakeCloud {
 				one["network_id"] = "enpexample"
 			case cloud.KindAccount:
 				kind = "iam service-account"
+			case cloud.KindZone:
+				kind = "dns zone"
 			case cloud.KindSecret:
 				kind = "lockbox secret"
 			}

@@ -2,6 +2,7 @@ package yc
 
 import (
 	"slices"
+	"strconv"
 
 	"pgha-gen/generator/cloud"
 )
@@ -14,6 +15,16 @@ func Destroy(p *cloud.Plan) ([]byte, error) {
 		return nil, err
 	}
 	s.WriteString("words \"$@\"\n\n")
+	if b := p.Balancer; b != nil {
+		if r := b.Record; r != nil {
+			s.line(append([]string{"no_record", b.Name, r.Name, strconv.Itoa(r.TTL)}, zoneWords(r)...)...)
+		}
+		s.gone("", "load-balancer", "network-load-balancer", b.Name)
+		s.gone("", "load-balancer", "target-group", b.Name)
+		if b.Record != nil && b.Record.Zone.ID == "" {
+			s.gone("", "dns", "zone", b.Record.Zone.Name)
+		}
+	}
 	for _, m := range p.Machines {
 		s.gone("", "compute", "instance", m.Name)
 	}

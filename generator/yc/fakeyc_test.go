@@ -364,7 +364,7 @@ func (c *call) fill(t thing) (err error) {
 	case "load-balancer network-load-balancer":
 		return c.balancer(t)
 	case "dns zone":
-		t["zone"] = c.flag("zone")
+		t["zone"], t["network_id"] = c.flag("zone"), c.flag("network-ids")
 		if !strings.HasSuffix(c.flag("zone"), ".") || c.flag("private-visibility") == "" || c.find("vpc network", "id", c.flag("network-ids")) == nil {
 			return fmt.Errorf("zone %v", c.flags)
 		}
@@ -616,6 +616,9 @@ func (c *call) change(t thing) error {
 	var have []string
 	if old, ok := t[key].([]any); ok {
 		for _, o := range old {
+			if target, ok := o.(map[string]any); ok {
+				o = fmt.Sprintf("subnet-id=%s,address=%s", target["subnet_id"], target["address"])
+			}
 			have = append(have, o.(string))
 		}
 	}
@@ -631,7 +634,11 @@ func (c *call) change(t thing) error {
 	have = slices.Compact(have)
 	all := []any{}
 	for _, h := range have {
-		all = append(all, h)
+		if p := properties(h); key == "targets" {
+			all = append(all, thing{"subnet_id": p["subnet-id"], "address": p["address"]})
+		} else {
+			all = append(all, h)
+		}
 	}
 	t[key] = all
 	return nil
@@ -678,6 +685,9 @@ func (c *call) delete(one thing) error {
 		}
 	} else if one.text("instance_id") != "" {
 		return fmt.Errorf("rpc error: code = FailedPrecondition desc = %s is in use by %s", id, one["instance_id"])
+	}
+	if records, _ := one["records"].([]any); len(records) > 0 {
+		return fmt.Errorf("rpc error: code = FailedPrecondition desc = zone %s has records", id)
 	}
 	for kind, all := range c.Things {
 		for _, other := range all {

@@ -56,6 +56,9 @@ func Create(p *cloud.Plan) ([]byte, error) {
 			s.WriteString("SECRET=''\n")
 		}
 	}
+	if p.Balancer != nil {
+		s.balancer(p.Balancer)
+	}
 	return s.text()
 }
 

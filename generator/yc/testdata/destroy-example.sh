@@ -71,6 +71,17 @@ no_rules() {
 	done
 }
 
+# no_record BALANCER NAME TTL ZONE...: the record of the cluster's load balancer.
+no_record() {
+	all=$(list load-balancer network-load-balancer)
+	mine "$all" "$1"
+	if [ -z "$id" ]; then return; fi
+	address=$(printf '%s\n' "$all" | jq -r --arg id "$id" '.[] | select(.id == $id) | .listeners[0].address')
+	record="$2 $3 A $address"
+	shift 3
+	yc dns zone delete-records "$@" --record "$record" >/dev/null || failed "record $record"
+}
+
 failed() {
 	stop 1 "cannot delete $1: see what yc says above (then run this again: it goes on where it stopped)"
 }

@@ -176,6 +176,55 @@ machine() { # machine NAME ARGUMENT...
 	created "$status" "machine $name"
 }
 
+# targets NAME REGION NODE...: a target group of these machines, and of no
+# others; its id is in $id.
+targets() {
+	group=$1 region=$2 wanted=''
+	shift 2
+	for node; do
+		found=$(yc compute instance get --folder-id "$FOLDER" --name "$node" --format json) ||
+			stop 1 "cannot see the address of machine $node: see what yc says above (then run this again)"
+		wanted="$wanted $(printf '%s\n' "$found" | jq -r '.network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address')"
+	done
+	set --
+	all=$(list load-balancer target-group)
+	if ! there "$all" target-group "$group"; then
+		for target in $wanted; do set -- "$@" --target "$target"; done
+		resource load-balancer target-group "$group" --region-id "$region" "$@"
+		return
+	fi
+	have=$(printf '%s\n' "$all" | jq -r --arg id "$id" '[.[] | select(.id == $id) | .targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
+	group_id=$id
+	for target in $wanted; do
+		case " $have " in *" $target "*) ;; *) change_targets add "$target" ;; esac
+	done
+	for target in $have; do
+		case " $wanted " in *" $target "*) ;; *) change_targets remove "$target" ;; esac
+	done
+	id=$group_id
+	echo "target-group $group: has the machines of the spec"
+}
+
+change_targets() { # change_targets add|remove TARGET
+	yc load-balancer target-group "$1-targets" --id "$group_id" --target "$2" >/dev/null ||
+		stop 1 "cannot $1 target $2: see what yc says above (then run this again)"
+}
+
+# entry NAME [TTL ZONE...]: the record of the load balancer whose id is in $id;
+# ZONE is how yc finds the zone. Without one, somebody else makes the record.
+entry() {
+	name=$1 ttl=${2-}
+	found=$(yc load-balancer network-load-balancer get --id "$id" --format json) ||
+		stop 1 "cannot see the address of the load balancer: see what yc says above (then run this again)"
+	address=$(printf '%s\n' "$found" | jq -r '.listeners[0].address')
+	if [ $# -gt 2 ]; then
+		shift 2
+		yc dns zone replace-records "$@" --record "$name $ttl A $address" >/dev/null ||
+			stop 1 "cannot set the record of $name: see what yc says above (then run this again)"
+	fi
+	echo "entry point $name: $address"
+}
+
 finish() {
 	there=''
 	for node in $BOOTSTRAP_MEMBERS; do
