@@ -25,6 +25,8 @@ const (
 	Secrets effect.Effect = "secrets" // there are others, or they are of other names
 	Grow    effect.Effect = "grow"    // a data disk becomes larger, while its machine runs
 	Image   effect.Effect = "image"   // another one is baked
+	Around  effect.Effect = "around"  // what is around the machines in the cloud is changed, while they run
+	Beside  effect.Effect = "beside"  // so is what has the machines for its targets
 )
 
 // Change is what one key of the spec means that is not what it was; or several
@@ -307,6 +309,13 @@ func between(oldCluster, newCluster *role.Cluster, old, new *role.Group) ([]Cons
 		add(Image, stay, new.Plan.Replaced, of)
 	}
 	oldPlan, newPlan := cloud.New(oldCluster), cloud.New(newCluster)
+	for _, c := range cloud.Changes(oldPlan, newPlan, new.Name) {
+		kind := Beside
+		if c.Before {
+			kind = Around
+		}
+		add(kind, stay, c.What, c.Name)
+	}
 	for _, name := range stay {
 		changes, err := yc.Changes(newPlan, oldPlan.Machine(name), newPlan.Machine(name))
 		if err != nil {
@@ -440,6 +449,7 @@ func secrets(c *role.Cluster, g *role.Group) emit.Map {
 		for _, p := range s.ProxiedBy {
 			proxies = append(proxies, p.Host(c), c.FQDN(p.Name))
 		}
+		proxies = append(proxies, s.Names...)
 		for _, n := range g.Nodes() {
 			made := fmt.Sprint(s.Kind, s.CommonName, s.Variables, proxies)
 			if s.Kind == role.Certificate && s.PerNode {

@@ -19,17 +19,28 @@ var exampleInit = regexp.MustCompile(`(?m): \S+ # (.*); init writes (\S+), (.*)$
 // exampleCA matches the authority of the reference, whose key nobody has.
 var exampleCA = regexp.MustCompile(`(?m)^  ca: \|\n(    .*\n)+`)
 
+// exampleThere matches what the reference has of what is there, and created
+// what a new cluster has instead, in which all is created.
+var exampleThere = []struct {
+	there   *regexp.Regexp
+	created string
+}{
+	{regexp.MustCompile(`(?m): \S+( # .*; default: (\S+) where the subnets are created)$`), ": $2$1"},
+	{regexp.MustCompile(`subnet_id: e9bexample`), `subnet_id: ""`},
+	{regexp.MustCompile(`e9bexample`), "10.128.0.0/24"},
+	{regexp.MustCompile(`(?m):( # .*)\n( +\w+: (?:aje|e6q)example\w+\n)+`), ": {}$1\n"},
+}
+
 var exampleWord = regexp.MustCompile(`\b` + exampleName + `\b`)
 
 // exampleID matches an id of the reference. Its first letters tell what it is
 // of. A new cluster gets a placeholder, which validate refuses.
-var exampleID = regexp.MustCompile(`\b(b1g|e9b|aje|e6q)example\w*`)
+var exampleID = regexp.MustCompile(`\b(b1g)example\w*`)
 
 // decided are the keys that a person decides, beside those that a spec must
 // have. * stands for a name that differs between clusters, [] for the items
 // of a list.
 var decided = map[string]bool{
-	"cloud.subnets.*": true, "cloud.service_accounts.*": true, "secrets.lockbox.*": true,
 	"access.operators": true, "access.monitoring": true, "failover": true, "durability": true, "secrets.ca": true,
 	"roles.*.postgresql": true, "roles.*.databases": true, "roles.*.users": true,
 	"roles.*.users[].databases": true, "roles.*.users[].member_of": true, "roles.*.nodes[].address": true,
@@ -55,6 +66,9 @@ func Example(name string, roles []*role.Role) ([]byte, error) {
 		return nil, fmt.Errorf("%q cannot be a cluster's name (want a to z, 0 to 9 and -, a letter first, at most %d characters)", name, longest)
 	}
 	mine := exampleCA.ReplaceAllString(Reference(roles), `  ca: ""`+"\n")
+	for _, e := range exampleThere {
+		mine = e.there.ReplaceAllString(mine, e.created)
+	}
 	mine, err := leaveToDefaults(mine)
 	if err != nil {
 		return nil, err
@@ -119,7 +133,7 @@ func leaveToDefaults(text string) (string, error) {
 // below is the path of a key, as decided has it.
 func below(path, key string) string {
 	switch path {
-	case "roles", "cloud.subnets", "cloud.service_accounts", "secrets.lockbox":
+	case "roles":
 		key = "*"
 	}
 	return strings.TrimPrefix(path+"."+key, ".")

@@ -5,6 +5,7 @@ import (
 	"pgha-gen/generator/emit"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/terraform"
 	"pgha-gen/generator/tree"
 	"pgha-gen/generator/yc"
 )
@@ -33,6 +34,9 @@ func Generate(c *role.Cluster) (tree.Tree, error) {
 		text func() ([]byte, error)
 	}{
 		{"deploy/create.sh", func() ([]byte, error) { return yc.Create(plan) }},
+		{"deploy/destroy.sh", func() ([]byte, error) { return yc.Destroy(plan) }},
+		{"deploy/replace.sh", func() ([]byte, error) { return yc.Replace(plan) }},
+		{"deploy/main.tf.json", func() ([]byte, error) { return terraform.Module(plan) }},
 		{"deploy/refresh.sh", func() ([]byte, error) { return yc.Refresh(plan) }},
 		{"cluster.yaml", func() ([]byte, error) { return Effective(c) }},
 		{"README.md", func() ([]byte, error) { return readme(c, sizes) }},

@@ -43,6 +43,7 @@ func readWith(doc *specfile.Document, preset role.Failover, roles []*role.Role) 
 	c := decodeCommon(doc)
 	c.Failover = cmp.Or(preset, c.Failover)
 	c.Groups = decodeRoles(doc, c, roles)
+	c.DeriveSubnets()
 	c.Check(doc.Root())
 	errs, warnings := doc.Problems()
 	if len(errs) > 0 {

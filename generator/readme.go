@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/template"
 
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/effect"
 	"pgha-gen/generator/recipe"
@@ -59,12 +60,64 @@ func (p page) SecretSubnets() []string {
 	var all []string
 	for _, g := range p.WithSecrets() {
 		for _, n := range g.Nodes() {
-			if id := p.Cloud.Subnets[n.Zone]; !slices.Contains(all, id) {
+			if id, ok := p.Cloud.SubnetID(n.Zone); ok && !slices.Contains(all, id) {
 				all = append(all, id)
 			}
 		}
 	}
 	return all
+}
+
+// GivenSubnets are the subnets that are there already: zone to id.
+func (p page) GivenSubnets() map[string]string {
+	all := map[string]string{}
+	for zone := range p.Cloud.Subnets {
+		if id, ok := p.Cloud.SubnetID(zone); ok {
+			all[zone] = id
+		}
+	}
+	return all
+}
+
+// Creates is what create.sh creates beside disks and machines.
+func (p page) Creates() []string {
+	plan := cloud.New(p.Cluster)
+	var all []string
+	for _, part := range []struct {
+		created bool
+		what    string
+	}{
+		{p.Cloud.CreatesNetwork(), "a network"},
+		{len(p.GivenSubnets()) == 0, "its subnets"},
+		{p.Cloud.NATGateway, "a NAT gateway"},
+		{len(plan.SecurityGroups) > 0, "security groups"},
+		{len(plan.Accounts) > 0, "service accounts"},
+		{len(plan.Secrets) > 0, "secrets, still without what they are to hold"},
+		{len(plan.PlacementGroups) > 0, "placement groups"},
+		{p.Cloud.DNSZone == role.Create, "a DNS zone"},
+	} {
+		if part.created {
+			all = append(all, part.what)
+		}
+	}
+	return all
+}
+
+// AccountWords is the option by which yc finds the account of a role.
+func (p page) AccountWords(role string) string {
+	if id := p.Cloud.ServiceAccounts[role]; id != "" {
+		return "--service-account-id " + id
+	}
+	return "--folder-id " + p.Cloud.FolderID + " --service-account-name " + p.Named(role)
+}
+
+// BakeSubnet is the name of the subnet that is created for the zone of the
+// bake; empty: there is none.
+func (p page) BakeSubnet() string {
+	if _, ok := p.Cloud.SubnetRange(p.Images.Bake.Zone); !ok || !p.Images.Builder.Networks() || p.Images.Bake.SubnetID != "" {
+		return ""
+	}
+	return p.Name + "-" + p.Images.Bake.Zone
 }
 
 // listed is a line of an effects list.

@@ -30,6 +30,21 @@ func TestReadme(t *testing.T) {
 			`export YC_TOKEN=$(yc iam create-token)`, "yc vpc subnet update e9bexample --route-table-id",
 			"| network-ssd | 415GB | 200GB: ask for more |", "| `secrets.lockbox.etcd` | `e6qexampleetcd` |",
 		}, nil},
+		{"nothing there", "all is created, and known by its name", []string{"cloud:\n  -subnets:\n  nat_gateway: true\n  -service_accounts:\n  create_security_groups: true\n  placement: spread\nsecrets:\n  -lockbox:\n", "subnet_id: e9bexample=>subnet_id: \"\""}, []string{
+			"What has no id above is created: a network, its subnets, a NAT gateway, security groups, service accounts, secrets, still without what they are to hold, placement groups.",
+			"\nsh deploy/create.sh base\n", "   yc lockbox secret add-version --folder-id b1gexample --name demo-etcd --payload - <secrets/demo/etcd.json\n",
+			"`-var subnet_id=\"$(yc vpc subnet get --folder-id b1gexample --name demo-ru-central1-a --format json | jq -r .id)\"`",
+			"So does the security group of each role", "| networks | 1 | 2 |", "| placement groups | 2 | 2 |",
+		}, []string{"yc vpc subnet update", "secrets.lockbox.etcd", "cloud.service_accounts.etcd", "add-access-binding", "one for each bake"}},
+		{"a load balancer", "clients know it by its name alone", []string{"cloud:\n  load_balancer: external\n  entry_point: db.example.net\n",
+			"      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}"}, []string{
+			"Clients connect to `db.example.net`, which is the external load balancer: `create.sh` says its address at its end. Make its record (type A) in your DNS.",
+			`psql "host=db.example.net port=5431 dbname=app user=app sslmode=verify-full`, "| haproxy | 8405 | … | 198.18.235.0/24, 198.18.248.0/24 |",
+		}, []string{"host=10.128.0.40", "a DNS zone"}},
+		{"some there", "what is given is not created, and what is not given is", []string{"cloud:\n  service_accounts: {etcd: ajea}\nsecrets:\n  lockbox: {patroni: e6qb}\n"}, []string{
+			"is created: service accounts, secrets, still without what they are to hold.", "   yc lockbox secret add-version --id e6qb ",
+			"   yc lockbox secret add-access-binding --id e6qb --role lockbox.payloadViewer --folder-id b1gexample --service-account-name demo-patroni\n",
+		}, []string{"subnet_id="}},
 		{"nobody beside clients", "neither operators nor monitoring", nil, []string{
 			"| etcd | 2379 | … | patroni, etcd |", "| etcd | 2381 | … | nobody |",
 			"| patroni | 8008 | … | patroni, haproxy |", "| haproxy | 5431 | … | 10.128.0.0/24 |", "| haproxy | 9190 | … | nobody |",

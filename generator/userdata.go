@@ -90,7 +90,9 @@ func clusterEnv(c *role.Cluster, group *role.Group) emit.Map {
 		{Key: "PGHA_METRICS_PORT", Value: role.MetricsPort},
 	}
 	if len(secrets) > 0 {
-		env = env.Set("PGHA_SECRET_ID", c.Secrets.Lockbox[group.Name])
+		if id := c.Secrets.Lockbox[group.Name]; id != "" { // else it is in metadata
+			env = env.Set("PGHA_SECRET_ID", id)
+		}
 		env = env.Set("PGHA_SECRET_FILES", strings.Join(secrets, " "))
 	}
 	if plan.DataMount != "" {

@@ -5,6 +5,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -154,15 +155,32 @@ func (l *Lab) create(ctx context.Context, part *role.Group, n role.Node, data st
 	if first && part.Plan.Bootstraps {
 		attributes["pgha-bootstrap"] = c.Token()
 	}
+	account := ""
+	if part.ReadsSecrets {
+		account = labAccount(c, part.Name)
+		if c.Secrets.Lockbox[part.Name] == "" {
+			attributes["pgha-secret"] = labSecret(c, part.Name)
+		}
+	}
 	l.created++
 	node := &node{Node: n, part: part, port: port, fresh: true, instance: cloud.Instance{
 		ID: fmt.Sprintf("fhm%s%d", part.Name, l.created), Name: n.Name, Hostname: c.FQDN(n.Name), Zone: n.Zone, Region: c.Cloud.Region,
 		CloudID: "b1glab", FolderID: c.Cloud.FolderID, SubnetID: c.Cloud.Subnets[n.Zone], ImageID: "fd8lab" + part.Name,
-		ServiceAccountID: c.Cloud.ServiceAccounts[part.Name], Address: n.Address, MAC: port.MAC.String(),
+		ServiceAccountID: account, Address: n.Address, MAC: port.MAC.String(),
 		Attributes: attributes, Disks: disks(part),
 	}}
 	l.nodes[n.Name] = node
 	return l.Cloud.Put(node.instance)
+}
+
+// labSecret and labAccount are the ids of a role's secret and service account:
+// the spec's, or, where that has those created, the lab's.
+func labSecret(c *role.Cluster, name string) string {
+	return cmp.Or(c.Secrets.Lockbox[name], "e6qlab"+name)
+}
+
+func labAccount(c *role.Cluster, name string) string {
+	return cmp.Or(c.Cloud.ServiceAccounts[name], "ajelab"+name)
 }
 
 // route gives a subnet its gateway, and its resolver, once.

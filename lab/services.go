@@ -180,6 +180,6 @@ func (l *Lab) putPayload(role string, payload secrets.Payload) error {
 	for key, text := range payload {
 		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: text})
 	}
-	return l.Cloud.PutSecret(c.Secrets.Lockbox[role],
-		cloud.Secret{Readers: []string{c.Cloud.ServiceAccounts[role]}, Versions: []cloud.Version{version}})
+	return l.Cloud.PutSecret(labSecret(c, role),
+		cloud.Secret{Readers: []string{labAccount(c, role)}, Versions: []cloud.Version{version}})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -93,6 +94,11 @@ func TestSecrets(t *testing.T) {
 		return all
 	}
 	account := map[string]string{"instance/service-accounts/default/token": `{"access_token":"` + token + `","expires_in":42617,"token_type":"Bearer"}`}
+	with := func(metadata map[string]string, secret string) map[string]string {
+		all := maps.Clone(metadata)
+		all["instance/attributes/pgha-secret"] = secret
+		return all
+	}
 	const standard = "ca.crt server.crt server.key"
 	const ok, wait, fail = "demo-etcd-1 secrets ok ", "demo-etcd-1 secrets wait ", "demo-etcd-1 secrets fail "
 	const again = "run pgha-gen secrets generate, and what it says next\n"
@@ -125,6 +131,18 @@ func TestSecrets(t *testing.T) {
 			entries: good("password", "p'ä\"$\\ \n\n", "binary", "\x00\xff\n"), files: "password binary",
 			console: ok + "password binary\n",
 			want:    map[string]string{"password": "p'ä\"$\\ \n\n", "binary": "\x00\xff\n"}},
+		{name: "id in metadata", reason: "who creates the secret knows its id first", id: "metadata", entries: good(), files: standard,
+			metadata: with(account, "e6qa"), console: ok + standard + "\n",
+			want: map[string]string{"ca.crt": ca.PEM, "server.crt": cert, "server.key": key}},
+		{name: "id nowhere", reason: "the machine was created in another way", id: "metadata", entries: good(), files: standard,
+			console: wait + "neither user-data nor metadata (pgha-secret) has the id of the secret: create the machine with deploy/create.sh, or give the spec secrets.lockbox\n"},
+		{name: "id of nothing", reason: "a variable was empty", id: "metadata", entries: good(), files: standard, metadata: with(account, ""),
+			console: wait + "neither user-data nor metadata (pgha-secret) has the id of the secret: create the machine with deploy/create.sh, or give the spec secrets.lockbox\n"},
+		{name: "odd id", reason: "it is a part of a URL", id: "metadata", entries: good(), files: standard, metadata: with(account, "../e6qb"),
+			console: wait + "metadata's pgha-secret is \"../e6qb\", which is no id of a secret\n"},
+		{name: "user-data's id wins", reason: "the spec has it", entries: good(), files: standard, metadata: with(account, "e6qz"),
+			console: ok + standard + "\n",
+			want:    map[string]string{"ca.crt": ca.PEM, "server.crt": cert, "server.key": key}},
 		{name: "missing entry", reason: "it is added to Lockbox later, and the node goes on by itself", entries: without("demo-etcd-1.server.key"), files: standard,
 			console: wait + "secret e6qa has neither an entry demo-etcd-1.server.key nor an entry server.key: " + again},
 		{name: "empty entry", reason: "an empty password would be a password", entries: good("password", ""), files: "password",
@@ -189,7 +207,11 @@ func TestSecrets(t *testing.T) {
 			if tc.user == "" {
 				tc.user = me.Username
 			}
-			m.Cluster("PGHA_SECRET_ID="+tc.id, "PGHA_SECRET_FILES='"+tc.files+"'", "PGHA_SERVICE_USER="+tc.user)
+			inUserData := []string{"PGHA_SECRET_ID=" + tc.id}
+			if tc.id == "metadata" {
+				inUserData = nil
+			}
+			m.Cluster(append(inUserData, "PGHA_SECRET_FILES='"+tc.files+"'", "PGHA_SERVICE_USER="+tc.user)...)
 			m.Serve(tc.metadata)
 			if tc.disk {
 				m.Fake("stat", "echo ext2/ext3")

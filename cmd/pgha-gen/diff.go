@@ -43,6 +43,8 @@ its old and its new value, and how the change takes effect on machines that run:
   secrets    Lockbox needs other entries
   grow       a data disk becomes larger, while its machine runs
   image      another image is baked, and the machines are replaced
+  around     what is around them in the cloud is changed, while they run
+  beside     so is what has the machines for its targets
 Below each stands on which machines, and what of their files, of the commands that
 create them, or of the images changes. Nothing is written.
 
@@ -298,14 +300,16 @@ func steps(c *role.Cluster, file cli.SpecFile, dir string, changes []generator.C
 	add(needs(generator.Secrets), "%s, and put into Lockbox what it names", command("pgha-gen", "secrets", "generate"))
 	add(len(changes) > 0, "%s", command("pgha-gen", "render", "-o", dir))
 	add(needs(generator.Image), "bake the images of %s (%s)", list(of[generator.Image], roleOf), filepath.Join(dir, c.Name, "README.md"))
+	add(needs(generator.Around), "sh %s base", filepath.Join(deploy, "create.sh"))
 	add(files, "sh %s", filepath.Join(deploy, "refresh.sh"))
 	for _, e := range of[generator.Grow] {
 		all = append(all, e.What)
 	}
 	add(needs(generator.Join), "sh %s, for %s", filepath.Join(deploy, "create.sh"), list(of[generator.Join], nodesOf))
+	add(needs(generator.Beside) && !needs(generator.Join), "sh %s", filepath.Join(deploy, "create.sh"))
 	add(needs(effect.Restart), "%s", command("pgha-gen", "cluster", "restart", "--pending"))
 	replaced := append(slices.Clone(of[effect.Machine]), of[generator.Image]...)
-	add(len(replaced) > 0, "replace %s: delete the machine, and sh %s; one at a time, in the order above", list(replaced, nodesOf), filepath.Join(deploy, "create.sh"))
+	add(len(replaced) > 0, "replace %s: sh %s NODE; one at a time, in the order above", list(replaced, nodesOf), filepath.Join(deploy, "replace.sh"))
 	add(needs(generator.Leave), "delete %s", list(of[generator.Leave], nodesOf))
 	return all
 }

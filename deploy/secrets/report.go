@@ -65,7 +65,7 @@ func (w *Written) nextPush(c *role.Cluster) (string, error) {
 	}
 	said := "next, put them into Lockbox; machines take them over within 6 minutes:"
 	for _, p := range w.Push {
-		command, err := emit.Shell("yc", "lockbox", "secret", "add-version", "--id", c.Secrets.Lockbox[p.Role], "--payload", "-")
+		command, err := emit.Shell(slices.Concat([]string{"yc", "lockbox", "secret", "add-version"}, c.SecretWords(p.Role), []string{"--payload", "-"})...)
 		if err != nil {
 			return "", err
 		}

@@ -49,6 +49,12 @@ func TestReport(t *testing.T) {
 	bare, same, all := demo.Cluster(t), demo.Cluster(t), demo.Cluster(t)
 	bare.Secrets.CA = ""
 	all.Groups = all.WithSecrets()
+	created := demo.Cluster(t)
+	created.Secrets.Lockbox = nil
+	if got, err := (&secrets.Written{Push: []secrets.Push{{Role: "etcd", File: "etcd.json"}}}).Report(created, "x.yaml", again); err != nil ||
+		!strings.Contains(strings.Join(got, "\n"), "  yc lockbox secret add-version --folder-id b1gexample --name demo-etcd --payload - <etcd.json") {
+		t.Errorf("got %q, %v, want the secret that is created by its name", got, err)
+	}
 	const (
 		nothing = "my secrets/demo has everything already, nothing was written"
 		set     = "next, set this in x.yaml and render again"

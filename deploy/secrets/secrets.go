@@ -94,6 +94,7 @@ func (a *CA) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time
 		}
 		names = append(names, c.FQDN(host.Name), host.Name)
 	}
+	names = append(names, s.Names...)
 	want := a.client(c, s.CommonName, now)
 	// Both, since a service shows the same certificate to the nodes that it
 	// dials and to those that dial it.

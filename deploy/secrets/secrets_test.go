@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"maps"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 )
 
 var now = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -129,5 +131,27 @@ func TestNoRandomness(t *testing.T) {
 	// (crypto/ecdsa since Go 1.26); the serial number is not.
 	if _, err := secrets.NewCA("demo", now, broken{}); err == nil {
 		t.Error("an authority without randomness")
+	}
+}
+
+// TestEntryPoint: clients verify the name that they connect to, which may be a
+// load balancer's. Nobody else's certificate is good for it.
+func TestEntryPoint(t *testing.T) {
+	authority, err := secrets.NewCA("demo", now, rand.Reader)
+	testkit.OK(t, err)
+	c := demo.Cluster(t, "cloud:\n  entry_point: db.example.net\n")
+	all, err := authority.Payloads(c, now)
+	testkit.OK(t, err)
+	for entry, want := range map[string]bool{"demo-pg-1.node.crt": true, "demo-etcd-1.server.crt": false, "demo-etcd-1.peer.crt": false} {
+		payload := all["etcd"]
+		if want {
+			payload = all["patroni"]
+		}
+		block, _ := pem.Decode([]byte(payload[entry]))
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		testkit.OK(t, err)
+		if err := certificate.VerifyHostname("db.example.net"); (err == nil) != want {
+			t.Errorf("%s is good for the entry point: %v, want %v", entry, err == nil, want)
+		}
 	}
 }

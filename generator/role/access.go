@@ -15,9 +15,17 @@ type Access struct {
 	Monitoring []netip.Prefix `yaml:"monitoring"`       // who read metrics
 }
 
+// mostNetworks are as many as a security group holds for each of a role's
+// ports: it has 50 rules of 50 networks each (the limits of Virtual Private
+// Cloud).
+const mostNetworks = 250
+
 func (c *Cluster) checkAccess(at specfile.Place) {
 	if len(c.Access.Clients) == 0 {
 		at.Key("clients").Problem("no network (give those that may reach PostgreSQL)")
+	}
+	if n := len(c.Access.Clients) + len(c.Access.Operators) + len(c.Access.Monitoring); n > mostNetworks && c.Cloud.CreateSecurityGroups {
+		at.Problem("%d networks (want at most %d: a security group holds no more)", n, mostNetworks)
 	}
 	for _, list := range []struct {
 		key, what string

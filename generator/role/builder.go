@@ -85,6 +85,9 @@ func (Builder) Values() []string {
 // images.bake.disk_size.
 func (b Builder) MakesMachines() bool { return b.row().machines != "" }
 
+// Networks says whether each bake that is given no subnet makes a network.
+func (b Builder) Networks() bool { return b.row().networks }
+
 // Variables are the values of the builder's template for the image of a role,
 // which is made of the recipe with this digest.
 func (b Builder) Variables(c *Cluster, group *Group, digest string) emit.Map {

@@ -35,6 +35,7 @@ type DatabaseOffer struct {
 // ProxyOffer is where clients of the database connect.
 type ProxyOffer struct {
 	Primary, Replicas int
+	Alive             int // where a load balancer asks over HTTP whether it lives: AlivePath
 	Stats             int // where it says over HTTP to whom it sends clients: /stats;csv
 	// How long after a node leads clients get to it, and after a node fell
 	// silent its sessions end.
@@ -93,13 +94,18 @@ type Login struct {
 	Entry          string // what it is named there
 }
 
+// AlivePath is what a load balancer asks a proxy for.
+const AlivePath = "/alive"
+
 // Connect is a command that runs one SQL statement with a login, at a port of
-// hosts, which may be proxies; options are further ones of libpq. It is run
-// in the folder of the spec.
+// hosts, which may be proxies, and have the entry point before them; options
+// are further ones of libpq. It is run in the folder of the spec.
 func (c *Cluster) Connect(login *Login, hosts []Node, port int, options, statement string) string {
-	var names []string
+	names := c.EntryPoints()
 	for _, n := range hosts {
-		names = append(names, n.Host(c))
+		if !c.Balanced() {
+			names = append(names, n.Host(c))
+		}
 	}
 	return fmt.Sprintf(`PGPASSWORD=$(jq -r '.[] | select(.key == "%s").text_value' secrets/%s/%s.json) \
   psql "host=%s port=%d dbname=%s user=%s%s sslmode=verify-full sslrootcert=secrets/%s/ca.crt" -c '%s'`,

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"pgha-gen/generator/specfile"
 )
@@ -37,11 +36,13 @@ func (c *Cluster) Check(at specfile.Place) {
 		}
 		return
 	}
-	c.checkIDs(secrets.Key("lockbox"), c.Secrets.Lockbox, "secret", "Lockbox secret for these machines", "reads no secret", "yc lockbox secret list")
+	c.checkIDs(secrets.Key("lockbox"), c.Secrets.Lockbox, "secret", "reads no secret", "yc lockbox secret list")
 	// With one account for two roles, a machine of either could read both
 	// secrets.
-	c.checkIDs(cloud.Key("service_accounts"), c.Cloud.ServiceAccounts, "account", "service account of these machines", "needs no service account", "yc iam service-account list")
+	c.checkIDs(cloud.Key("service_accounts"), c.Cloud.ServiceAccounts, "account", "needs no service account", "yc iam service-account list")
 	c.checkNodes(roles)
+	c.checkPlacement(at)
+	c.checkEntryPoint(cloud)
 	for _, g := range c.Groups {
 		here := roles.Key(g.Name)
 		c.checkMachine(here.Key("machine"), g.Settings.Machines())
@@ -64,26 +65,17 @@ func (c *Cluster) checkCloud(at specfile.Place) {
 	if n := len(c.Cloud.SecurityGroups); n > 5 {
 		at.Key("security_groups").Problem("%d security groups (want at most 5, all that a network interface can have)", n)
 	}
-	if len(c.Cloud.Subnets) == 0 {
-		at.Key("subnets").Problem("no subnet (give one for each zone with nodes, as zone: id)")
+	if n := len(c.Cloud.SecurityGroups); n == 5 && c.Cloud.CreateSecurityGroups {
+		at.Key("security_groups").Problem("5 security groups, and one is created (want at most 5 together, or create_security_groups: false)")
 	}
-	for _, zone := range slices.Sorted(maps.Keys(c.Cloud.Subnets)) {
-		here := at.Key("subnets").Key(zone)
-		if !zoneName.MatchString(zone) {
-			here.KeyProblem("%s", zoneName.refusal(zone))
-			continue
-		}
-		if region && specfile.Known(at.Key("region")) && !strings.HasPrefix(zone, c.Cloud.Region+"-") {
-			here.KeyProblem("zone %q is not in region %q (its name would start with %s-)", zone, c.Cloud.Region, c.Cloud.Region)
-		}
-		checkID(here, c.Cloud.Subnets[zone], listSubnets)
-	}
+	c.checkNetwork(at)
+	c.checkMaintenance(at.Key("maintenance"))
 }
 
 // checkIDs looks at the ids of what each role that reads secrets has one of.
-// what and whose say what that is, none what a role does that has none, and
-// list is the command that shows the ids.
-func (c *Cluster) checkIDs(at specfile.Place, ids map[string]string, what, whose, none, list string) {
+// what says what that is, none what a role does that has none, and list is the
+// command that shows the ids. One that is not given is created.
+func (c *Cluster) checkIDs(at specfile.Place, ids map[string]string, what, none, list string) {
 	owners := map[string]string{}
 	var known []string
 	for _, g := range c.Groups {
@@ -95,13 +87,11 @@ func (c *Cluster) checkIDs(at specfile.Place, ids map[string]string, what, whose
 			continue
 		case !g.ReadsSecrets:
 			continue
-		case !given:
-			here.Problem("missing (the id of the %s)", whose)
-		default:
+		case given:
 			checkID(here, id, list)
 		}
 		known = append(known, g.Name)
-		if owner := owners[id]; owner != "" && cloudID.MatchString(id) {
+		if owner := owners[id]; given && owner != "" && cloudID.MatchString(id) {
 			here.Problem("%q is the %s of role %s already (want one for each role: a machine must read the secret of its own role alone)", id, what, owner)
 		}
 		owners[id] = g.Name
@@ -131,10 +121,7 @@ func (c *Cluster) checkNodes(at specfile.Place) {
 				name.Problem("%q is the name of %s already (names are unique in the cluster)", n.Name, other)
 			}
 			hosts[n.Name] = cmp.Or(hosts[n.Name], here.String())
-			if _, ok := c.Cloud.Subnets[n.Zone]; !ok && len(c.Cloud.Subnets) > 0 {
-				here.Key("zone").Problem("zone %q has no subnet (known from cloud.subnets: %s)", n.Zone,
-					strings.Join(slices.Sorted(maps.Keys(c.Cloud.Subnets)), ", "))
-			}
+			c.checkPlaced(here, n)
 			if !n.Address.IsValid() {
 				continue
 			}

@@ -22,7 +22,7 @@ type Cluster struct {
 	Failover   Failover          `yaml:"failover"`
 	Durability Durability        `yaml:"durability"`
 	Targets    Targets           `yaml:"targets"`
-	Secrets    Secrets           `yaml:"secrets,required"`
+	Secrets    Secrets           `yaml:"secrets"`
 	Images     Images            `yaml:"images"`
 	Roles      specfile.Deferred `yaml:"roles,required"`
 
@@ -42,14 +42,51 @@ func (g *Group) Nodes() []Node { return g.Settings.Machines().Nodes }
 
 // Cloud is where the cluster lives.
 type Cloud struct {
-	Region   string            `yaml:"region"`
-	Domain   string            `yaml:"domain"`
-	FolderID string            `yaml:"folder_id,required"`
-	Subnets  map[string]string `yaml:"subnets,required"`
+	Region   string `yaml:"region"`
+	Domain   string `yaml:"domain"`
+	FolderID string `yaml:"folder_id,required"`
+	// The network: its id, or Create. Empty: that of the subnets, or one that
+	// is created with them.
+	Network string `yaml:"network"`
+	// Zone to the subnet's id, or to the addresses of one that is created.
+	Subnets    map[string]string `yaml:"subnets"`
+	NATGateway bool              `yaml:"nat_gateway"`
 	// Role to the id of the account of its machines. Only roles that read
-	// secrets have one.
-	ServiceAccounts map[string]string `yaml:"service_accounts,required"`
-	SecurityGroups  []string          `yaml:"security_groups"`
+	// secrets have one. One that is not given is created.
+	ServiceAccounts      map[string]string `yaml:"service_accounts"`
+	SecurityGroups       []string          `yaml:"security_groups"`
+	CreateSecurityGroups bool              `yaml:"create_security_groups"`
+	Placement            Placement         `yaml:"placement"`
+	Maintenance          Maintenance       `yaml:"maintenance"`
+	LoadBalancer         LoadBalancer      `yaml:"load_balancer"`
+	// The name by which clients connect. It is in the certificates of those
+	// that they verify.
+	EntryPoint string `yaml:"entry_point"`
+	DNSZone    string `yaml:"dns_zone"` // of its record: an id, or Create; empty: it is made elsewhere
+}
+
+// LoadBalancer is the kind of network load balancer before proxies.
+type LoadBalancer string
+
+// The values of LoadBalancer.
+const (
+	NoBalancer LoadBalancer = "none"
+	Internal   LoadBalancer = "internal" // with an address of the network
+	External   LoadBalancer = "external" // with a public one
+)
+
+// Values are all of them.
+func (LoadBalancer) Values() []string { return specfile.Values(NoBalancer, Internal, External) }
+
+// Balanced says whether there is a load balancer before the proxies.
+func (c *Cluster) Balanced() bool { return c.Cloud.LoadBalancer != NoBalancer }
+
+// EntryPoints are the names by which clients connect beside those of machines.
+func (c *Cluster) EntryPoints() []string {
+	if c.Cloud.EntryPoint == "" {
+		return nil
+	}
+	return []string{c.Cloud.EntryPoint}
 }
 
 // Targets are what the cluster must be able to do, by prediction.
@@ -61,9 +98,39 @@ type Targets struct {
 // NoTarget is that of Targets.LostRows that anything meets.
 const NoTarget = -1
 
+// Placement is how machines that could fail together are placed.
+type Placement string
+
+// The values of Placement.
+const (
+	Spread   Placement = "spread" // those of a role in the same zone on different racks
+	Anywhere Placement = "none"   // wherever there is room
+)
+
+// Values are all of them.
+func (Placement) Values() []string { return specfile.Values(Spread, Anywhere) }
+
+// Maintenance is what happens to a machine whose host is maintained.
+type Maintenance struct {
+	Policy      MaintenancePolicy `yaml:"policy"`
+	GracePeriod specfile.Duration `yaml:"grace_period"` // between the announcement and that
+}
+
+// MaintenancePolicy is a policy of the cloud.
+type MaintenancePolicy string
+
+// The values of MaintenancePolicy.
+const (
+	Migrate MaintenancePolicy = "migrate" // to another host, while it runs
+	Restart MaintenancePolicy = "restart" // on another host
+)
+
+// Values are all of them.
+func (MaintenancePolicy) Values() []string { return specfile.Values(Migrate, Restart) }
+
 // Secrets says where the secrets are; none is ever in the spec.
 type Secrets struct {
-	Lockbox map[string]string `yaml:"lockbox,required"` // role to secret id
+	Lockbox map[string]string `yaml:"lockbox"` // role to secret id; one that is not given is created
 	// The certificates of the authorities that the cluster trusts, in PEM.
 	// They are no secret. Empty until they are made.
 	CA specfile.Text `yaml:"ca"`
@@ -74,13 +141,18 @@ type Secrets struct {
 func Defaults() *Cluster {
 	return &Cluster{
 		Cloud: Cloud{
-			Region:         "ru-central1",
-			SecurityGroups: []string{},
+			Region:          "ru-central1",
+			Subnets:         map[string]string{},
+			ServiceAccounts: map[string]string{},
+			SecurityGroups:  []string{},
+			Maintenance:     Maintenance{Policy: Migrate, GracePeriod: specfile.Minute},
+			LoadBalancer:    NoBalancer,
 		},
 		Access:     Access{Operators: []netip.Prefix{}, Monitoring: []netip.Prefix{}},
 		Failover:   Fast,
 		Durability: Quorum,
 		Targets:    Targets{LostRows: NoTarget},
+		Secrets:    Secrets{Lockbox: map[string]string{}},
 		Images: Images{
 			Builder:      Yandex,
 			Architecture: AMD64,
@@ -93,9 +165,15 @@ func Defaults() *Cluster {
 // DeriveDefaults fills in the defaults that follow from values of another
 // reading of the same spec: the domain is the region's, and images are baked
 // in a subnet of the cluster's. Packer makes a network for each bake that has
-// none, and clouds have a quota of two.
+// none, and clouds have a quota of two. Who has subnets has what belongs to
+// them, too; for all others it is created.
 func (c *Cluster) DeriveDefaults(of *Cluster) {
 	c.Cloud.Domain = of.Cloud.Region + ".internal"
+	if of.Cloud.bringsSubnets() {
+		c.Cloud.Placement = Anywhere
+	} else {
+		c.Cloud.NATGateway, c.Cloud.CreateSecurityGroups, c.Cloud.Placement = true, true, Spread
+	}
 	zone := of.Cloud.Region + "-a"
 	if _, ok := of.Cloud.Subnets[zone]; !ok && len(of.Cloud.Subnets) > 0 {
 		zone = slices.Min(slices.Collect(maps.Keys(of.Cloud.Subnets)))
@@ -104,7 +182,7 @@ func (c *Cluster) DeriveDefaults(of *Cluster) {
 	if of.Images.Bake.Zone != "" {
 		zone = of.Images.Bake.Zone
 	}
-	c.Images.Bake.SubnetID = of.Cloud.Subnets[zone]
+	c.Images.Bake.SubnetID, _ = of.Cloud.SubnetID(zone)
 }
 
 // WithSecrets are the groups whose machines read secrets.
@@ -169,6 +247,18 @@ func (c *Cluster) Token() string {
 
 // ImageFamily is the family that the image of a role is published in.
 func (c *Cluster) ImageFamily(role string) string { return c.Name + "-" + role }
+
+// Named is what belongs to the machines of a role and is created for them: their
+// account, secret and security group.
+func (c *Cluster) Named(role string) string { return c.Name + "-" + role }
+
+// SecretWords are the options by which yc finds the secret of a role.
+func (c *Cluster) SecretWords(role string) []string {
+	if id := c.Secrets.Lockbox[role]; id != "" {
+		return []string{"--id", id}
+	}
+	return []string{"--folder-id", c.Cloud.FolderID, "--name", c.Named(role)}
+}
 
 // Failover is how fast a lost leader is replaced, in one word.
 type Failover string

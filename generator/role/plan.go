@@ -53,6 +53,7 @@ type Secret struct {
 	Kind       SecretKind
 	CommonName string   // of a Certificate; empty: none
 	ProxiedBy  []Node   // of a Certificate: machines that pass clients on, whose names it is good for, too
+	Names      []string // of a Certificate: further names that it is good for
 	Variables  []string // of an Environment: each gets a password
 }
 

@@ -48,8 +48,24 @@ func (c *Cluster) Needs() []Need {
 			all = append(all, need(string(d.Type), disk[d.Type], d.Size))
 		}
 	}
-	if c.Images.Builder.row().networks && c.Images.Bake.SubnetID == "" {
+	if c.Images.Builder.Networks() && c.Images.Bake.SubnetID == "" && c.Cloud.bringsSubnets() {
 		all = append(all, need("networks, one for each bake", len(c.Groups), 2))
+	}
+	if c.Cloud.CreatesNetwork() {
+		all = append(all, need("networks", 1, 2))
+	}
+	if !c.Cloud.bringsSubnets() {
+		all = append(all, need("subnets", len(c.Cloud.Subnets), 6))
+	}
+	if c.Cloud.CreateSecurityGroups {
+		all = append(all, need("security groups", len(c.Groups), 10))
+	}
+	placed := 0
+	for _, g := range c.Groups {
+		placed += len(c.Together(g))
+	}
+	if placed > 0 {
+		all = append(all, need("placement groups", placed, 2))
 	}
 	return all
 }

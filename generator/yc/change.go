@@ -55,7 +55,7 @@ func options(words []string) map[string]string {
 		switch {
 		case !strings.HasPrefix(word, "--"):
 		case i+1 < len(words) && !strings.HasPrefix(words[i+1], "--"):
-			all[word] = words[i+1]
+			all[word] = variables.ReplaceAllString(words[i+1], "$$$1")
 		default:
 			all[word] = "yes"
 		}

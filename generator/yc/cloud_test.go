@@ -3,6 +3,7 @@ package yc_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,40 +13,100 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 )
 
-// fakeCloud is a rendered cluster with a yc that only remembers.
+// fakeCloud is a rendered cluster with a yc that only remembers. What the spec has
+// ids of is there, and an image for each role.
 type fakeCloud struct {
-	t             *testing.T
-	folder, state string
+	t                *testing.T
+	folder, dir, bin string
 }
 
 func newCloud(t *testing.T, c *role.Cluster) *fakeCloud {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "out", "a b")
 	testkit.OK(t, demo.Files(t, c).Write(t.Context(), folder))
-	state := t.TempDir()
-	for _, kind := range []string{"disk", "instance", "deploy"} {
-		testkit.OK(t, os.Mkdir(filepath.Join(state, kind), 0o755))
+	f := &fakeCloud{t, folder, t.TempDir(), t.TempDir()}
+	self, err := os.Executable()
+	testkit.OK(t, err)
+	testkit.OK(t, os.Symlink(self, filepath.Join(f.bin, "yc")))
+	testkit.OK(t, os.Mkdir(filepath.Join(f.dir, "deploy"), 0o755))
+	f.edit(func(s *state) {
+		for _, g := range c.Groups {
+			s.Images = append(s.Images, c.ImageFamily(g.Name))
+		}
+		for _, given := range cloud.New(c).Given {
+			one := thing{"id": given.ID, "name": "given-" + strings.ToLower(given.ID)}
+			var kind string
+			switch given.Kind {
+			case cloud.KindNetwork:
+				kind = "vpc network"
+			case cloud.KindSubnet:
+				kind = "vpc subnet"
+				one["network_id"], one["zone_id"] = "enpexample", given.Zone
+				one["v4_cidr_blocks"] = []any{fmt.Sprintf("10.%d.0.0/24", 128+given.Zone[len(given.Zone)-1]-'a')}
+			case cloud.KindSecurityGroup:
+				kind = "vpc security-group"
+				one["network_id"] = "enpexample"
+			case cloud.KindAccount:
+				kind = "iam service-account"
+			case cloud.KindZone:
+				kind = "dns zone"
+			case cloud.KindSecret:
+				kind = "lockbox secret"
+			}
+			s.Things[kind] = append(s.Things[kind], one)
+		}
+	})
+	return f
+}
+
+// edit changes what is in the cloud.
+func (c *fakeCloud) edit(change func(*state)) {
+	c.t.Helper()
+	s := c.state()
+	change(s)
+	testkit.OK(c.t, s.save(c.dir))
+}
+
+func (c *fakeCloud) state() *state {
+	c.t.Helper()
+	s, err := loadState(c.dir)
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	return &fakeCloud{t, folder, state}
+	return s
 }
 
-func (c *fakeCloud) path(words ...string) string {
-	return filepath.Join(append([]string{c.state}, words...)...)
-}
-
-func (c *fakeCloud) write(text string, words ...string) {
+// remove deletes things of compute by their names.
+func (c *fakeCloud) remove(kind string, names ...string) {
 	c.t.Helper()
-	testkit.OK(c.t, os.WriteFile(c.path(words...), []byte(text), 0o644))
+	c.edit(func(s *state) {
+		kind := "compute " + kind
+		for _, name := range names {
+			one := s.find(kind, "name", name)
+			if one == nil {
+				c.t.Fatalf("there is no %s %s", kind, name)
+			}
+			testkit.OK(c.t, (&call{state: s, kind: kind}).delete(one))
+		}
+	})
 }
 
-func (c *fakeCloud) remove(words ...string) {
+// has is the value of an attribute of a machine's metadata.
+func (c *fakeCloud) metadata(name, key string) string {
 	c.t.Helper()
-	testkit.OK(c.t, os.Remove(c.path(words...)))
+	one := c.state().find("compute instance", "name", name)
+	if one == nil {
+		return ""
+	}
+	all, _ := one["metadata"].(map[string]any)
+	value, _ := all[key].(string)
+	return value
 }
 
 // run is runScript of create.sh.
@@ -58,22 +119,18 @@ func (c *fakeCloud) run(args ...string) (status int, stdout, stderr string, call
 // and gives its status, what it said, and the calls of yc that it made.
 func (c *fakeCloud) runScript(name string, args ...string) (status int, stdout, stderr string, calls [][]string) {
 	c.t.Helper()
-	testkit.OK(c.t, os.RemoveAll(c.path("calls")))
-	fake, err := filepath.Abs("testdata/bin")
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, os.RemoveAll(filepath.Join(c.dir, "calls")))
 	cmd := exec.Command("sh", append([]string{"deploy/" + name}, args...)...)
 	cmd.Dir = c.folder
 	// A search path for cd must not lead to another folder deploy.
-	cmd.Env = []string{"PATH=" + fake + ":/usr/bin:/bin", "YC_STATE=" + c.state, "CDPATH=" + c.state}
+	cmd.Env = []string{"PATH=" + c.bin + ":/usr/bin:/bin", "YC_STATE=" + c.dir, "CDPATH=" + c.dir}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
 		c.t.Fatal(err)
 	}
-	recorded, err := os.ReadFile(c.path("calls"))
+	recorded, err := os.ReadFile(filepath.Join(c.dir, "calls"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.t.Fatal(err)
 	}
@@ -98,11 +155,12 @@ func (c *fakeCloud) succeed(args ...string) (stdout string, calls [][]string) {
 // found the cluster marked.
 func changes(calls [][]string) (list []string) {
 	for _, call := range calls {
-		if call[2] == "list" {
+		switch call[2] {
+		case "list", "get", "list-access-bindings", "get-latest-from-family":
 			continue
 		}
 		entry := call[2] + " " + call[1] + " " + option(call, "--name")
-		if option(call, "--metadata") == "pgha-bootstrap=demo-a6125ab9" {
+		if strings.HasSuffix(option(call, "--metadata"), "pgha-bootstrap=demo-a6125ab9") {
 			entry += " bootstraps"
 		}
 		list = append(list, entry)

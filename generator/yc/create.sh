@@ -1,22 +1,87 @@
 #!/bin/sh
 # Creates what is missing of the cluster, with Yandex Cloud's yc. Safe to run
-# again: a disk or machine that is there is left as it is, so a lost machine is
-# replaced by deleting what is left of it and running this once more.
+# again: what is there is left as it is, but for the rules of the cluster's own
+# security groups, which become the spec's. So a lost machine is replaced by
+# deleting what is left of it and running this once more, and what was
+# interrupted goes on.
 #
-#   sh create.sh            create disks and machines
+#   sh create.sh base       all but disks and machines
+#   sh create.sh            that, disks and machines
 #   sh create.sh finish     once all machines are ready: take back the permission
 #                           to bootstrap, so that no machine ever starts a second cluster
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 
 case "$# ${1-}" in
-'0 ' | '1 finish') ;;
-*) stop 2 "want no argument, to create the machines, or finish, once all machines are ready" ;;
+'0 ' | '1 base' | '1 finish') ;;
+*) stop 2 "want no argument, to create the machines; base, for all else alone; or finish, once all machines are ready" ;;
 esac
 
 look() {
-	DISKS=$(list disk)
-	INSTANCES=$(list instance)
+	DISKS=$(list compute disk)
+	INSTANCES=$(list compute instance)
+}
+
+# created STATUS WHAT: ends the script if it could not be created.
+created() {
+	[ "$1" = 0 ] || stop 1 "cannot create $2: see what yc says above (then run this again: it goes on where it stopped)"
+}
+
+# given KEY SERVICE KIND ID [ZONE]: what the spec has the id of. It is there,
+# and what has a network is in the same.
+NETWORK=''
+given() {
+	found=$(yc "$2" "$3" get --id "$4" --format json) ||
+		stop 1 "$1: cannot find $3 $4: see what yc says above (this shows those that are there: yc $2 $3 list --folder-id $FOLDER)"
+	place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
+	zone=${place%% *} network=${place#* }
+	if [ "$zone" != "${5-}" ]; then
+		stop 1 "$1: $3 $4 is in zone $zone, not in ${5-}"
+	fi
+	if [ "$3" = network ]; then
+		network=$4
+	fi
+	if [ -n "$network" ] && [ "$network" != "${NETWORK:=$network}" ]; then
+		stop 1 "$1: $3 $4 is in network $network, and others of the spec are in $NETWORK (want one network)"
+	fi
+}
+
+# resource SERVICE KIND NAME ARGUMENT...: one that is created; its id is in $id.
+resource() {
+	service=$1 kind=$2 name=$3
+	shift 3
+	all=$(list "$service" "$kind")
+	if there "$all" "$kind" "$name"; then
+		echo "$kind $name: there already"
+		return
+	fi
+	echo "$kind $name: creating"
+	status=0
+	made=$(yc "$service" "$kind" create --folder-id "$FOLDER" --name "$name" --labels "pgha-cluster=$CLUSTER" "$@" --format json) || status=$?
+	created "$status" "$kind $name"
+	id=$(printf '%s\n' "$made" | jq -r .id)
+}
+
+# rules NAME ARGUMENT...: those of a security group of the cluster's own, and no
+# others.
+rules() {
+	name=$1
+	shift
+	yc vpc security-group update --folder-id "$FOLDER" --name "$name" "$@" >/dev/null ||
+		stop 1 "cannot change security group $name: see what yc says above"
+	echo "security-group $name: has the rules of the spec"
+}
+
+# reader SECRET ACCOUNT: the account, by its id, may read the secret.
+reader() {
+	bindings=$(yc lockbox secret list-access-bindings --folder-id "$FOLDER" --name "$1" --format json) ||
+		stop 1 "cannot see who may read secret $1: see what yc says above"
+	if printf '%s\n' "$bindings" | jq -e --arg id "$2" 'any(.[]?; .role_id == "lockbox.payloadViewer" and .subject.id == $id)' >/dev/null; then
+		return
+	fi
+	yc lockbox secret add-access-binding --folder-id "$FOLDER" --name "$1" --role lockbox.payloadViewer --service-account-id "$2" >/dev/null ||
+		stop 1 "cannot permit account $2 to read secret $1: see what yc says above"
+	echo "secret $1: account $2 may read it"
 }
 
 # bootstrap_members NODE...: the machines of a role that bootstraps its part of
@@ -26,40 +91,110 @@ BOOTSTRAP_MEMBERS='' PERMITTED=''
 bootstrap_members() {
 	BOOTSTRAP_MEMBERS="$BOOTSTRAP_MEMBERS $*"
 	for node; do
-		if has "$INSTANCES" "$node"; then return; fi
+		if there "$INSTANCES" machine "$node"; then return; fi
 	done
 	PERMITTED="$PERMITTED $*"
+}
+
+# image FAMILY NODE...: there is one for those machines that are to be created.
+image() {
+	family=$1
+	shift
+	for node; do
+		if there "$INSTANCES" machine "$node"; then continue; fi
+		yc compute image get-latest-from-family "$family" --folder-id "$FOLDER" >/dev/null ||
+			stop 1 "no image in family $family for machine $node: see what yc says above (bake one: sh packer/images.sh)"
+		return
+	done
 }
 
 disk() { # disk NAME ARGUMENT...
 	name=$1
 	shift
-	if has "$DISKS" "$name"; then
+	if there "$DISKS" disk "$name"; then
 		echo "disk $name: there already"
 		return
 	fi
 	echo "disk $name: creating"
-	yc compute disk create --folder-id "$FOLDER" --name "$name" "$@" >/dev/null
+	status=0
+	yc compute disk create --folder-id "$FOLDER" --name "$name" "$@" >/dev/null || status=$?
+	created "$status" "disk $name"
 }
 
+SECRET='' # of the machines that follow, if their metadata must have it
 machine() { # machine NAME ARGUMENT...
 	name=$1
 	shift
-	if has "$INSTANCES" "$name"; then
+	if there "$INSTANCES" machine "$name"; then
 		echo "machine $name: there already"
 		return
 	fi
+	metadata=${SECRET:+pgha-secret=$SECRET}
 	case "$PERMITTED " in
-	*" $name "*) set -- "$@" --metadata "pgha-bootstrap=$TOKEN" ;;
+	*" $name "*) metadata=${metadata:+$metadata,}pgha-bootstrap=$TOKEN ;;
 	esac
+	if [ -n "$metadata" ]; then
+		set -- "$@" --metadata "$metadata"
+	fi
 	echo "machine $name: creating"
-	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null
+	status=0
+	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null || status=$?
+	created "$status" "machine $name"
+}
+
+# targets NAME REGION NODE...: a target group of these machines, and of no
+# others; its id is in $id.
+targets() {
+	group=$1 region=$2 wanted=''
+	shift 2
+	for node; do
+		found=$(yc compute instance get --folder-id "$FOLDER" --name "$node" --format json) ||
+			stop 1 "cannot see the address of machine $node: see what yc says above (then run this again)"
+		wanted="$wanted $(printf '%s\n' "$found" | jq -r '.network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address')"
+	done
+	set --
+	all=$(list load-balancer target-group)
+	if ! there "$all" target-group "$group"; then
+		for target in $wanted; do set -- "$@" --target "$target"; done
+		resource load-balancer target-group "$group" --region-id "$region" "$@"
+		return
+	fi
+	have=$(printf '%s\n' "$all" | jq -r --arg id "$id" '[.[] | select(.id == $id) | .targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
+	group_id=$id
+	for target in $wanted; do
+		case " $have " in *" $target "*) ;; *) change_targets add "$target" ;; esac
+	done
+	for target in $have; do
+		case " $wanted " in *" $target "*) ;; *) change_targets remove "$target" ;; esac
+	done
+	id=$group_id
+	echo "target-group $group: has the machines of the spec"
+}
+
+change_targets() { # change_targets add|remove TARGET
+	yc load-balancer target-group "$1-targets" --id "$group_id" --target "$2" >/dev/null ||
+		stop 1 "cannot $1 target $2: see what yc says above (then run this again)"
+}
+
+# entry NAME [TTL ZONE...]: the record of the load balancer whose id is in $id;
+# ZONE is how yc finds the zone. Without one, somebody else makes the record.
+entry() {
+	name=$1 ttl=${2-}
+	found=$(yc load-balancer network-load-balancer get --id "$id" --format json) ||
+		stop 1 "cannot see the address of the load balancer: see what yc says above (then run this again)"
+	address=$(printf '%s\n' "$found" | jq -r '.listeners[0].address')
+	if [ $# -gt 2 ]; then
+		shift 2
+		yc dns zone replace-records "$@" --record "$name $ttl A $address" >/dev/null ||
+			stop 1 "cannot set the record of $name: see what yc says above (then run this again)"
+	fi
+	echo "entry point $name: $address"
 }
 
 finish() {
 	there=''
 	for node in $BOOTSTRAP_MEMBERS; do
-		if ! has "$INSTANCES" "$node"; then
+		if ! there "$INSTANCES" machine "$node"; then
 			echo "machine $node: not there"
 			continue
 		fi

@@ -23,7 +23,7 @@ refresh() {
 		*) continue ;;
 		esac
 		KNOWN=yes
-		if ! has "$INSTANCES" "$node"; then
+		if ! there "$INSTANCES" machine "$node"; then
 			echo "machine $node: not there"
 			continue
 		fi

@@ -16,7 +16,7 @@ import (
 	"pgha-gen/generator/specfile"
 )
 
-//go:embed common.sh create.sh refresh.sh
+//go:embed *.sh
 var scripts embed.FS
 
 // Create is deploy/create.sh: it expects the user-data in ../user-data. Disks
@@ -35,12 +35,29 @@ func Create(p *cloud.Plan) ([]byte, error) {
 		}
 	}
 	s.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
-	for _, m := range p.Machines {
-		s.WriteString("\n")
-		if words := disk(p, m); words != nil {
-			s.line(append([]string{"disk", m.Data.Name}, words...)...)
+	s.base(p)
+	s.WriteString("if [ \"${1-}\" = base ]; then exit; fi\n\n")
+	for _, machines := range p.Roles() {
+		s.line(append([]string{"image", machines[0].ImageFamily}, names(machines)...)...)
+	}
+	for _, machines := range p.Roles() {
+		secret := machines[0].Secret
+		if secret != nil {
+			s.set("SECRET", idOf(cloud.KindSecret, secret))
 		}
-		s.line(append([]string{"machine", m.Name}, machine(p, m)...)...)
+		for _, m := range machines {
+			s.WriteString("\n")
+			if words := disk(p, m); words != nil {
+				s.line(append([]string{"disk", m.Data.Name}, words...)...)
+			}
+			s.line(append([]string{"machine", m.Name}, machine(p, m)...)...)
+		}
+		if secret != nil {
+			s.WriteString("SECRET=''\n")
+		}
+	}
+	if p.Balancer != nil {
+		s.balancer(p.Balancer)
 	}
 	return s.text()
 }
@@ -52,7 +69,7 @@ func Refresh(p *cloud.Plan) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.WriteString("INSTANCES=$(list instance)\n")
+	s.WriteString("INSTANCES=$(list compute instance)\n")
 	for _, machines := range p.Roles() {
 		s.line(append([]string{"refresh", machines[0].Role}, names(machines)...)...)
 	}
@@ -60,9 +77,28 @@ func Refresh(p *cloud.Plan) ([]byte, error) {
 	return s.text()
 }
 
+// Replace is deploy/replace.sh: it deletes a machine, and has create.sh make it
+// anew.
+func Replace(p *cloud.Plan) ([]byte, error) {
+	s, err := newScript("replace.sh", p)
+	if err != nil {
+		return nil, err
+	}
+	for _, machines := range p.Roles() {
+		data := "no"
+		if machines[0].Data != nil {
+			data = "yes"
+		}
+		s.line(append([]string{"role", data}, names(machines)...)...)
+	}
+	s.WriteString("DISKS=$(list compute disk)\nINSTANCES=$(list compute instance)\nreplace \"${2-}\"\n")
+	return s.text()
+}
+
 // script is one of scripts, and the lines of a cluster behind it.
 type script struct {
 	bytes.Buffer
+	ids    []string // variables with the id of what is created
 	failed error
 }
 
@@ -84,6 +120,7 @@ func newScript(name string, p *cloud.Plan) (*script, error) {
 		s.Write(part)
 	}
 	s.variable("FOLDER", p.Folder)
+	s.variable("CLUSTER", p.Cluster)
 	return s, nil
 }
 
@@ -107,7 +144,13 @@ func (s *script) text() ([]byte, error) {
 	if s.failed != nil {
 		return nil, s.failed
 	}
-	return s.Bytes(), nil
+	text := s.Bytes()
+	for _, id := range s.ids {
+		if !bytes.Contains(text, []byte(`"$`+id+`"`)) {
+			text = bytes.Replace(text, []byte(id+"=$id\n"), nil, 1)
+		}
+	}
+	return text, nil
 }
 
 func names(machines []*cloud.Machine) []string {
@@ -122,7 +165,7 @@ func names(machines []*cloud.Machine) []string {
 func command(words []string) (string, error) {
 	var b strings.Builder
 	for i, w := range words {
-		quoted, err := emit.Shell(w)
+		quoted, err := quote(w)
 		if err != nil {
 			return "", err
 		}
@@ -160,12 +203,19 @@ func machine(p *cloud.Plan, m *cloud.Machine) []string {
 		args = append(args, "--attach-disk",
 			list("disk-name", m.Data.Name, "device-name", role.DataDevice, "mode", "rw", "auto-delete", "false"))
 	}
-	nic := []string{"subnet-id", m.Subnet, "ipv4-address", "auto"}
+	nic := []string{"subnet-id", m.Subnet.ID, "ipv4-address", "auto"}
+	if m.Subnet.ID == "" {
+		nic = []string{"subnet-name", m.Subnet.Name, "ipv4-address", "auto"}
+	}
 	if m.Address.IsValid() {
 		nic[3] = m.Address.String()
 	}
 	if len(m.SecurityGroups) > 0 {
-		nic = append(nic, "security-group-ids", "["+strings.Join(m.SecurityGroups, ",")+"]")
+		var ids []string
+		for _, g := range m.SecurityGroups {
+			ids = append(ids, idOf(cloud.KindSecurityGroup, &g))
+		}
+		nic = append(nic, "security-group-ids", "["+strings.Join(ids, ",")+"]")
 	}
 	args = append(args,
 		"--network-interface", list(nic...),
@@ -174,17 +224,24 @@ func machine(p *cloud.Plan, m *cloud.Machine) []string {
 	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its
 	// token where there are secrets to read.
 	token := "disabled"
-	if m.Account != "" {
-		args = append(args, "--service-account-id", m.Account)
+	if m.Account != nil {
 		token = "enabled"
+		if m.Account.ID != "" {
+			args = append(args, "--service-account-id", m.Account.ID)
+		} else {
+			args = append(args, "--service-account-name", m.Account.Name)
+		}
 	}
 	args = append(args,
 		"--metadata-options", list("gce-http-endpoint", "enabled", "gce-http-token", token,
 			"aws-v1-http-endpoint", "enabled", "aws-v1-http-token", "disabled"),
 		"--labels", labels(p, m.Role),
-		"--maintenance-policy", m.MaintenancePolicy,
-		"--maintenance-grace-period", m.Grace,
+		"--maintenance-policy", m.Maintenance.Policy,
+		"--maintenance-grace-period", fmt.Sprintf("%gs", m.Maintenance.Grace.Seconds()),
 	)
+	if m.PlacementGroup != "" {
+		args = append(args, "--placement-group-name", m.PlacementGroup)
+	}
 	if m.Preemptible {
 		args = append(args, "--preemptible")
 	}

@@ -19,10 +19,18 @@ func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 	}
 	role.CheckPackage(at.Key("version"), s.Version, "2.8.16-0ubuntu0.24.04.3")
 	ports := at.Key("ports")
-	role.CheckPorts(
-		role.PlacedPort{Number: s.Ports.Primary, At: ports.Key("primary")},
-		role.PlacedPort{Number: s.Ports.Replicas, At: ports.Key("replicas")},
-		role.PlacedPort{Number: s.Ports.Stats, At: ports.Key("stats")})
+	placed := []role.PlacedPort{
+		{Number: s.Ports.Primary, At: ports.Key("primary")},
+		{Number: s.Ports.Replicas, At: ports.Key("replicas")},
+		{Number: s.Ports.Stats, At: ports.Key("stats")},
+	}
+	if c.Balanced() || ports.Key("alive").Given() {
+		placed = append(placed, role.PlacedPort{Number: s.Ports.Alive, At: ports.Key("alive")})
+	}
+	role.CheckPorts(placed...)
+	if s.Ports.Alive > mostChecked {
+		ports.Key("alive").Problem("port %d (want at most %d, where a load balancer can ask)", s.Ports.Alive, mostChecked)
+	}
 	if s.MaxReplicaLag < specfile.KiB {
 		at.Key("max_replica_lag").Problem("%s (want at least 1kB: a replica is never exactly up to date)", s.MaxReplicaLag)
 	}
@@ -44,6 +52,10 @@ func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 		at.Key("machine").Key("preemptible").Warn("the cloud stops preemptible machines without notice, at least once a day: clients are cut off")
 	}
 }
+
+// mostChecked is the last port that the cloud's load balancer asks (Network
+// Load Balancer, health checks).
+const mostChecked = 32767
 
 func (s *Settings) checkHealthChecks(at specfile.Place) {
 	for _, t := range []struct {

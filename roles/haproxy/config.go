@@ -54,17 +54,22 @@ func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.F
 			}
 		}
 	}
+	apart := statistics
+	if c.Balanced() {
+		apart *= 2 // with a port of its own
+	}
 	values := struct {
 		*Settings
 		Database                             *role.DatabaseOffer
 		Nodes                                []node
 		ByName, ReadFromPrimary, EndReaders  bool
+		Balanced                             bool
 		Connections, StatsConnections, Share int
 		MaxReplicaLag                        int64
 		StateFile, CAFile                    string
 		Clients, Watchers, Balancers         []netip.Prefix
 	}{
-		Settings: s, Database: db, Nodes: nodes,
+		Settings: s, Database: db, Nodes: nodes, Balanced: c.Balanced(),
 		ByName:          slices.ContainsFunc(nodes, func(n node) bool { return n.ByName }),
 		ReadFromPrimary: s.ReplicasFallback == ToPrimary,
 		EndReaders:      s.OnMarkedDown == Shutdown,

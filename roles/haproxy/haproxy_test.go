@@ -29,6 +29,7 @@ func TestConfig(t *testing.T) {
 		{"ports", "where it listens, and where the nodes do", []string{
 			"  haproxy:\n=>  haproxy:\n    ports: {primary: 6000, replicas: 6001, stats: 6002}\n    max_connections: 100\n    idle_timeout: 10m\n",
 			"  patroni:\n=>  patroni:\n    port: 6432\n    rest_port: 9008\n"}},
+		{"balanced-by-cloud", "a load balancer asks at a port of its own", []string{"cloud:\n  load_balancer: internal\n  entry_point: db.example.net\n"}},
 		{"override", "raw keywords replace ours or are added, and text comes last", []string{
 			"  haproxy:\n=>  haproxy:\n    global: {nbthread: 2, maxconn: 9000, tune.bufsize: \"\"}\n    defaults: {retries: 5, timeout queue: 5s, option redispatch: 1}\n" +
 				"    extra: |\n      listen own\n          bind :9999\n\n"}},

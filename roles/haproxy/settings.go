@@ -26,6 +26,7 @@ type Ports struct {
 	Primary  int `yaml:"primary"`
 	Replicas int `yaml:"replicas"`
 	Stats    int `yaml:"stats"`
+	Alive    int `yaml:"alive"`
 }
 
 // HealthChecks are how often the nodes are asked what they are.
@@ -65,7 +66,7 @@ func (OnMarkedDown) Values() []string { return []string{"shutdown", "keep"} }
 
 func newSettings(c *role.Cluster) *Settings {
 	s := &Settings{
-		Ports:            Ports{Primary: 5431, Replicas: 5433, Stats: 8404},
+		Ports:            Ports{Primary: 5431, Replicas: 5433, Stats: 8404, Alive: 8405},
 		MaxReplicaLag:    10 * specfile.MiB,
 		ReplicasFallback: ToPrimary,
 		OnMarkedDown:     Shutdown,

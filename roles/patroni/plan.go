@@ -94,7 +94,7 @@ func (s *Settings) secrets(c *role.Cluster) []role.Secret {
 		{File: "ca.crt", Kind: role.CA},
 		// Clients see it through proxies, and verify the name that they
 		// connected to.
-		{File: "node.crt", PerNode: true, Kind: role.Certificate, ProxiedBy: c.Offering(role.Proxy)},
+		{File: "node.crt", PerNode: true, Kind: role.Certificate, ProxiedBy: c.Offering(role.Proxy), Names: c.EntryPoints()},
 		{File: "node.key", PerNode: true, Kind: role.Key},
 		{File: environmentFile, Kind: role.Environment, Variables: []string{
 			"PATRONI_SUPERUSER_PASSWORD", "PATRONI_REPLICATION_PASSWORD",

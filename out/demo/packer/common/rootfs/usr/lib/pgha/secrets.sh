@@ -51,12 +51,39 @@ get_token() {
 	fi
 }
 
+# find_secret: the id of the role's secret, in $secret. User-data has it, or else
+# who created this machine has put it into metadata.
+find_secret() {
+	secret=${PGHA_SECRET_ID:-}
+	if [ -n "$secret" ]; then
+		return 0
+	fi
+	status=0
+	secret=$(metadata instance/attributes/pgha-secret) || status=$?
+	case $status:$secret in
+	4:* | 0:)
+		reason='neither user-data nor metadata (pgha-secret) has the id of the secret: create the machine with deploy/create.sh, or give the spec secrets.lockbox'
+		return 1
+		;;
+	0:*[!A-Za-z0-9_-]*)
+		reason="metadata's pgha-secret is \"$secret\", which is no id of a secret"
+		return 1
+		;;
+	0:*) ;;
+	*)
+		reason="metadata at $PGHA_METADATA does not answer"
+		return 1
+		;;
+	esac
+}
+
 get_payload() {
+	find_secret || return 1
 	get_token || return 1
 	status=0
 	code=$(printf 'Authorization: Bearer %s\n' "$token" |
 		curl -q -sS --connect-timeout 5 --max-time 20 -H @- -o "$payload" -w '%{http_code}' \
-			"$PGHA_LOCKBOX/lockbox/v1/secrets/$PGHA_SECRET_ID/payload" 2>"$fresh/.error") || status=$?
+			"$PGHA_LOCKBOX/lockbox/v1/secrets/$secret/payload" 2>"$fresh/.error") || status=$?
 	case $status in
 	0) ;;
 	35 | 51 | 58 | 60 | 77 | 83)
@@ -75,20 +102,20 @@ get_payload() {
 	case $code in
 	200) ;;
 	401 | 403)
-		reason="Lockbox answers $code: the service account of this machine may not read secret $PGHA_SECRET_ID; give it lockbox.payloadViewer on that secret"
+		reason="Lockbox answers $code: the service account of this machine may not read secret $secret; give it lockbox.payloadViewer on that secret"
 		return 1
 		;;
 	404)
-		reason="Lockbox answers 404: there is no secret $PGHA_SECRET_ID, or it has no version yet"
+		reason="Lockbox answers 404: there is no secret $secret, or it has no version yet"
 		return 1
 		;;
 	*)
-		reason="Lockbox answers $code for secret $PGHA_SECRET_ID"
+		reason="Lockbox answers $code for secret $secret"
 		return 1
 		;;
 	esac
 	if ! jq -e '.entries | type == "array"' "$payload" >/dev/null 2>&1; then
-		reason="Lockbox answers for secret $PGHA_SECRET_ID with something that is not a payload"
+		reason="Lockbox answers for secret $secret with something that is not a payload"
 		return 1
 	fi
 }
@@ -98,7 +125,7 @@ write() {
 	entry=$(jq -r --arg own "$NODE_NAME.$1" --arg all "$1" \
 		'[.entries[].key] | if index($own) then $own elif index($all) then $all else "" end' "$payload")
 	if [ -z "$entry" ]; then
-		reason="secret $PGHA_SECRET_ID has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
+		reason="secret $secret has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
 		return 1
 	fi
 	if jq -e --arg key "$entry" 'any(.entries[]; .key == $key and has("binaryValue"))' "$payload" >/dev/null; then
@@ -107,7 +134,7 @@ write() {
 		jq -j --arg key "$entry" '.entries[] | select(.key == $key) | .textValue // empty' "$payload" >"$fresh/$1"
 	fi
 	if ! [ -s "$fresh/$1" ]; then
-		reason="entry $entry of secret $PGHA_SECRET_ID is empty: run pgha-gen secrets generate, and what it says next"
+		reason="entry $entry of secret $secret is empty: run pgha-gen secrets generate, and what it says next"
 		return 1
 	fi
 }
@@ -261,6 +288,7 @@ use() {
 
 # look: what user-data asks for.
 look() {
+	PGHA_SECRET_ID=
 	read_cluster secrets
 	for file in ${PGHA_SECRET_FILES:-}; do
 		case $file in

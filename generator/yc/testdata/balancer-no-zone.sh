@@ -1,0 +1,9 @@
+targets new ru-central1 new-haproxy-1 new-haproxy-2
+TARGET_GROUP_NEW=$id
+resource load-balancer network-load-balancer new \
+	--type external \
+	--region-id ru-central1 \
+	--listener 'name=primary,port=5431,target-port=5431,protocol=tcp,external-ip-version=ipv4' \
+	--listener 'name=replicas,port=5433,target-port=5433,protocol=tcp,external-ip-version=ipv4' \
+	--target-group 'target-group-id='"$TARGET_GROUP_NEW"',healthcheck-name=alive,healthcheck-interval=2s,healthcheck-timeout=1s,healthcheck-unhealthythreshold=2,healthcheck-healthythreshold=2,healthcheck-http-port=8405,healthcheck-http-path=/alive'
+entry db.example.net

@@ -1,0 +1,488 @@
+#!/bin/sh
+# Creates what is missing of the cluster, with Yandex Cloud's yc. Safe to run
+# again: what is there is left as it is, but for the rules of the cluster's own
+# security groups, which become the spec's. So a lost machine is replaced by
+# deleting what is left of it and running this once more, and what was
+# interrupted goes on.
+#
+#   sh create.sh base       all but disks and machines
+#   sh create.sh            that, disks and machines
+#   sh create.sh finish     once all machines are ready: take back the permission
+#                           to bootstrap, so that no machine ever starts a second cluster
+set -eu
+CDPATH='' cd -- "$(dirname -- "$0")"
+
+stop() { # stop STATUS SENTENCE
+	echo "${0##*/}: $2" >&2
+	exit "$1"
+}
+
+# list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
+# script: a machine that only seems to be lost must not be told that it may
+# bootstrap a cluster.
+list() {
+	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
+	case $found in
+	'['*) printf '%s\n' "$found" ;;
+	*) stop 1 "yc $1 $2 list --format json gave no list" ;;
+	esac
+}
+
+# there LIST KIND NAME: whether it is in the list; then its id is in $id. What
+# is there and is not this cluster's ends the script.
+there() {
+	case $1 in
+	*"\"name\": \"$3\""* | *"\"name\":\"$3\""*) ;;
+	*) return 1 ;;
+	esac
+	id=$(printf '%s\n' "$1" | jq -r --arg name "$3" '.[] | select(.name == $name) | .id + " " + (.labels["pgha-cluster"] // "")')
+	case $id in
+	'') return 1 ;;
+	*" $CLUSTER") id=${id%% *} ;;
+	*) stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"${id#* }\", not \"$CLUSTER\" (delete it, or choose another name in the spec)" ;;
+	esac
+}
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+command -v jq >/dev/null || stop 1 "jq is not installed (it is a package of that name)"
+
+case "$# ${1-}" in
+'0 ' | '1 base' | '1 finish') ;;
+*) stop 2 "want no argument, to create the machines; base, for all else alone; or finish, once all machines are ready" ;;
+esac
+
+look() {
+	DISKS=$(list compute disk)
+	INSTANCES=$(list compute instance)
+}
+
+# created STATUS WHAT: ends the script if it could not be created.
+created() {
+	[ "$1" = 0 ] || stop 1 "cannot create $2: see what yc says above (then run this again: it goes on where it stopped)"
+}
+
+# given KEY SERVICE KIND ID [ZONE]: what the spec has the id of. It is there,
+# and what has a network is in the same.
+NETWORK=''
+given() {
+	found=$(yc "$2" "$3" get --id "$4" --format json) ||
+		stop 1 "$1: cannot find $3 $4: see what yc says above (this shows those that are there: yc $2 $3 list --folder-id $FOLDER)"
+	place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
+	zone=${place%% *} network=${place#* }
+	if [ "$zone" != "${5-}" ]; then
+		stop 1 "$1: $3 $4 is in zone $zone, not in ${5-}"
+	fi
+	if [ "$3" = network ]; then
+		network=$4
+	fi
+	if [ -n "$network" ] && [ "$network" != "${NETWORK:=$network}" ]; then
+		stop 1 "$1: $3 $4 is in network $network, and others of the spec are in $NETWORK (want one network)"
+	fi
+}
+
+# resource SERVICE KIND NAME ARGUMENT...: one that is created; its id is in $id.
+resource() {
+	service=$1 kind=$2 name=$3
+	shift 3
+	all=$(list "$service" "$kind")
+	if there "$all" "$kind" "$name"; then
+		echo "$kind $name: there already"
+		return
+	fi
+	echo "$kind $name: creating"
+	status=0
+	made=$(yc "$service" "$kind" create --folder-id "$FOLDER" --name "$name" --labels "pgha-cluster=$CLUSTER" "$@" --format json) || status=$?
+	created "$status" "$kind $name"
+	id=$(printf '%s\n' "$made" | jq -r .id)
+}
+
+# rules NAME ARGUMENT...: those of a security group of the cluster's own, and no
+# others.
+rules() {
+	name=$1
+	shift
+	yc vpc security-group update --folder-id "$FOLDER" --name "$name" "$@" >/dev/null ||
+		stop 1 "cannot change security group $name: see what yc says above"
+	echo "security-group $name: has the rules of the spec"
+}
+
+# reader SECRET ACCOUNT: the account, by its id, may read the secret.
+reader() {
+	bindings=$(yc lockbox secret list-access-bindings --folder-id "$FOLDER" --name "$1" --format json) ||
+		stop 1 "cannot see who may read secret $1: see what yc says above"
+	if printf '%s\n' "$bindings" | jq -e --arg id "$2" 'any(.[]?; .role_id == "lockbox.payloadViewer" and .subject.id == $id)' >/dev/null; then
+		return
+	fi
+	yc lockbox secret add-access-binding --folder-id "$FOLDER" --name "$1" --role lockbox.payloadViewer --service-account-id "$2" >/dev/null ||
+		stop 1 "cannot permit account $2 to read secret $1: see what yc says above"
+	echo "secret $1: account $2 may read it"
+}
+
+# bootstrap_members NODE...: the machines of a role that bootstraps its part of
+# the cluster. They may do so only if none of them is there yet: beside an
+# existing one, the others join.
+BOOTSTRAP_MEMBERS='' PERMITTED=''
+bootstrap_members() {
+	BOOTSTRAP_MEMBERS="$BOOTSTRAP_MEMBERS $*"
+	for node; do
+		if there "$INSTANCES" machine "$node"; then return; fi
+	done
+	PERMITTED="$PERMITTED $*"
+}
+
+# image FAMILY NODE...: there is one for those machines that are to be created.
+image() {
+	family=$1
+	shift
+	for node; do
+		if there "$INSTANCES" machine "$node"; then continue; fi
+		yc compute image get-latest-from-family "$family" --folder-id "$FOLDER" >/dev/null ||
+			stop 1 "no image in family $family for machine $node: see what yc says above (bake one: sh packer/images.sh)"
+		return
+	done
+}
+
+disk() { # disk NAME ARGUMENT...
+	name=$1
+	shift
+	if there "$DISKS" disk "$name"; then
+		echo "disk $name: there already"
+		return
+	fi
+	echo "disk $name: creating"
+	status=0
+	yc compute disk create --folder-id "$FOLDER" --name "$name" "$@" >/dev/null || status=$?
+	created "$status" "disk $name"
+}
+
+SECRET='' # of the machines that follow, if their metadata must have it
+machine() { # machine NAME ARGUMENT...
+	name=$1
+	shift
+	if there "$INSTANCES" machine "$name"; then
+		echo "machine $name: there already"
+		return
+	fi
+	metadata=${SECRET:+pgha-secret=$SECRET}
+	case "$PERMITTED " in
+	*" $name "*) metadata=${metadata:+$metadata,}pgha-bootstrap=$TOKEN ;;
+	esac
+	if [ -n "$metadata" ]; then
+		set -- "$@" --metadata "$metadata"
+	fi
+	echo "machine $name: creating"
+	status=0
+	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null || status=$?
+	created "$status" "machine $name"
+}
+
+# targets NAME REGION NODE...: a target group of these machines, and of no
+# others; its id is in $id.
+targets() {
+	group=$1 region=$2 wanted=''
+	shift 2
+	for node; do
+		found=$(yc compute instance get --folder-id "$FOLDER" --name "$node" --format json) ||
+			stop 1 "cannot see the address of machine $node: see what yc says above (then run this again)"
+		wanted="$wanted $(printf '%s\n' "$found" | jq -r '.network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address')"
+	done
+	set --
+	all=$(list load-balancer target-group)
+	if ! there "$all" target-group "$group"; then
+		for target in $wanted; do set -- "$@" --target "$target"; done
+		resource load-balancer target-group "$group" --region-id "$region" "$@"
+		return
+	fi
+	have=$(printf '%s\n' "$all" | jq -r --arg id "$id" '[.[] | select(.id == $id) | .targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
+	group_id=$id
+	for target in $wanted; do
+		case " $have " in *" $target "*) ;; *) change_targets add "$target" ;; esac
+	done
+	for target in $have; do
+		case " $wanted " in *" $target "*) ;; *) change_targets remove "$target" ;; esac
+	done
+	id=$group_id
+	echo "target-group $group: has the machines of the spec"
+}
+
+change_targets() { # change_targets add|remove TARGET
+	yc load-balancer target-group "$1-targets" --id "$group_id" --target "$2" >/dev/null ||
+		stop 1 "cannot $1 target $2: see what yc says above (then run this again)"
+}
+
+# entry NAME [TTL ZONE...]: the record of the load balancer whose id is in $id;
+# ZONE is how yc finds the zone. Without one, somebody else makes the record.
+entry() {
+	name=$1 ttl=${2-}
+	found=$(yc load-balancer network-load-balancer get --id "$id" --format json) ||
+		stop 1 "cannot see the address of the load balancer: see what yc says above (then run this again)"
+	address=$(printf '%s\n' "$found" | jq -r '.listeners[0].address')
+	if [ $# -gt 2 ]; then
+		shift 2
+		yc dns zone replace-records "$@" --record "$name $ttl A $address" >/dev/null ||
+			stop 1 "cannot set the record of $name: see what yc says above (then run this again)"
+	fi
+	echo "entry point $name: $address"
+}
+
+finish() {
+	there=''
+	for node in $BOOTSTRAP_MEMBERS; do
+		if ! there "$INSTANCES" machine "$node"; then
+			echo "machine $node: not there"
+			continue
+		fi
+		there=yes
+		yc compute instance remove-metadata --folder-id "$FOLDER" --name "$node" --keys pgha-bootstrap >/dev/null
+		echo "machine $node: may no longer bootstrap a cluster"
+	done
+	if [ -n "$BOOTSTRAP_MEMBERS" ] && [ -z "$there" ]; then
+		stop 1 "folder $FOLDER has none of these machines (create them first, without an argument)"
+	fi
+	exit 0
+}
+
+FOLDER=b1gexample
+CLUSTER=new
+TOKEN=new-b08bc823
+look
+bootstrap_members new-etcd-1 new-etcd-2 new-etcd-3
+bootstrap_members new-pg-1 new-pg-2 new-pg-3
+if [ "${1-}" = finish ]; then finish; fi
+
+resource vpc network new
+resource vpc gateway new
+resource vpc route-table new \
+	--network-name new \
+	--route 'destination=0.0.0.0/0,gateway-name=new'
+resource vpc subnet new-ru-central1-a \
+	--network-name new \
+	--zone ru-central1-a \
+	--range 10.128.0.0/24 \
+	--route-table-name new
+resource vpc subnet new-ru-central1-b \
+	--network-name new \
+	--zone ru-central1-b \
+	--range 10.129.0.0/24 \
+	--route-table-name new
+resource vpc subnet new-ru-central1-d \
+	--network-name new \
+	--zone ru-central1-d \
+	--range 10.131.0.0/24 \
+	--route-table-name new
+resource vpc security-group new-etcd \
+	--network-name new
+SECURITY_GROUP_NEW_ETCD=$id
+resource vpc security-group new-patroni \
+	--network-name new
+SECURITY_GROUP_NEW_PATRONI=$id
+resource vpc security-group new-haproxy \
+	--network-name new
+SECURITY_GROUP_NEW_HAPROXY=$id
+rules new-etcd \
+	--rule 'direction=ingress,protocol=tcp,port=2379,v4-cidrs=[192.0.2.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=2379,security-group-name=new-patroni' \
+	--rule 'direction=ingress,protocol=tcp,port=2379,security-group-name=new-etcd' \
+	--rule 'direction=ingress,protocol=tcp,port=2380,security-group-name=new-etcd' \
+	--rule 'direction=ingress,protocol=tcp,port=2381,v4-cidrs=[10.128.3.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=9190,v4-cidrs=[10.128.3.0/24,192.0.2.0/24]' \
+	--rule 'direction=ingress,protocol=icmp,v4-cidrs=[0.0.0.0/0]' \
+	--rule 'direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]'
+rules new-patroni \
+	--rule 'direction=ingress,protocol=tcp,port=5432,v4-cidrs=[10.128.0.0/16,192.0.2.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=5432,security-group-name=new-patroni' \
+	--rule 'direction=ingress,protocol=tcp,port=5432,security-group-name=new-haproxy' \
+	--rule 'direction=ingress,protocol=tcp,port=8008,v4-cidrs=[192.0.2.0/24,10.128.3.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=8008,security-group-name=new-patroni' \
+	--rule 'direction=ingress,protocol=tcp,port=8008,security-group-name=new-haproxy' \
+	--rule 'direction=ingress,protocol=tcp,port=9190,v4-cidrs=[10.128.3.0/24,192.0.2.0/24]' \
+	--rule 'direction=ingress,protocol=icmp,v4-cidrs=[0.0.0.0/0]' \
+	--rule 'direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]'
+rules new-haproxy \
+	--rule 'direction=ingress,protocol=tcp,port=5431,v4-cidrs=[10.128.0.0/16]' \
+	--rule 'direction=ingress,protocol=tcp,port=5433,v4-cidrs=[10.128.0.0/16]' \
+	--rule 'direction=ingress,protocol=tcp,port=8404,v4-cidrs=[10.128.3.0/24,192.0.2.0/24,198.18.235.0/24,198.18.248.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=9190,v4-cidrs=[10.128.3.0/24,192.0.2.0/24]' \
+	--rule 'direction=ingress,protocol=icmp,v4-cidrs=[0.0.0.0/0]' \
+	--rule 'direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]'
+resource iam service-account new-etcd
+SERVICE_ACCOUNT_NEW_ETCD=$id
+resource iam service-account new-patroni
+SERVICE_ACCOUNT_NEW_PATRONI=$id
+resource lockbox secret new-etcd \
+	--payload '[{"key": "none", "text_value": "none"}]'
+SECRET_NEW_ETCD=$id
+reader new-etcd "$SERVICE_ACCOUNT_NEW_ETCD"
+resource lockbox secret new-patroni \
+	--payload '[{"key": "none", "text_value": "none"}]'
+SECRET_NEW_PATRONI=$id
+reader new-patroni "$SERVICE_ACCOUNT_NEW_PATRONI"
+resource compute placement-group new-patroni-a \
+	--spread-strategy
+if [ "${1-}" = base ]; then exit; fi
+
+image new-etcd new-etcd-1 new-etcd-2 new-etcd-3
+image new-patroni new-pg-1 new-pg-2 new-pg-3
+image new-haproxy new-haproxy-1 new-haproxy-2
+
+SECRET="$SECRET_NEW_ETCD"
+
+disk new-etcd-1-data \
+	--zone ru-central1-a \
+	--type network-ssd \
+	--size 10GB \
+	--labels 'pgha-cluster=new,pgha-role=etcd'
+machine new-etcd-1 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 4GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-etcd,type=network-ssd,size=10GB,auto-delete=true' \
+	--attach-disk 'disk-name=new-etcd-1-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=new-ru-central1-a,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_ETCD"] \
+	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-name new-etcd \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=etcd' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+disk new-etcd-2-data \
+	--zone ru-central1-b \
+	--type network-ssd \
+	--size 10GB \
+	--labels 'pgha-cluster=new,pgha-role=etcd'
+machine new-etcd-2 \
+	--zone ru-central1-b \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 4GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-etcd,type=network-ssd,size=10GB,auto-delete=true' \
+	--attach-disk 'disk-name=new-etcd-2-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=new-ru-central1-b,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_ETCD"] \
+	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-name new-etcd \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=etcd' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+disk new-etcd-3-data \
+	--zone ru-central1-d \
+	--type network-ssd \
+	--size 10GB \
+	--labels 'pgha-cluster=new,pgha-role=etcd'
+machine new-etcd-3 \
+	--zone ru-central1-d \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 4GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-etcd,type=network-ssd,size=10GB,auto-delete=true' \
+	--attach-disk 'disk-name=new-etcd-3-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=new-ru-central1-d,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_ETCD"] \
+	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-name new-etcd \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=etcd' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+SECRET=''
+
+SECRET="$SECRET_NEW_PATRONI"
+
+disk new-pg-1-data \
+	--zone ru-central1-a \
+	--type network-ssd \
+	--size 100GB \
+	--labels 'pgha-cluster=new,pgha-role=patroni'
+machine new-pg-1 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 4 \
+	--core-fraction 100 \
+	--memory 16GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-patroni,type=network-ssd,size=15GB,auto-delete=true' \
+	--attach-disk 'disk-name=new-pg-1-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=new-ru-central1-a,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_PATRONI"] \
+	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-name new-patroni \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=patroni' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s \
+	--placement-group-name new-patroni-a
+
+disk new-pg-2-data \
+	--zone ru-central1-a \
+	--type network-ssd \
+	--size 100GB \
+	--labels 'pgha-cluster=new,pgha-role=patroni'
+machine new-pg-2 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 4 \
+	--core-fraction 100 \
+	--memory 16GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-patroni,type=network-ssd,size=15GB,auto-delete=true' \
+	--attach-disk 'disk-name=new-pg-2-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=new-ru-central1-a,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_PATRONI"] \
+	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-name new-patroni \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=patroni' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s \
+	--placement-group-name new-patroni-a
+
+disk new-pg-3-data \
+	--zone ru-central1-b \
+	--type network-ssd \
+	--size 100GB \
+	--labels 'pgha-cluster=new,pgha-role=patroni'
+machine new-pg-3 \
+	--zone ru-central1-b \
+	--platform standard-v3 \
+	--cores 4 \
+	--core-fraction 100 \
+	--memory 16GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-patroni,type=network-ssd,size=15GB,auto-delete=true' \
+	--attach-disk 'disk-name=new-pg-3-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=new-ru-central1-b,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_PATRONI"] \
+	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-name new-patroni \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=patroni' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+SECRET=''
+
+machine new-haproxy-1 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 2GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-haproxy,type=network-ssd,size=10GB,auto-delete=true' \
+	--network-interface 'subnet-name=new-ru-central1-a,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_HAPROXY"] \
+	--metadata-from-file 'user-data=../user-data/haproxy.yaml' \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=disabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=haproxy' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+machine new-haproxy-2 \
+	--zone ru-central1-b \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 2GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=new-haproxy,type=network-ssd,size=10GB,auto-delete=true' \
+	--network-interface 'subnet-name=new-ru-central1-b,ipv4-address=auto,security-group-ids=['"$SECURITY_GROUP_NEW_HAPROXY"] \
+	--metadata-from-file 'user-data=../user-data/haproxy.yaml' \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=disabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=new,pgha-role=haproxy' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
