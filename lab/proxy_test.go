@@ -102,7 +102,7 @@ func proxyAbsence(t *testing.T, ctx context.Context, command []string) {
 	f := newFakes(t, ctx, command, nil)
 	leader := f.nodes[0]
 	f.running(t, ctx, leader)
-	for _, away := range []time.Duration{time.Second, 2 * time.Second, 2500 * time.Millisecond} {
+	for _, away := range []time.Duration{time.Second, 2500 * time.Millisecond, 3200 * time.Millisecond} {
 		s, err := f.open(ctx, anApp, toLeader)
 		if err != nil {
 			t.Fatal(err)
@@ -137,7 +137,7 @@ func proxyAbsence(t *testing.T, ctx context.Context, command []string) {
 	}
 	defer s.Close()
 	leader.silent()
-	took := within(t, 5*time.Second, "the sessions of a node without Patroni end", func() bool { return !s.alive() })
+	took := within(t, 7*time.Second, "the sessions of a node without Patroni end", func() bool { return !s.alive() })
 	t.Logf("Patroni away for good: sessions end after %s", took.Round(10*time.Millisecond))
 }
 
