@@ -24,16 +24,16 @@ func TestOutages(t *testing.T) {
 		edits        []string
 		want         map[role.Fault]string
 	}{
-		{"fast", "a lease of 18 to 20 and 0.5, 2 to ask, 1.5 to promote, 0.3 of HAProxy, 0.5 of the client; sessions of a node that hangs live for 2.7 to 16 s", nil, map[role.Fault]string{
+		{"fast", "a lease of 18 to 20 and 0.5, 2 to ask, 1.5 to promote, 0.3 of HAProxy, 0.5 of the client; sessions of a node that hangs live for 3.6 to 16.9 s", nil, map[role.Fault]string{
 			role.LeaderLost:      "18 to 24.8 s, none",
 			role.LeaderIsolated:  "18 to 24.8 s, none",
-			role.ManagerHung:     "2 to 22.1 s, none",
+			role.ManagerHung:     "1.1 to 21.2 s, none",
 			role.ManagerKilled:   "at most 0.5 s, none",
-			role.DatabaseKilled:  "0.1 to 12.8 s, none", // 2, 5, 5 of the replica, 0.3, 0.5
-			role.DatabaseStuck:   "5 to 16.3 s, none",   // 2, 5, 2, 1 and 2, 2 and 1.5, 0.3, 0.5
-			role.LeaderStopped:   "1 to 20.3 s, none",   // 12, 1, 1, 2 and 2, 1.5, 0.3, 0.5
-			role.LeaderHandsOver: "1 to 20.3 s, none",
-			role.LeaderDiskFull:  "1 to 23.3 s, none", // 3 more
+			role.DatabaseKilled:  "0.1 to 8.3 s, none",   // 1, 5, 1.5 of the replica, 0.3, 0.5
+			role.DatabaseStuck:   "5 to 15.3 s, none",    // 1, 5, 2, 1 and 2, 2 and 1.5, 0.3, 0.5
+			role.LeaderStopped:   "at most 19.8 s, none", // 12, 0.5, 1, 2 and 2, 1.5, 0.3, 0.5
+			role.LeaderHandsOver: "at most 19.8 s, none",
+			role.LeaderDiskFull:  "at most 22.8 s, none", // 3 more
 			role.ReplicaLost:     "at most 0.5 s, none",
 			role.DCSMemberLost:   "at most 0.5 s, none",
 			role.DCSLost:         "at most 0.5 s, none",
@@ -42,17 +42,17 @@ func TestOutages(t *testing.T) {
 		}},
 		{"balanced, sync", "28 to 30; no replica has to follow first, so 1 to promote; 0.5 of HAProxy", []string{"failover: balanced", "durability: sync"}, map[role.Fault]string{
 			role.LeaderLost:     "28 to 34.5 s, none",
-			role.DatabaseKilled: "0.1 to 38 s, none",
-			role.DatabaseStuck:  "30 to 41 s, none",
+			role.DatabaseKilled: "0.1 to 33.5 s, none",
+			role.DatabaseStuck:  "30 to 40 s, none",
 			role.ReplicaLost:    "at most 33 s, none", // the lease, 0.5, 2, and a hiccup
 		}},
 		{"safe, async", "58 to 60; what a replica is behind, and what is written until the leader says again how far it is, or for all of a lease; PostgreSQL may take 28 s to stop", []string{"failover: safe", "durability: async"}, map[role.Fault]string{
 			role.LeaderLost:     "58 to 65 s, those in 1MB of WAL, and of 2 s",
 			role.LeaderIsolated: "58 to 65 s, those in 1MB of WAL, and of 60 s",
 			role.ManagerHung:    "33 to 61 s, those in 1MB of WAL, and of 60 s",
-			role.DatabaseStuck:  "120 to 131.5 s, those in 1MB of WAL, and of 2 s",
-			role.DatabaseKilled: "0.1 to 123.5 s, none",
-			role.LeaderStopped:  "1 to 36.5 s, none",
+			role.DatabaseStuck:  "120 to 130.5 s, those in 1MB of WAL, and of 2 s",
+			role.DatabaseKilled: "0.1 to 122.5 s, none",
+			role.LeaderStopped:  "at most 36 s, none",
 			role.ReplicaLost:    "at most 0.5 s, none",
 		}},
 		{"strict", "one is always waited for", []string{"durability: strict"}, map[role.Fault]string{
@@ -61,11 +61,11 @@ func TestOutages(t *testing.T) {
 		}},
 		{"strict, one replica", "nobody else is left", []string{"durability: strict", lastNode}, map[role.Fault]string{role.ReplicaLost: "any time, none"}},
 		{"quorum, one replica", "Patroni stops waiting for it", []string{lastNode}, map[role.Fault]string{role.ReplicaLost: "at most 23 s, none"}},
-		{"at once", "another node leads after the next loop", []string{patroni("    primary_start_timeout: 0\n")}, map[role.Fault]string{
-			role.DatabaseKilled: "at most 6.3 s, none", role.DatabaseStuck: "at most 6.3 s, none"}},
-		{"watchdog", "it resets the node after 15 s, one second before HAProxy ends its last session", []string{patroni("    watchdog: required\n")}, map[role.Fault]string{role.ManagerHung: "3 to 22.1 s, none"}},
-		{"watchdog, half a lease", "safety_margin -1: after 10 s", []string{patroni("    watchdog: required\n    config: {watchdog: {safety_margin: -1}}\n")}, map[role.Fault]string{role.ManagerHung: "8 to 22.1 s, none"}},
-		{"watchdog, another margin", "20 less 8", []string{patroni("    watchdog: required\n    config: {watchdog: {safety_margin: 8}}\n")}, map[role.Fault]string{role.ManagerHung: "6 to 22.1 s, none"}},
+		{"at once", "another node leads once PostgreSQL has ended", []string{patroni("    primary_start_timeout: 0\n")}, map[role.Fault]string{
+			role.DatabaseKilled: "at most 5.3 s, none", role.DatabaseStuck: "at most 5.3 s, none"}},
+		{"watchdog", "it resets the node after 15 s, two seconds before HAProxy ends its last session", []string{patroni("    watchdog: required\n")}, map[role.Fault]string{role.ManagerHung: "3 to 21.2 s, none"}},
+		{"watchdog, half a lease", "safety_margin -1: after 10 s", []string{patroni("    watchdog: required\n    config: {watchdog: {safety_margin: -1}}\n")}, map[role.Fault]string{role.ManagerHung: "8 to 21.2 s, none"}},
+		{"watchdog, another margin", "20 less 8", []string{patroni("    watchdog: required\n    config: {watchdog: {safety_margin: 8}}\n")}, map[role.Fault]string{role.ManagerHung: "6 to 21.2 s, none"}},
 		{"no failsafe mode", "nobody may write without etcd", []string{patroni("    config: {bootstrap: {dcs: {failsafe_mode: false}}}\n")}, map[role.Fault]string{role.DCSLost: "any time, none"}},
 		{"one leader", "nobody else may take over, and nobody is asked to", []string{
 			"name: p2, zone: ru-central1-b, address: 10.129.0.22=>name: p2, zone: ru-central1-b, address: 10.129.0.22, tags: {nofailover: true}",
@@ -76,9 +76,9 @@ func TestOutages(t *testing.T) {
 		{"no HAProxy", "clients find the leader themselves; nobody ends sessions of one that hangs", []string{
 			"  haproxy:\n    nodes:\n      - {name: h1, zone: ru-central1-a, address: 10.128.0.41}\n      - {name: h2, zone: ru-central1-b, address: 10.129.0.42}\n=>"}, map[role.Fault]string{
 			role.LeaderLost: "18 to 24.5 s, none", role.ManagerHung: "at most 24.5 s, none", role.ProxyLost: ""}},
-		{"slow checks", "HAProxy follows after 5 s; sessions hang for 5 + 10*(4+60) + 9*0.3 s", []string{
+		{"slow checks", "HAProxy follows after 5 s; sessions hang for 5 + 10*(4+60) + 9*0.4 s", []string{
 			"  haproxy:\n=>  haproxy:\n    check: {inter: 5s, timeout: 1m}\n"}, map[role.Fault]string{
-			role.LeaderLost: "18 to 648.2 s, none", role.DatabaseKilled: "0.1 to 17.5 s, none"}},
+			role.LeaderLost: "18 to 649.1 s, none", role.DatabaseKilled: "0.1 to 13 s, none"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

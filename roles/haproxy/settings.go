@@ -82,16 +82,18 @@ func newSettings(c *role.Cluster) *Settings {
 
 // presets ask a node that answers each inter, and take one that does not for
 // gone after fall checks. A new leader gets its clients after the first
-// check, so rise is 1. fall*fastinter is how long Patroni may be away while
-// PostgreSQL keeps its sessions: it is back after 1 to 2 s. fall*timeout, for
-// a node that hangs, stays below Patroni's ttl.
+// check, so rise is 1. (fall-1)*fastinter is how long Patroni may be away while
+// PostgreSQL keeps its sessions: it is back after 1 to 2 s, on a busy machine
+// after 3.5. For a node that hangs, all checks together (ends) stay below what is
+// left of its lease.
 func presets(failover role.Failover) HealthChecks {
-	every := func(inter, timeout specfile.Duration, fall int) HealthChecks {
-		return HealthChecks{Inter: inter, FastInter: inter, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}
+	every := func(inter, fast, timeout specfile.Duration, fall int) HealthChecks {
+		return HealthChecks{Inter: inter, FastInter: fast, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}
 	}
+	const ms = specfile.Millisecond
 	return map[role.Failover]HealthChecks{
-		role.Fast:     every(300*specfile.Millisecond, specfile.Second, 10),
-		role.Balanced: every(500*specfile.Millisecond, 2*specfile.Second, 7),
-		role.Safe:     every(specfile.Second, 3*specfile.Second, 5),
+		role.Fast:     every(300*ms, 400*ms, specfile.Second, 10),
+		role.Balanced: every(500*ms, 500*ms, 2*specfile.Second, 8),
+		role.Safe:     every(specfile.Second, specfile.Second, 3*specfile.Second, 5),
 	}[failover]
 }

@@ -18,19 +18,18 @@ var (
 	// while the other one is promoted.
 	promotes = role.Term{For: "one is promoted", Interval: upTo(time.Second)}
 	follows  = role.Term{For: "one is promoted, and another follows it", Interval: upTo(1500 * time.Millisecond)}
-	// postgresql/__init__.py, _do_stop: Patroni looks each STOP_POLLING_INTERVAL
-	// whether PostgreSQL has stopped; ha.py, on_shutdown: then it waits for 1 s, asks
-	// the replicas whether they have all, and gives the lease up.
+	// patroni_run.py has Patroni look ten times a second whether PostgreSQL has stopped
+	// (postgresql/__init__.py, _do_stop). Then replicas have up to 1 s to catch up (ha.py,
+	// on_shutdown); the leader asks them whether they have all, and gives the lease up.
 	handsOver = []role.Term{
-		{For: "Patroni sees that PostgreSQL has stopped", Interval: upTo(time.Second)},
-		{For: "replicas get the rest", Interval: role.Interval{Least: time.Second, Most: time.Second}},
+		{For: "Patroni sees that PostgreSQL has stopped", Interval: upTo(500 * time.Millisecond)},
+		{For: "replicas get the rest", Interval: upTo(time.Second)},
 		{For: "the leader asks the replicas", Interval: upTo(2 * time.Second)},
 	}
 	// disk_full.py and watch.py look once a second each.
 	diskFull = role.Term{For: "the full disk is seen", Interval: upTo(3 * time.Second)}
-	// PostgreSQL's wal_retrieve_retry_interval: so long a replica waits before it
-	// tries again to connect to a leader that refused it.
-	streams = role.Term{For: "a replica streams again", Interval: upTo(5 * time.Second)}
+	// patroni_run.py wakes Patroni when PostgreSQL has ended.
+	notices = role.Term{For: "Patroni sees it", Interval: upTo(time.Second)}
 )
 
 const (
@@ -127,8 +126,8 @@ func (s *Settings) handOver(c *role.Cluster, before ...role.Term) []role.Term {
 	return s.elect(c, append(append(before, stop), handsOver...)...)
 }
 
-// seen is until Patroni's next loop sees that PostgreSQL is gone.
-func (s *Settings) seen() role.Term {
+// looks is until Patroni's next loop.
+func (s *Settings) looks() role.Term {
 	return role.Term{For: fmt.Sprintf("Patroni sees it (loop_wait %d)", s.LoopWait), Interval: upTo(seconds(s.LoopWait))}
 }
 
@@ -137,7 +136,22 @@ func (s *Settings) crash() string {
 	if s.PrimaryStartTimeout == 0 {
 		return "another node leads (primary_start_timeout 0)"
 	}
-	return fmt.Sprintf("it is started again, usually within %d s", s.LoopWait+min(2, s.PrimaryStartTimeout))
+	return fmt.Sprintf("it is started again, usually within %d s", 1+min(2, s.PrimaryStartTimeout))
+}
+
+// streams is until a replica streams again. One that was refused tries again after
+// PostgreSQL's wal_retrieve_retry_interval.
+func (s *Settings) streams() role.Term {
+	every := 5 * time.Second // PostgreSQL's own
+	switch v := s.parameter("wal_retrieve_retry_interval").(type) {
+	case int:
+		every = time.Duration(v) * time.Millisecond
+	case string:
+		if d, err := time.ParseDuration(v); err == nil {
+			every = d
+		}
+	}
+	return role.Term{For: "a replica streams again", Interval: upTo(every + time.Second)}
 }
 
 // restart is what passes until PostgreSQL takes writes again where it was.
@@ -150,9 +164,9 @@ func (s *Settings) restart(c *role.Cluster) []role.Term {
 	case s.PrimaryStartTimeout == 0:
 		return s.elect(c, s.givesUp()...)
 	}
-	terms := []role.Term{s.seen(), {For: fmt.Sprintf("PostgreSQL recovers (primary_start_timeout %d)", s.PrimaryStartTimeout), Interval: recovers}}
+	terms := []role.Term{notices, {For: fmt.Sprintf("PostgreSQL recovers (primary_start_timeout %d)", s.PrimaryStartTimeout), Interval: recovers}}
 	if c.Durability != role.Async {
-		terms = append(terms, streams)
+		terms = append(terms, s.streams())
 	}
 	return terms
 }
@@ -162,12 +176,12 @@ func (s *Settings) restart(c *role.Cluster) []role.Term {
 // PostgreSQL at once.
 func (s *Settings) givesUp() []role.Term {
 	if s.PrimaryStartTimeout == 0 {
-		return []role.Term{s.seen()}
+		return []role.Term{notices}
 	}
 	p := seconds(s.PrimaryStartTimeout)
-	return []role.Term{s.seen(),
+	return []role.Term{notices,
 		{For: fmt.Sprintf("PostgreSQL does not start (primary_start_timeout %d)", s.PrimaryStartTimeout), Interval: role.Interval{Least: p, Most: p}},
-		s.seen(),
+		s.looks(),
 		{For: "it is stopped", Interval: upTo(time.Second)},
 		{For: "the leader asks the replicas", Interval: upTo(2 * time.Second)},
 	}

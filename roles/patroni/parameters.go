@@ -137,6 +137,11 @@ func (s *Settings) tuned() emit.Map {
 		{Key: "log_temp_files", Value: "64MB"},
 		{Key: "idle_in_transaction_session_timeout", Value: "10min"},
 	}
+	if s.PostgreSQL >= 14 {
+		// After a crash PostgreSQL flushes each file by itself, which takes long with many;
+		// the data disk is its own.
+		p = p.Set("recovery_init_sync_method", "syncfs")
+	}
 	if s.PostgreSQL >= 15 {
 		p = p.Set("wal_compression", "lz4")
 	}

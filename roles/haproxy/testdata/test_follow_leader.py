@@ -64,6 +64,7 @@ class WatchTest(unittest.TestCase):
         fake = Fake(COLUMNS + state)
         watch = follow_leader.Watch(fake.ask, fake.leads)
         self.addCleanup(watch.pool.shutdown)
+        watch.last, self.now = 100.0, 105.0
         return fake, watch
 
     def settle(self, watch: follow_leader.Watch) -> None:
@@ -73,7 +74,7 @@ class WatchTest(unittest.TestCase):
 
     def test_somebody_leads(self) -> None:
         fake, watch = self.start(row("p1", 2) + row("p2", 3))
-        watch.look(lambda: CONFIG)
+        watch.look(lambda: CONFIG, self.now)
         self.settle(watch)
         self.assertEqual((fake.calls, fake.told), ([], []))
 
@@ -81,23 +82,37 @@ class WatchTest(unittest.TestCase):
         """A node counts that HAProxy takes for stopping, and one that it takes for down."""
         for state in (3, 0):
             fake, watch = self.start(row("p1", state) + row("p2", state, "10.0.0.2"))
-            watch.look(lambda: CONFIG)
+            watch.look(lambda: CONFIG, self.now)
             self.settle(watch)
             self.assertEqual((sorted(fake.calls), fake.told), (["p1", "p2"], []))
             fake.lead = {"p2"}
-            watch.look(lambda: CONFIG)
+            watch.look(lambda: CONFIG, self.now)
             self.settle(watch)
             self.assertEqual(fake.told, ["set var proc.leader str(p2)", "set server primary/p2 health up"])
-            watch.look(lambda: CONFIG)
+            watch.look(lambda: CONFIG, self.now)
             self.settle(watch)
             self.assertEqual(len(fake.told), 2)
+
+    def test_while(self) -> None:
+        """Only after HAProxy knew a leader, and not for ever."""
+        for last, now, asked in ((None, 105.0, 0), (100.0, 100.1, 1), (100.0, 109.9, 1), (100.0, 110.0, 0)):
+            with self.subTest(last=last, now=now):
+                fake, watch = self.start(row("p1", 3))
+                watch.last = last
+                watch.look(lambda: CONFIG, now)
+                self.settle(watch)
+                self.assertEqual(len(fake.calls), asked)
+        fake, watch = self.start(row("p1", 2))
+        watch.last = None
+        watch.look(lambda: CONFIG, 200.0)
+        self.assertEqual((fake.calls, watch.last), ([], 200.0))
 
     def test_silent_node(self) -> None:
         """It is asked once at a time, however often HAProxy is looked at."""
         fake, watch = self.start(row("p1", 3))
         fake.slow.clear()
         for _ in range(20):
-            watch.look(lambda: CONFIG)
+            watch.look(lambda: CONFIG, self.now)
         self.assertEqual(fake.calls, ["p1"])
         fake.slow.set()
         self.settle(watch)
@@ -107,7 +122,7 @@ class WatchTest(unittest.TestCase):
         fake, watch = self.start(row("p1", 3))
         fake.lead = {"p1"}
         fake.slow.clear()
-        watch.look(lambda: CONFIG)
+        watch.look(lambda: CONFIG, self.now)
         fake.state = COLUMNS + row("p1", 3) + row("p2", 2)
         fake.slow.set()
         self.settle(watch)
@@ -117,7 +132,7 @@ class WatchTest(unittest.TestCase):
         """Without the name, writers would go to the last leader."""
         fake, watch = self.start(row("p1", 3))
         fake.lead, fake.variables = {"p1"}, "Permission denied\n"
-        watch.look(lambda: CONFIG)
+        watch.look(lambda: CONFIG, self.now)
         self.settle(watch)
         self.assertEqual(fake.told, ["set var proc.leader str(p1)"])
 
@@ -145,7 +160,7 @@ class LeadsTest(unittest.TestCase):
 
     def test_nobody_there(self) -> None:
         start = time.monotonic()
-        self.assertFalse(follow_leader.leads(Node("p1", "127.0.0.1", 1, "p1.internal"), follow_leader.ssl.create_default_context()))
+        self.assertFalse(follow_leader.leads(Node("p1", "127.0.0.1", 1, "p1.internal"), "/no/ca.crt"))
         self.assertLess(time.monotonic() - start, 2)
 
 
