@@ -223,14 +223,16 @@ func (c *cluster) lost(l *wal) (write, bool) {
 	return write{}, false
 }
 
-// lacking is how many of these nodes have not all that is acknowledged.
-func (c *cluster) lacking(s set) int8 {
+// lacking is how many of these nodes have not all that is acknowledged, and all
+// that the leader had when it was promoted: the one before may acknowledge that
+// still.
+func (c *cluster) lacking(leader int, s set) int8 {
 	n := int8(0)
 	for i := range maxNodes {
 		if !s.has(i) {
 			continue
 		}
-		if _, lost := c.lost(&c.nodes[i].log); lost {
+		if _, lost := c.lost(&c.nodes[i].log); lost || c.nodes[i].log.term() < c.nodes[leader].log.term() {
 			n++
 		}
 	}

@@ -32,7 +32,7 @@ const (
 
 	LeaseIsKept       Rule = "a leader has stopped when its lease ends"
 	FormerLeaderWaits Rule = "the leader in /sync, which needs no votes, does not lead alone if another has led since"
-	ReplicaCaughtUp   Rule = "Patroni lets voters be without what is acknowledged no more than its quorum allows"
+	ReplicaCaughtUp   Rule = "Patroni counts a replica as a voter when it has what the leader had"
 )
 
 // step is one that a cluster can take.
@@ -262,7 +262,7 @@ func (w *walk) changeSync(i int) {
 		if voters.has(i) || voters == w.c.etcd.sync.voters || !overlap(i, sync, n.standbys, n.count) {
 			continue
 		}
-		if w.m.keeps(ReplicaCaughtUp) && voters != 0 && w.c.lacking(voters) > sync.quorum {
+		if w.m.keeps(ReplicaCaughtUp) && voters != 0 && w.c.lacking(i, voters) > sync.quorum {
 			continue
 		}
 		w.do(w.say("%c sets /sync to %d of %s", 'a'+i, sync.quorum, voters), func(c *cluster) {
@@ -314,7 +314,7 @@ func (w *walk) takeOver(i int) {
 	sync.leader, sync.term = int8(i), n.log.term()
 	if !overlap(i, sync, n.standbys, n.count) {
 		sync.voters, sync.quorum = n.standbys, n.standbys.size()-n.count
-		if w.m.keeps(ReplicaCaughtUp) && sync.voters != 0 && w.c.lacking(sync.voters) > sync.quorum {
+		if w.m.keeps(ReplicaCaughtUp) && sync.voters != 0 && w.c.lacking(i, sync.voters) > sync.quorum {
 			return
 		}
 	}
