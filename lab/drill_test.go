@@ -32,6 +32,7 @@ func TestDrill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	labtest.Need(t, "nft", "tc")
 	quick := slices.DeleteFunc(all, func(s drill.Scenario) bool { return !s.Quick })
 	outages := new(cloud.Outages)
 	c := newClusterOf(t, ctx, withFailover(t), outages.Now)
