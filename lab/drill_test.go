@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/drill"
+	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
 	"pgha-gen/lab/workload"
 )
@@ -30,6 +32,7 @@ func TestDrill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	labtest.Need(t, "nft", "tc")
 	quick := slices.DeleteFunc(all, func(s drill.Scenario) bool { return !s.Quick })
 	outages := new(cloud.Outages)
 	c := newClusterOf(t, ctx, withFailover(t), outages.Now)
@@ -54,6 +57,10 @@ func TestDrill(t *testing.T) {
 			}
 		})
 	})
+	if t.Failed() {
+		kept := filepath.Join(labtest.Dir, fmt.Sprintf("drill-failed-%d", time.Now().Unix()))
+		t.Logf("what was measured is kept in %s (%v)", kept, os.CopyFS(kept, os.DirFS(string(results))))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

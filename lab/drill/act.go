@@ -369,6 +369,9 @@ func (s *stage) healNetwork(ctx context.Context) error {
 	for _, name := range s.slow {
 		errs = append(errs, s.Slow(ctx, name, 0))
 	}
+	if len(s.losses) > 0 {
+		errs = append(errs, s.Lose(ctx))
+	}
 	s.losses, s.slow, s.delays = nil, nil, nil
-	return errors.Join(append(errs, s.Lose(ctx))...)
+	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -37,6 +38,11 @@ const (
 // is kept and told, and the next one is run. A lab that does not become whole
 // again ends the run.
 func Run(ctx context.Context, w World, o Order, say func(Round)) error {
+	for program, packet := range map[string]string{"nft": "nftables", "tc": "iproute2", "nsenter": "util-linux"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("drills need %s, and this host has none: apt-get install %s", program, packet)
+		}
+	}
 	e, err := w.eyes()
 	if err != nil {
 		return err

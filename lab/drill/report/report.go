@@ -34,6 +34,7 @@ type Row struct {
 	Lost        int             `json:"lost"`
 	Ghosts      int             `json:"unacknowledged_present"`
 	Two         float64         `json:"two_primaries"`
+	InOrder     int             `json:"register_in_order"`     // rounds
 	OutOfOrder  int             `json:"register_out_of_order"` // rounds
 	Unkept      int             `json:"register_unkept"`       // rounds
 	ReadOnly    int             `json:"read_only_writes"`
@@ -84,6 +85,8 @@ func (r *Row) count() {
 		r.Two += m.Two
 		r.ReadOnly += m.ReadOnly
 		switch m.Register {
+		case workload.InOrder:
+			r.InOrder++
 		case workload.OutOfOrder:
 			r.OutOfOrder++
 		case workload.Unkept:
@@ -189,7 +192,7 @@ type tick struct {
 	Text string
 }
 
-const stripWidth = 260.0
+const stripWidth = 230.0
 
 func view(rows []Row) page {
 	p := page{Width: stripWidth}
@@ -198,7 +201,7 @@ func view(rows []Row) page {
 		longest = max(longest, r.WorstGap)
 	}
 	scale := func(s float64) float64 { return 6 + s/longest*(stripWidth-12) }
-	for _, step := range ticks(longest, 4) {
+	for _, step := range ticks(longest, 6) {
 		p.Axis = append(p.Axis, tick{scale(step), fmt.Sprintf("%g", step)})
 	}
 	for _, r := range rows {
