@@ -43,7 +43,7 @@ class Fake:
         if command == "show servers state primary":
             return self.state
         self.told.append(command)
-        if command.startswith("set var"):
+        if "set var" in command:
             return self.variables
         if "health up" in command:
             self.state = COLUMNS + row(command.partition("/")[2].split()[0], 2)
@@ -88,7 +88,7 @@ class WatchTest(unittest.TestCase):
             fake.lead = {"p2"}
             watch.look(lambda: CONFIG, self.now)
             self.settle(watch)
-            self.assertEqual(fake.told, ["set var proc.leader str(p2)", "set server primary/p2 health up"])
+            self.assertEqual(fake.told, ["experimental-mode on; set var proc.leader str(p2)", "set server primary/p2 health up"])
             watch.look(lambda: CONFIG, self.now)
             self.settle(watch)
             self.assertEqual(len(fake.told), 2)
@@ -134,7 +134,7 @@ class WatchTest(unittest.TestCase):
         fake.lead, fake.variables = {"p1"}, "Permission denied\n"
         watch.look(lambda: CONFIG, self.now)
         self.settle(watch)
-        self.assertEqual(fake.told, ["set var proc.leader str(p1)"])
+        self.assertEqual(fake.told, ["experimental-mode on; set var proc.leader str(p1)"])
 
 
 class NodesTest(unittest.TestCase):
