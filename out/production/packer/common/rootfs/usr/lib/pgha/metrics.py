@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Gives out what watch.py wrote: GET /metrics and GET /status, and nothing else."""
 
 import http.server

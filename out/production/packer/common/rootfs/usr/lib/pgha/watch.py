@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Looks at this machine once a second: is its data disk full, does a certificate end?
 
 What is wrong is said on the console, and all of it is written as Prometheus reads

@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Mends a cluster whose quorum is lost for good, as metadata's pgha-recover orders it.
 
     etcd_recover.py decide   what that means to this machine, before etcd starts: one word,

@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """What a refresh means to etcd.
 
     etcd_refresh.py check STAGE   refuses new files that etcd would not start with, or

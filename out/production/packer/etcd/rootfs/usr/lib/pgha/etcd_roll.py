@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Restarts this member: under a lock in etcd, and only while all members are healthy.
 
 The last line of stdout says how it ended. Status 0: done; 75: not yet; any other: failed.

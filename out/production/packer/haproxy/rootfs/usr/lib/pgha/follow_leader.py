@@ -1,9 +1,10 @@
-#!/usr/bin/python3 -sE
-"""Asks the nodes more often than HAProxy does, while HAProxy knows none that leads.
+#!/usr/bin/python3 -sES
+"""Asks the nodes more often than HAProxy does, when HAProxy has just lost the one that led.
 
 HAProxy's checks cost a node as much when nothing happens. This asks what they ask,
 and believes it on the same terms. It orders only that HAProxy uses a node that says
-that it leads; what HAProxy's own check says next, counts.
+that it leads; what HAProxy's own check says next, counts. After a while, and while
+the machines boot, HAProxy's checks are enough.
 """
 
 import concurrent.futures
@@ -24,6 +25,7 @@ ADMIN = os.path.join(RUN, "admin.sock")
 CONFIG = os.environ.get("PGHA_HAPROXY_CONFIG", "/etc/haproxy/haproxy.cfg")
 CA = os.environ.get("PGHA_HAPROXY_CA", "/etc/haproxy/ca.crt")
 PAUSE = 0.1  # seconds between two looks
+WHILE = 10.0  # seconds after the last leader in which this asks
 PATIENCE = 1.0  # seconds that a node has to answer
 LARGEST = 1 << 20  # bytes of an answer
 
@@ -53,17 +55,17 @@ def nodes(state: str, config: str) -> list[Node]:
     return found
 
 
-def leads(node: Node, context: ssl.SSLContext) -> bool:
+def leads(node: Node, ca: str) -> bool:
     """Does it say that it leads, and can write? As HAProxy's check has it."""
     try:
-        connection = http.client.HTTPSConnection(node.fqdn, node.port, timeout=PATIENCE)
-        connection.sock = context.wrap_socket(socket.create_connection((node.address, node.port), PATIENCE), server_hostname=node.fqdn)
-        try:
-            connection.request("GET", "/primary")
-            answer = connection.getresponse()
-            text = answer.read(LARGEST).decode("utf-8", "replace")
-        finally:
-            connection.close()
+        with socket.create_connection((node.address, node.port), PATIENCE) as plain:
+            context = ssl.create_default_context(cafile=ca)  # it can have changed
+            with context.wrap_socket(plain, server_hostname=node.fqdn) as verified:
+                connection = http.client.HTTPConnection(node.fqdn, node.port, timeout=PATIENCE)
+                connection.sock = verified
+                connection.request("GET", "/primary")
+                answer = connection.getresponse()
+                text = answer.read(LARGEST).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
         return False
     return answer.status == 200 and '"state": "stop' not in text and '"role": "primary"' in text
@@ -77,15 +79,18 @@ class Watch:
         self.pool = concurrent.futures.ThreadPoolExecutor()
         self.asked: dict[str, concurrent.futures.Future[None]] = {}
         self.finding = threading.Lock()
+        self.last: float | None = None
 
     def state(self) -> str:
         """What HAProxy knows of the servers of writers."""
         return self.ask(ADMIN, "show servers state primary")
 
-    def look(self, config: Callable[[], str]) -> None:
+    def look(self, config: Callable[[], str], now: float) -> None:
         """Once. A node that is silent is asked again when it has had its time."""
         state = self.state()
         if servers_state.leaders(state):
+            self.last = now
+        if self.last is None or not 0 < now - self.last < WHILE:
             return
         for node in nodes(state, config()):
             if node.name not in self.asked or self.asked[node.name].done():
@@ -107,18 +112,14 @@ class Watch:
 def main() -> None:
     """Looks until it is stopped."""
 
-    def ask_node(node: Node) -> bool:
-        # The authority can change while this runs.
-        return leads(node, ssl.create_default_context(cafile=CA))
-
     def config() -> str:
         with open(CONFIG, encoding="utf-8") as file:
             return file.read()
 
-    watch = Watch(servers_state.ask, ask_node)
+    watch = Watch(servers_state.ask, lambda node: leads(node, CA))
     while True:
         try:
-            watch.look(config)
+            watch.look(config, time.monotonic())
         except OSError:
             pass  # HAProxy is just starting
         time.sleep(PAUSE)

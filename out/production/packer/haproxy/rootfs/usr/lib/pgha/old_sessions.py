@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Ends sessions of a lost leader that HAProxy processes from before a reload have.
 
 A reload leaves each session with the process that has it. Such a process checks no

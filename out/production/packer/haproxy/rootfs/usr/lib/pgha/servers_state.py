@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Keeps for the HAProxy after a reload what this one knows of the servers.
 
     servers_state.py           before a reload

@@ -1,4 +1,4 @@
-#!/usr/bin/python3 -sE
+#!/usr/bin/python3 -sES
 """Runs as long as the data disk is full: this node shall not lead.
 
 A node that leads asks Patroni to let another one lead, until one does. A node that
