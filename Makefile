@@ -11,12 +11,14 @@ shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out'
 
 .PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drill drills catalogue images
 
-# The reference of the spec, and everything that its cluster needs: out/demo.
+# The reference of the spec, and everything that its cluster needs: out/demo; and
+# that of examples/production.yaml.
 # Needs Go alone.
 render:
 	go run ./cmd/pgha-gen reference >docs/reference.yaml.new
 	mv docs/reference.yaml.new docs/reference.yaml
 	go run ./cmd/pgha-gen render -f $(spec) -o out
+	go run ./cmd/pgha-gen render -f examples/production.yaml -o out
 
 # As root: installs the Debian packages that it needs, and runs machines.
 # Otherwise: says what it leaves out.

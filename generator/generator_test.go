@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator"
+	"pgha-gen/generator/cloud"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/roles"
@@ -109,13 +110,45 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// TestOut compares the folder that people read with what the example gives.
+// TestOut compares the folders that people read with what the examples give.
 func TestOut(t *testing.T) {
-	fresh := filepath.Join(t.TempDir(), "demo")
-	testkit.OK(t, demo.Files(t, demo.Read(t, reference())).Write(t.Context(), fresh))
-	want, got := listing(t, fresh), listing(t, "../out/demo")
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("out/ is not what the example gives; run: make render (-want +got):\n%s", diff)
+	for name, spec := range map[string]string{"demo": string(reference()), "production": testkit.Text(t, "../examples/production.yaml")} {
+		fresh := filepath.Join(t.TempDir(), name)
+		testkit.OK(t, demo.Files(t, demo.Read(t, spec)).Write(t.Context(), fresh))
+		want, got := listing(t, fresh), listing(t, "../out/"+name)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("out/%s is not what the example gives; run: make render (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// TestProduction: the example has nothing to be warned of, survives the loss of a
+// zone, and all of the cloud is created for it but the zone of its name.
+func TestProduction(t *testing.T) {
+	c := demo.Read(t, testkit.Text(t, "../examples/production.yaml"))
+	if len(c.Warnings) > 0 {
+		t.Errorf("warnings: %v", c.Warnings)
+	}
+	for _, g := range c.Groups {
+		in := map[string]int{}
+		for _, n := range g.Nodes() {
+			in[n.Zone]++
+		}
+		for zone, n := range in {
+			if g.Plan.Bootstraps && 2*n >= len(g.Nodes()) || n == len(g.Nodes()) {
+				t.Errorf("%s has %d of %d machines in zone %s", g.Name, n, len(g.Nodes()), zone)
+			}
+		}
+	}
+	p := cloud.New(c)
+	if p.Network.ID != "" || p.Network.NAT == "" || len(p.SecurityGroups) != 3 || len(p.Accounts) != 2 || len(p.Secrets) != 2 || p.Balancer == nil || p.Balancer.Record == nil {
+		t.Errorf("not all is created: %+v", p)
+	}
+	if len(p.Given) != 1 || p.Given[0].Kind != cloud.KindZone {
+		t.Errorf("given: %v", p.Given)
+	}
+	if len(c.Access.Operators) == 0 || len(c.Access.Monitoring) == 0 {
+		t.Error("nobody administers it, or nobody watches")
 	}
 }
 

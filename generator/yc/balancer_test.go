@@ -30,7 +30,7 @@ func TestBalancerScript(t *testing.T) {
 		got, err := yc.Create(cloud.New(balanced(t, edit)))
 		testkit.OK(t, err)
 		_, tail, _ := strings.Cut(string(got), "\ntargets new ")
-		testkit.Golden(t, "balancer-"+name+".sh", "targets new "+tail)
+		testkit.Golden(t, "balancer-"+name+".txt", "targets new "+tail)
 		judge(t, got, "shellcheck", "--shell=sh", "-")
 		got, err = yc.Destroy(cloud.New(balanced(t, edit)))
 		testkit.OK(t, err)
@@ -105,5 +105,27 @@ func TestBalancer(t *testing.T) {
 				t.Errorf("zone %v is left", zone)
 			}
 		})
+	}
+}
+
+// TestProductionIsCreated: the example for production comes up in a folder in which
+// there is nothing but images and the zone of its name.
+func TestProductionIsCreated(t *testing.T) {
+	c := newCloud(t, demo.Read(t, testkit.Text(t, "../../examples/production.yaml")))
+	c.succeed("base")
+	stdout, _ := c.succeed()
+	if want := "entry point db.example.net.: 203.0.113.10\n"; !strings.HasSuffix(stdout, want) {
+		t.Errorf("it says %q, want %q at its end", stdout, want)
+	}
+	before := c.state()
+	c.succeed()
+	if diff := cmp.Diff(before, c.state()); diff != "" {
+		t.Errorf("a second run changes something:\n%s", diff)
+	}
+	c.succeed("finish")
+	for _, m := range c.state().Things["compute instance"] {
+		if c.metadata(m.text("name"), "pgha-bootstrap") != "" {
+			t.Errorf("%s may bootstrap a cluster", m["name"])
+		}
 	}
 }

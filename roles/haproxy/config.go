@@ -73,7 +73,7 @@ func (s *Settings) files(c *role.Cluster, db *role.DatabaseOffer) ([]cloudinit.F
 		ByName:          slices.ContainsFunc(nodes, func(n node) bool { return n.ByName }),
 		ReadFromPrimary: s.ReplicasFallback == ToPrimary,
 		EndReaders:      s.OnMarkedDown == Shutdown,
-		Connections:     s.MaxConnections + statistics, StatsConnections: statistics, Share: s.MaxConnections / 2,
+		Connections:     s.MaxConnections + apart, StatsConnections: statistics, Share: s.MaxConnections / 2,
 		MaxReplicaLag: int64(s.MaxReplicaLag),
 		StateFile:     startState, CAFile: caFile,
 		Clients: c.Access.Clients, Watchers: slices.Concat(c.Access.Monitoring, c.Access.Operators, balancers), Balancers: balancers,

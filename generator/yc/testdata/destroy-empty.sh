@@ -86,6 +86,7 @@ failed() {
 	stop 1 "cannot delete $1: see what yc says above (then run this again: it goes on where it stopped)"
 }
 
+# shellcheck disable=SC2034 # the lines of a cluster use them
 words() { # words ARGUMENT...: what was asked for
 	if [ "${1-}" != "$CLUSTER" ]; then
 		stop 2 "want the cluster's name, $CLUSTER, as a sign that it is meant; and disks, secrets or both, to delete these, too"

@@ -47,7 +47,7 @@ case "$# ${2-disk}" in
 '1 disk' | '2 disk') ;;
 *) stop 2 "want a machine, and disk if it shall have an empty data disk" ;;
 esac
-NODE=$1 MEMBERS='' DATA=''
+NODE=$1 MEMBERS='' DATA='' id=''
 
 # role yes|no NODE...: the machines of a role, and whether they have data disks.
 role() {

@@ -1,0 +1,497 @@
+#!/bin/sh
+# Creates what is missing of the cluster, with Yandex Cloud's yc. Safe to run
+# again: what is there is left as it is, but for the rules of the cluster's own
+# security groups, which become the spec's. So a lost machine is replaced by
+# deleting what is left of it and running this once more, and what was
+# interrupted goes on.
+#
+#   sh create.sh base       all but disks and machines
+#   sh create.sh            that, disks and machines
+#   sh create.sh finish     once all machines are ready: take back the permission
+#                           to bootstrap, so that no machine ever starts a second cluster
+set -eu
+CDPATH='' cd -- "$(dirname -- "$0")"
+
+stop() { # stop STATUS SENTENCE
+	echo "${0##*/}: $2" >&2
+	exit "$1"
+}
+
+# list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
+# script: a machine that only seems to be lost must not be told that it may
+# bootstrap a cluster.
+list() {
+	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
+	case $found in
+	'['*) printf '%s\n' "$found" ;;
+	*) stop 1 "yc $1 $2 list --format json gave no list" ;;
+	esac
+}
+
+# there LIST KIND NAME: whether it is in the list; then its id is in $id. What
+# is there and is not this cluster's ends the script.
+there() {
+	case $1 in
+	*"\"name\": \"$3\""* | *"\"name\":\"$3\""*) ;;
+	*) return 1 ;;
+	esac
+	id=$(printf '%s\n' "$1" | jq -r --arg name "$3" '.[] | select(.name == $name) | .id + " " + (.labels["pgha-cluster"] // "")')
+	case $id in
+	'') return 1 ;;
+	*" $CLUSTER") id=${id%% *} ;;
+	*) stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"${id#* }\", not \"$CLUSTER\" (delete it, or choose another name in the spec)" ;;
+	esac
+}
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+command -v jq >/dev/null || stop 1 "jq is not installed (it is a package of that name)"
+
+case "$# ${1-}" in
+'0 ' | '1 base' | '1 finish') ;;
+*) stop 2 "want no argument, to create the machines; base, for all else alone; or finish, once all machines are ready" ;;
+esac
+
+look() {
+	DISKS=$(list compute disk)
+	INSTANCES=$(list compute instance)
+}
+
+# created STATUS WHAT: ends the script if it could not be created.
+created() {
+	[ "$1" = 0 ] || stop 1 "cannot create $2: see what yc says above (then run this again: it goes on where it stopped)"
+}
+
+# given KEY SERVICE KIND ID [ZONE]: what the spec has the id of. It is there,
+# and what has a network is in the same.
+NETWORK=''
+given() {
+	found=$(yc "$2" "$3" get --id "$4" --format json) ||
+		stop 1 "$1: cannot find $3 $4: see what yc says above (this shows those that are there: yc $2 $3 list --folder-id $FOLDER)"
+	place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
+	zone=${place%% *} network=${place#* }
+	if [ "$zone" != "${5-}" ]; then
+		stop 1 "$1: $3 $4 is in zone $zone, not in ${5-}"
+	fi
+	if [ "$3" = network ]; then
+		network=$4
+	fi
+	if [ -n "$network" ] && [ "$network" != "${NETWORK:=$network}" ]; then
+		stop 1 "$1: $3 $4 is in network $network, and others of the spec are in $NETWORK (want one network)"
+	fi
+}
+
+# resource SERVICE KIND NAME ARGUMENT...: one that is created; its id is in $id.
+resource() {
+	service=$1 kind=$2 name=$3
+	shift 3
+	all=$(list "$service" "$kind")
+	if there "$all" "$kind" "$name"; then
+		echo "$kind $name: there already"
+		return
+	fi
+	echo "$kind $name: creating"
+	status=0
+	made=$(yc "$service" "$kind" create --folder-id "$FOLDER" --name "$name" --labels "pgha-cluster=$CLUSTER" "$@" --format json) || status=$?
+	created "$status" "$kind $name"
+	id=$(printf '%s\n' "$made" | jq -r .id)
+}
+
+# rules NAME ARGUMENT...: those of a security group of the cluster's own, and no
+# others.
+rules() {
+	name=$1
+	shift
+	yc vpc security-group update --folder-id "$FOLDER" --name "$name" "$@" >/dev/null ||
+		stop 1 "cannot change security group $name: see what yc says above"
+	echo "security-group $name: has the rules of the spec"
+}
+
+# reader SECRET ACCOUNT: the account, by its id, may read the secret.
+reader() {
+	bindings=$(yc lockbox secret list-access-bindings --folder-id "$FOLDER" --name "$1" --format json) ||
+		stop 1 "cannot see who may read secret $1: see what yc says above"
+	if printf '%s\n' "$bindings" | jq -e --arg id "$2" 'any(.[]?; .role_id == "lockbox.payloadViewer" and .subject.id == $id)' >/dev/null; then
+		return
+	fi
+	yc lockbox secret add-access-binding --folder-id "$FOLDER" --name "$1" --role lockbox.payloadViewer --service-account-id "$2" >/dev/null ||
+		stop 1 "cannot permit account $2 to read secret $1: see what yc says above"
+	echo "secret $1: account $2 may read it"
+}
+
+# bootstrap_members NODE...: the machines of a role that bootstraps its part of
+# the cluster. They may do so only if none of them is there yet: beside an
+# existing one, the others join.
+BOOTSTRAP_MEMBERS='' PERMITTED=''
+bootstrap_members() {
+	BOOTSTRAP_MEMBERS="$BOOTSTRAP_MEMBERS $*"
+	for node; do
+		if there "$INSTANCES" machine "$node"; then return; fi
+	done
+	PERMITTED="$PERMITTED $*"
+}
+
+# image FAMILY NODE...: there is one for those machines that are to be created.
+image() {
+	family=$1
+	shift
+	for node; do
+		if there "$INSTANCES" machine "$node"; then continue; fi
+		yc compute image get-latest-from-family "$family" --folder-id "$FOLDER" >/dev/null ||
+			stop 1 "no image in family $family for machine $node: see what yc says above (bake one: sh packer/images.sh)"
+		return
+	done
+}
+
+disk() { # disk NAME ARGUMENT...
+	name=$1
+	shift
+	if there "$DISKS" disk "$name"; then
+		echo "disk $name: there already"
+		return
+	fi
+	echo "disk $name: creating"
+	status=0
+	yc compute disk create --folder-id "$FOLDER" --name "$name" "$@" >/dev/null || status=$?
+	created "$status" "disk $name"
+}
+
+SECRET='' # of the machines that follow, if their metadata must have it
+machine() { # machine NAME ARGUMENT...
+	name=$1
+	shift
+	if there "$INSTANCES" machine "$name"; then
+		echo "machine $name: there already"
+		return
+	fi
+	metadata=${SECRET:+pgha-secret=$SECRET}
+	case "$PERMITTED " in
+	*" $name "*) metadata=${metadata:+$metadata,}pgha-bootstrap=$TOKEN ;;
+	esac
+	if [ -n "$metadata" ]; then
+		set -- "$@" --metadata "$metadata"
+	fi
+	echo "machine $name: creating"
+	status=0
+	yc compute instance create --folder-id "$FOLDER" --name "$name" --hostname "$name" "$@" >/dev/null || status=$?
+	created "$status" "machine $name"
+}
+
+# targets NAME REGION NODE...: a target group of these machines, and of no
+# others; its id is in $id.
+targets() {
+	group=$1 region=$2 wanted=''
+	shift 2
+	for node; do
+		found=$(yc compute instance get --folder-id "$FOLDER" --name "$node" --format json) ||
+			stop 1 "cannot see the address of machine $node: see what yc says above (then run this again)"
+		wanted="$wanted $(printf '%s\n' "$found" | jq -r '.network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address')"
+	done
+	set --
+	all=$(list load-balancer target-group)
+	if ! there "$all" target-group "$group"; then
+		for target in $wanted; do set -- "$@" --target "$target"; done
+		resource load-balancer target-group "$group" --region-id "$region" "$@"
+		return
+	fi
+	have=$(printf '%s\n' "$all" | jq -r --arg id "$id" '[.[] | select(.id == $id) | .targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
+	group_id=$id
+	for target in $wanted; do
+		case " $have " in *" $target "*) ;; *) change_targets add "$target" ;; esac
+	done
+	for target in $have; do
+		case " $wanted " in *" $target "*) ;; *) change_targets remove "$target" ;; esac
+	done
+	id=$group_id
+	echo "target-group $group: has the machines of the spec"
+}
+
+change_targets() { # change_targets add|remove TARGET
+	yc load-balancer target-group "$1-targets" --id "$group_id" --target "$2" >/dev/null ||
+		stop 1 "cannot $1 target $2: see what yc says above (then run this again)"
+}
+
+# entry NAME [TTL ZONE...]: the record of the load balancer whose id is in $id;
+# ZONE is how yc finds the zone. Without one, somebody else makes the record.
+entry() {
+	name=$1 ttl=${2-}
+	found=$(yc load-balancer network-load-balancer get --id "$id" --format json) ||
+		stop 1 "cannot see the address of the load balancer: see what yc says above (then run this again)"
+	address=$(printf '%s\n' "$found" | jq -r '.listeners[0].address')
+	if [ $# -gt 2 ]; then
+		shift 2
+		yc dns zone replace-records "$@" --record "$name $ttl A $address" >/dev/null ||
+			stop 1 "cannot set the record of $name: see what yc says above (then run this again)"
+	fi
+	echo "entry point $name: $address"
+}
+
+finish() {
+	there=''
+	for node in $BOOTSTRAP_MEMBERS; do
+		if ! there "$INSTANCES" machine "$node"; then
+			echo "machine $node: not there"
+			continue
+		fi
+		there=yes
+		yc compute instance remove-metadata --folder-id "$FOLDER" --name "$node" --keys pgha-bootstrap >/dev/null
+		echo "machine $node: may no longer bootstrap a cluster"
+	done
+	if [ -n "$BOOTSTRAP_MEMBERS" ] && [ -z "$there" ]; then
+		stop 1 "folder $FOLDER has none of these machines (create them first, without an argument)"
+	fi
+	exit 0
+}
+
+FOLDER=b1gexample
+CLUSTER=production
+TOKEN=production-f1b32028
+look
+bootstrap_members production-etcd-1 production-etcd-2 production-etcd-3
+bootstrap_members production-pg-1 production-pg-2 production-pg-3
+if [ "${1-}" = finish ]; then finish; fi
+
+given cloud.dns_zone dns zone dnsexample
+resource vpc network production
+resource vpc gateway production
+resource vpc route-table production \
+	--network-name production \
+	--route 'destination=0.0.0.0/0,gateway-name=production'
+resource vpc subnet production-ru-central1-a \
+	--network-name production \
+	--zone ru-central1-a \
+	--range 10.128.0.0/24 \
+	--route-table-name production
+resource vpc subnet production-ru-central1-b \
+	--network-name production \
+	--zone ru-central1-b \
+	--range 10.129.0.0/24 \
+	--route-table-name production
+resource vpc subnet production-ru-central1-d \
+	--network-name production \
+	--zone ru-central1-d \
+	--range 10.131.0.0/24 \
+	--route-table-name production
+resource vpc security-group production-etcd \
+	--network-name production
+SECURITY_GROUP_PRODUCTION_ETCD=$id
+resource vpc security-group production-patroni \
+	--network-name production
+SECURITY_GROUP_PRODUCTION_PATRONI=$id
+resource vpc security-group production-haproxy \
+	--network-name production
+SECURITY_GROUP_PRODUCTION_HAPROXY=$id
+rules production-etcd \
+	--rule 'direction=ingress,protocol=tcp,port=2379,v4-cidrs=[10.141.0.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=2379,security-group-name=production-patroni' \
+	--rule 'direction=ingress,protocol=tcp,port=2379,security-group-name=production-etcd' \
+	--rule 'direction=ingress,protocol=tcp,port=2380,security-group-name=production-etcd' \
+	--rule 'direction=ingress,protocol=tcp,port=2381,v4-cidrs=[10.142.0.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=9190,v4-cidrs=[10.142.0.0/24,10.141.0.0/24]' \
+	--rule 'direction=ingress,protocol=icmp,v4-cidrs=[0.0.0.0/0]' \
+	--rule 'direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]'
+rules production-patroni \
+	--rule 'direction=ingress,protocol=tcp,port=5432,v4-cidrs=[10.140.0.0/16,203.0.113.0/24,10.141.0.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=5432,security-group-name=production-patroni' \
+	--rule 'direction=ingress,protocol=tcp,port=5432,security-group-name=production-haproxy' \
+	--rule 'direction=ingress,protocol=tcp,port=8008,v4-cidrs=[10.141.0.0/24,10.142.0.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=8008,security-group-name=production-patroni' \
+	--rule 'direction=ingress,protocol=tcp,port=8008,security-group-name=production-haproxy' \
+	--rule 'direction=ingress,protocol=tcp,port=9190,v4-cidrs=[10.142.0.0/24,10.141.0.0/24]' \
+	--rule 'direction=ingress,protocol=icmp,v4-cidrs=[0.0.0.0/0]' \
+	--rule 'direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]'
+rules production-haproxy \
+	--rule 'direction=ingress,protocol=tcp,port=5431,v4-cidrs=[10.140.0.0/16,203.0.113.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=5433,v4-cidrs=[10.140.0.0/16,203.0.113.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=8404,v4-cidrs=[10.142.0.0/24,10.141.0.0/24,198.18.235.0/24,198.18.248.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=8405,v4-cidrs=[198.18.235.0/24,198.18.248.0/24]' \
+	--rule 'direction=ingress,protocol=tcp,port=9190,v4-cidrs=[10.142.0.0/24,10.141.0.0/24]' \
+	--rule 'direction=ingress,protocol=icmp,v4-cidrs=[0.0.0.0/0]' \
+	--rule 'direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]'
+resource iam service-account production-etcd
+SERVICE_ACCOUNT_PRODUCTION_ETCD=$id
+resource iam service-account production-patroni
+SERVICE_ACCOUNT_PRODUCTION_PATRONI=$id
+resource lockbox secret production-etcd \
+	--payload '[{"key": "none", "text_value": "none"}]'
+SECRET_PRODUCTION_ETCD=$id
+reader production-etcd "$SERVICE_ACCOUNT_PRODUCTION_ETCD"
+resource lockbox secret production-patroni \
+	--payload '[{"key": "none", "text_value": "none"}]'
+SECRET_PRODUCTION_PATRONI=$id
+reader production-patroni "$SERVICE_ACCOUNT_PRODUCTION_PATRONI"
+if [ "${1-}" = base ]; then exit; fi
+
+image production-etcd production-etcd-1 production-etcd-2 production-etcd-3
+image production-patroni production-pg-1 production-pg-2 production-pg-3
+image production-haproxy production-haproxy-1 production-haproxy-2
+
+SECRET="$SECRET_PRODUCTION_ETCD"
+
+disk production-etcd-1-data \
+	--zone ru-central1-a \
+	--type network-ssd \
+	--size 10GB \
+	--labels 'pgha-cluster=production,pgha-role=etcd'
+machine production-etcd-1 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 4GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-etcd,type=network-ssd,size=10GB,auto-delete=true' \
+	--attach-disk 'disk-name=production-etcd-1-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=production-ru-central1-a,ipv4-address=10.128.0.11,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_ETCD"] \
+	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-name production-etcd \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=etcd' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+disk production-etcd-2-data \
+	--zone ru-central1-b \
+	--type network-ssd \
+	--size 10GB \
+	--labels 'pgha-cluster=production,pgha-role=etcd'
+machine production-etcd-2 \
+	--zone ru-central1-b \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 4GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-etcd,type=network-ssd,size=10GB,auto-delete=true' \
+	--attach-disk 'disk-name=production-etcd-2-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=production-ru-central1-b,ipv4-address=10.129.0.11,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_ETCD"] \
+	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-name production-etcd \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=etcd' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+disk production-etcd-3-data \
+	--zone ru-central1-d \
+	--type network-ssd \
+	--size 10GB \
+	--labels 'pgha-cluster=production,pgha-role=etcd'
+machine production-etcd-3 \
+	--zone ru-central1-d \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 4GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-etcd,type=network-ssd,size=10GB,auto-delete=true' \
+	--attach-disk 'disk-name=production-etcd-3-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=production-ru-central1-d,ipv4-address=10.131.0.11,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_ETCD"] \
+	--metadata-from-file 'user-data=../user-data/etcd.yaml' \
+	--service-account-name production-etcd \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=etcd' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+SECRET=''
+
+SECRET="$SECRET_PRODUCTION_PATRONI"
+
+disk production-pg-1-data \
+	--zone ru-central1-a \
+	--type network-ssd-io-m3 \
+	--size 186GB \
+	--labels 'pgha-cluster=production,pgha-role=patroni'
+machine production-pg-1 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 8 \
+	--core-fraction 100 \
+	--memory 32GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-patroni,type=network-ssd,size=15GB,auto-delete=true' \
+	--attach-disk 'disk-name=production-pg-1-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=production-ru-central1-a,ipv4-address=10.128.0.21,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_PATRONI"] \
+	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-name production-patroni \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=patroni' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+disk production-pg-2-data \
+	--zone ru-central1-b \
+	--type network-ssd-io-m3 \
+	--size 186GB \
+	--labels 'pgha-cluster=production,pgha-role=patroni'
+machine production-pg-2 \
+	--zone ru-central1-b \
+	--platform standard-v3 \
+	--cores 8 \
+	--core-fraction 100 \
+	--memory 32GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-patroni,type=network-ssd,size=15GB,auto-delete=true' \
+	--attach-disk 'disk-name=production-pg-2-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=production-ru-central1-b,ipv4-address=10.129.0.21,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_PATRONI"] \
+	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-name production-patroni \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=patroni' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+disk production-pg-3-data \
+	--zone ru-central1-d \
+	--type network-ssd-io-m3 \
+	--size 186GB \
+	--labels 'pgha-cluster=production,pgha-role=patroni'
+machine production-pg-3 \
+	--zone ru-central1-d \
+	--platform standard-v3 \
+	--cores 8 \
+	--core-fraction 100 \
+	--memory 32GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-patroni,type=network-ssd,size=15GB,auto-delete=true' \
+	--attach-disk 'disk-name=production-pg-3-data,device-name=data,mode=rw,auto-delete=false' \
+	--network-interface 'subnet-name=production-ru-central1-d,ipv4-address=10.131.0.21,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_PATRONI"] \
+	--metadata-from-file 'user-data=../user-data/patroni.yaml' \
+	--service-account-name production-patroni \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=enabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=patroni' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+SECRET=''
+
+machine production-haproxy-1 \
+	--zone ru-central1-a \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 2GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-haproxy,type=network-ssd,size=10GB,auto-delete=true' \
+	--network-interface 'subnet-name=production-ru-central1-a,ipv4-address=10.128.0.41,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_HAPROXY"] \
+	--metadata-from-file 'user-data=../user-data/haproxy.yaml' \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=disabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=haproxy' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+machine production-haproxy-2 \
+	--zone ru-central1-b \
+	--platform standard-v3 \
+	--cores 2 \
+	--core-fraction 100 \
+	--memory 2GB \
+	--create-boot-disk 'image-folder-id=b1gexample,image-family=production-haproxy,type=network-ssd,size=10GB,auto-delete=true' \
+	--network-interface 'subnet-name=production-ru-central1-b,ipv4-address=10.129.0.41,security-group-ids=['"$SECURITY_GROUP_PRODUCTION_HAPROXY"] \
+	--metadata-from-file 'user-data=../user-data/haproxy.yaml' \
+	--metadata-options 'gce-http-endpoint=enabled,gce-http-token=disabled,aws-v1-http-endpoint=enabled,aws-v1-http-token=disabled' \
+	--labels 'pgha-cluster=production,pgha-role=haproxy' \
+	--maintenance-policy migrate \
+	--maintenance-grace-period 60s
+
+targets production ru-central1 production-haproxy-1 production-haproxy-2
+TARGET_GROUP_PRODUCTION=$id
+resource load-balancer network-load-balancer production \
+	--type external \
+	--region-id ru-central1 \
+	--listener 'name=primary,port=5431,target-port=5431,protocol=tcp,external-ip-version=ipv4' \
+	--listener 'name=replicas,port=5433,target-port=5433,protocol=tcp,external-ip-version=ipv4' \
+	--target-group 'target-group-id='"$TARGET_GROUP_PRODUCTION"',healthcheck-name=alive,healthcheck-interval=2s,healthcheck-timeout=1s,healthcheck-unhealthythreshold=2,healthcheck-healthythreshold=2,healthcheck-http-port=8405,healthcheck-http-path=/alive'
+entry db.example.net. 60 \
+	--id dnsexample

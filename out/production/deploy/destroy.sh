@@ -1,0 +1,146 @@
+#!/bin/sh
+# Deletes the cluster, with Yandex Cloud's yc: its machines, and all that was
+# created around them. Data disks, secrets and images stay, unless they are
+# asked for; so does what the cluster did not create. Safe to run again.
+#
+#   sh destroy.sh CLUSTER                   keeps data disks and secrets
+#   sh destroy.sh CLUSTER disks secrets     deletes them, too; or one of both words
+set -eu
+CDPATH='' cd -- "$(dirname -- "$0")"
+
+stop() { # stop STATUS SENTENCE
+	echo "${0##*/}: $2" >&2
+	exit "$1"
+}
+
+# list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
+# script: a machine that only seems to be lost must not be told that it may
+# bootstrap a cluster.
+list() {
+	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
+	case $found in
+	'['*) printf '%s\n' "$found" ;;
+	*) stop 1 "yc $1 $2 list --format json gave no list" ;;
+	esac
+}
+
+# there LIST KIND NAME: whether it is in the list; then its id is in $id. What
+# is there and is not this cluster's ends the script.
+there() {
+	case $1 in
+	*"\"name\": \"$3\""* | *"\"name\":\"$3\""*) ;;
+	*) return 1 ;;
+	esac
+	id=$(printf '%s\n' "$1" | jq -r --arg name "$3" '.[] | select(.name == $name) | .id + " " + (.labels["pgha-cluster"] // "")')
+	case $id in
+	'') return 1 ;;
+	*" $CLUSTER") id=${id%% *} ;;
+	*) stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"${id#* }\", not \"$CLUSTER\" (delete it, or choose another name in the spec)" ;;
+	esac
+}
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+command -v jq >/dev/null || stop 1 "jq is not installed (it is a package of that name)"
+
+# mine LIST NAME: the id of what the cluster created, in $id; else it is empty.
+mine() {
+	id=$(printf '%s\n' "$1" | jq -r --arg name "$2" --arg cluster "$CLUSTER" \
+		'.[] | select(.name == $name and .labels["pgha-cluster"] == $cluster) | .id')
+}
+
+gone() { # gone SERVICE KIND NAME
+	all=$(list "$1" "$2")
+	mine "$all" "$3"
+	if [ -z "$id" ]; then
+		echo "$2 $3: not there, or not this cluster's"
+		return
+	fi
+	yc "$1" "$2" delete --id "$id" >/dev/null || failed "$2 $3"
+	echo "$2 $3: deleted"
+}
+
+# no_rules NAME...: these security groups have no rules any more. One that the
+# rules of another name cannot be deleted.
+no_rules() {
+	all=$(list vpc security-group)
+	for name; do
+		mine "$all" "$name"
+		if [ -n "$id" ]; then
+			yc vpc security-group update --id "$id" --clear-rules >/dev/null || failed "security-group $name"
+		fi
+	done
+}
+
+# no_record BALANCER NAME TTL ZONE...: the record of the cluster's load balancer.
+no_record() {
+	all=$(list load-balancer network-load-balancer)
+	mine "$all" "$1"
+	if [ -z "$id" ]; then return; fi
+	address=$(printf '%s\n' "$all" | jq -r --arg id "$id" '.[] | select(.id == $id) | .listeners[0].address')
+	record="$2 $3 A $address"
+	shift 3
+	yc dns zone delete-records "$@" --record "$record" >/dev/null || failed "record $record"
+}
+
+failed() {
+	stop 1 "cannot delete $1: see what yc says above (then run this again: it goes on where it stopped)"
+}
+
+# shellcheck disable=SC2034 # the lines of a cluster use them
+words() { # words ARGUMENT...: what was asked for
+	if [ "${1-}" != "$CLUSTER" ]; then
+		stop 2 "want the cluster's name, $CLUSTER, as a sign that it is meant; and disks, secrets or both, to delete these, too"
+	fi
+	shift
+	DISKS='' SECRETS=''
+	for word; do
+		case $word in
+		disks) DISKS=yes ;;
+		secrets) SECRETS=yes ;;
+		*) stop 2 "unknown word \"$word\" (want disks, secrets or both)" ;;
+		esac
+	done
+}
+
+FOLDER=b1gexample
+CLUSTER=production
+words "$@"
+
+no_record production db.example.net. 60 \
+	--id dnsexample
+gone load-balancer network-load-balancer production
+gone load-balancer target-group production
+gone compute instance production-etcd-1
+gone compute instance production-etcd-2
+gone compute instance production-etcd-3
+gone compute instance production-pg-1
+gone compute instance production-pg-2
+gone compute instance production-pg-3
+gone compute instance production-haproxy-1
+gone compute instance production-haproxy-2
+if [ -n "$DISKS" ]; then
+	gone compute disk production-etcd-1-data
+	gone compute disk production-etcd-2-data
+	gone compute disk production-etcd-3-data
+	gone compute disk production-pg-1-data
+	gone compute disk production-pg-2-data
+	gone compute disk production-pg-3-data
+	:
+fi
+if [ -n "$SECRETS" ]; then
+	gone lockbox secret production-etcd
+	gone lockbox secret production-patroni
+	gone iam service-account production-etcd
+	gone iam service-account production-patroni
+	:
+fi
+no_rules production-etcd production-patroni production-haproxy
+gone vpc security-group production-etcd
+gone vpc security-group production-patroni
+gone vpc security-group production-haproxy
+gone vpc subnet production-ru-central1-d
+gone vpc subnet production-ru-central1-b
+gone vpc subnet production-ru-central1-a
+gone vpc route-table production
+gone vpc gateway production
+gone vpc network production

@@ -1,0 +1,86 @@
+#!/bin/sh
+# Gives the machines that are there the user-data that was rendered last, with
+# Yandex Cloud's yc. They take it over while they run, and say on their consoles
+# what took effect. Safe to run again: the same user-data changes nothing.
+#
+#   sh refresh.sh               all machines
+#   sh refresh.sh ROLE|NODE     those of a role, or one
+set -eu
+CDPATH='' cd -- "$(dirname -- "$0")"
+
+stop() { # stop STATUS SENTENCE
+	echo "${0##*/}: $2" >&2
+	exit "$1"
+}
+
+# list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
+# script: a machine that only seems to be lost must not be told that it may
+# bootstrap a cluster.
+list() {
+	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
+	case $found in
+	'['*) printf '%s\n' "$found" ;;
+	*) stop 1 "yc $1 $2 list --format json gave no list" ;;
+	esac
+}
+
+# there LIST KIND NAME: whether it is in the list; then its id is in $id. What
+# is there and is not this cluster's ends the script.
+there() {
+	case $1 in
+	*"\"name\": \"$3\""* | *"\"name\":\"$3\""*) ;;
+	*) return 1 ;;
+	esac
+	id=$(printf '%s\n' "$1" | jq -r --arg name "$3" '.[] | select(.name == $name) | .id + " " + (.labels["pgha-cluster"] // "")')
+	case $id in
+	'') return 1 ;;
+	*" $CLUSTER") id=${id%% *} ;;
+	*) stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"${id#* }\", not \"$CLUSTER\" (delete it, or choose another name in the spec)" ;;
+	esac
+}
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+command -v jq >/dev/null || stop 1 "jq is not installed (it is a package of that name)"
+
+if [ $# -gt 1 ] || [ "${1-all}" = '' ]; then
+	stop 2 "want no argument, for all machines, or a role or a machine"
+fi
+WANTED=${1-} KNOWN='' THERE=''
+
+# refresh ROLE NODE...: those of a role that are wanted.
+refresh() {
+	role=$1
+	shift
+	for node; do
+		case $WANTED in
+		'' | "$role" | "$node") ;;
+		*) continue ;;
+		esac
+		KNOWN=yes
+		if ! there "$INSTANCES" machine "$node"; then
+			echo "machine $node: not there"
+			continue
+		fi
+		THERE=yes
+		yc compute instance add-metadata --folder-id "$FOLDER" --name "$node" \
+			--metadata-from-file "user-data=../user-data/$role.yaml" >/dev/null
+		echo "machine $node: has the user-data of $role"
+	done
+}
+
+finish() {
+	if [ -z "$KNOWN" ]; then
+		stop 2 "the cluster has no role and no machine $WANTED"
+	fi
+	if [ -z "$THERE" ]; then
+		stop 1 "folder $FOLDER has none of these machines (create them: sh create.sh)"
+	fi
+}
+
+FOLDER=b1gexample
+CLUSTER=production
+INSTANCES=$(list compute instance)
+refresh etcd production-etcd-1 production-etcd-2 production-etcd-3
+refresh patroni production-pg-1 production-pg-2 production-pg-3
+refresh haproxy production-haproxy-1 production-haproxy-2
+finish

@@ -1,0 +1,105 @@
+#!/bin/sh
+# Replaces a machine by a new one, from the newest image of its role, with
+# Yandex Cloud's yc. It gets the data disk of the old one. Safe to run again.
+# Replace one machine at a time, once all are ready; from one that leads, switch
+# over first: pgha-gen cluster switchover
+#
+#   sh replace.sh NODE          keeps its data disk
+#   sh replace.sh NODE disk     with an empty one: the data is copied again
+set -eu
+CDPATH='' cd -- "$(dirname -- "$0")"
+
+stop() { # stop STATUS SENTENCE
+	echo "${0##*/}: $2" >&2
+	exit "$1"
+}
+
+# list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
+# script: a machine that only seems to be lost must not be told that it may
+# bootstrap a cluster.
+list() {
+	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
+	case $found in
+	'['*) printf '%s\n' "$found" ;;
+	*) stop 1 "yc $1 $2 list --format json gave no list" ;;
+	esac
+}
+
+# there LIST KIND NAME: whether it is in the list; then its id is in $id. What
+# is there and is not this cluster's ends the script.
+there() {
+	case $1 in
+	*"\"name\": \"$3\""* | *"\"name\":\"$3\""*) ;;
+	*) return 1 ;;
+	esac
+	id=$(printf '%s\n' "$1" | jq -r --arg name "$3" '.[] | select(.name == $name) | .id + " " + (.labels["pgha-cluster"] // "")')
+	case $id in
+	'') return 1 ;;
+	*" $CLUSTER") id=${id%% *} ;;
+	*) stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"${id#* }\", not \"$CLUSTER\" (delete it, or choose another name in the spec)" ;;
+	esac
+}
+
+command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
+command -v jq >/dev/null || stop 1 "jq is not installed (it is a package of that name)"
+
+case "$# ${2-disk}" in
+'1 disk' | '2 disk') ;;
+*) stop 2 "want a machine, and disk if it shall have an empty data disk" ;;
+esac
+NODE=$1 MEMBERS='' DATA='' id=''
+
+# role yes|no NODE...: the machines of a role, and whether they have data disks.
+role() {
+	data=$1
+	shift
+	for node; do
+		if [ "$node" = "$NODE" ]; then
+			MEMBERS="$*" DATA=$data
+		fi
+	done
+}
+
+replace() {
+	if [ -z "$MEMBERS" ]; then
+		stop 2 "the cluster has no machine $NODE"
+	fi
+	others=''
+	for node in $MEMBERS; do
+		if [ "$node" = "$NODE" ]; then continue; fi
+		others=yes
+		if ! there "$INSTANCES" machine "$node"; then
+			stop 1 "machine $node of the same role is not there (sh create.sh, and replace $NODE once it is ready)"
+		fi
+		status=$(printf '%s\n' "$INSTANCES" | jq -r --arg id "$id" '.[] | select(.id == $id) | .status')
+		if [ "$status" != RUNNING ]; then
+			stop 1 "machine $node of the same role is $status (replace $NODE once it is ready)"
+		fi
+	done
+	if [ "${1-}" = disk ] && [ "$DATA" = no ]; then
+		stop 2 "machine $NODE has no data disk"
+	fi
+	if [ "${1-}" = disk ] && [ -z "$others" ]; then
+		stop 1 "machine $NODE is the only one of its role, and its data is on no other (leave out disk)"
+	fi
+	if there "$INSTANCES" machine "$NODE"; then
+		yc compute instance delete --id "$id" >/dev/null ||
+			stop 1 "cannot delete machine $NODE: see what yc says above (then run this again)"
+		echo "machine $NODE: deleted"
+	fi
+	if [ "${1-}" = disk ] && there "$DISKS" disk "$NODE-data"; then
+		yc compute disk delete --id "$id" >/dev/null ||
+			stop 1 "cannot delete disk $NODE-data: see what yc says above (then run this again)"
+		echo "disk $NODE-data: deleted"
+	fi
+	exec sh ./create.sh
+}
+
+FOLDER=b1gexample
+CLUSTER=production
+role yes production-etcd-1 production-etcd-2 production-etcd-3
+role yes production-pg-1 production-pg-2 production-pg-3
+role no production-haproxy-1 production-haproxy-2
+DISKS=$(list compute disk)
+INSTANCES=$(list compute instance)
+replace "${2-}"

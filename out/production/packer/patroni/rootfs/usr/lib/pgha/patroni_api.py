@@ -1,0 +1,116 @@
+"""This node's Patroni, as root's programs use it: its REST API, and its process."""
+
+import base64
+import http.client
+import json
+import os
+import signal
+import socket
+import ssl
+from typing import Any, NamedTuple
+
+import step
+
+SECRETS = os.path.join(step.RUN, "secrets")
+PROCESSES = "/sys/fs/cgroup/system.slice/patroni.service/cgroup.procs"
+USER = "patroni"  # of the REST API's unsafe verbs
+LARGEST = 4 << 20  # of an answer
+
+
+class Answer(NamedTuple):
+    """What Patroni says."""
+
+    status: int
+    text: str
+
+
+class Patroni:
+    """This node's Patroni."""
+
+    def __init__(self, name: str, fqdn: str, address: str, port: int) -> None:
+        self.name, self.fqdn, self.address, self.port = name, fqdn, address, port
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, patience: float = 3) -> Answer | None:
+        """None: it does not answer."""
+        try:
+            context = ssl.create_default_context(cafile=os.path.join(SECRETS, "ca.crt"))
+            headers = {"Content-Type": "application/json"}
+            if body is not None:
+                context.load_cert_chain(os.path.join(SECRETS, "node.crt"), os.path.join(SECRETS, "node.key"))
+                password = step.read_values(os.path.join(SECRETS, "patroni.env"), "PATRONI_RESTAPI_PASSWORD")["PATRONI_RESTAPI_PASSWORD"]
+                headers["Authorization"] = "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
+            connection = http.client.HTTPSConnection(self.fqdn, self.port, timeout=patience)
+            # By its name, which is in its certificate; its address need not be.
+            connection.sock = context.wrap_socket(
+                socket.create_connection((self.address, self.port), patience), server_hostname=self.fqdn)
+            try:
+                connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+                answer = connection.getresponse()
+                return Answer(answer.status, answer.read(LARGEST).decode("utf-8", "replace"))
+            finally:
+                connection.close()
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def leads(self) -> bool | None:
+        """Does this node hold the leader's lock? None: Patroni does not say."""
+        answer = self.ask("GET", "/leader")
+        return answer.status == 200 if answer else None
+
+    def get(self, path: str) -> Any:
+        """What it answers to a question. ValueError: it gives no answer, and why."""
+        answer = self.ask("GET", path)
+        if answer is None:
+            raise ValueError("Patroni does not answer")
+        if answer.status != 200:
+            raise ValueError(f"Patroni answers {answer.status} to {path}: {answer.text}")
+        return json.loads(answer.text)
+
+    def configure(self, patch: dict[str, Any]) -> None:
+        """Changes the dynamic configuration. ValueError: it is not changed, and why."""
+        answer = self.ask("PATCH", "/config", patch)
+        if answer is None:
+            raise ValueError("Patroni does not answer")
+        if answer.status != 200:
+            raise ValueError(f"Patroni answers {answer.status}: {answer.text}")
+
+    def hand_over(self) -> Answer | None:
+        """Asks it to let another node lead. It answers when one does, or none can."""
+        return self.ask("POST", "/switchover", {"leader": self.name}, 30)
+
+    def reload(self) -> bool:
+        """Makes Patroni read its configuration again. False: it is not running yet."""
+        for pid in processes(PROCESSES):
+            try:
+                os.kill(pid, signal.SIGHUP)
+                return True
+            except ProcessLookupError:
+                pass
+        return False
+
+
+def this_node() -> Patroni:
+    """The Patroni of this machine."""
+    cluster = step.read_values(os.path.join(step.ETC, "cluster.env"), "PGHA_")
+    identity = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")
+    return Patroni(identity["NODE_NAME"], identity["NODE_FQDN"], identity["NODE_ADDRESS"], int(cluster["PGHA_REST_PORT"]))
+
+
+def processes(cgroup: str) -> list[int]:
+    """Patroni's own process, once it handles SIGHUP: before that, it would end."""
+    try:
+        with open(cgroup, encoding="ascii") as file:
+            pids = file.read().split()
+    except OSError:
+        return []
+    found = []
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                status = dict(line.partition(":")[::2] for line in file)
+        except OSError:
+            continue
+        catches = int(status.get("SigCgt", "0"), 16) & 1 << signal.SIGHUP - 1
+        if status.get("Name", "").strip() == "patroni" and status.get("PPid", "").strip() == "1" and catches:
+            found.append(int(pid))
+    return found

@@ -1,0 +1,147 @@
+#!/usr/bin/python3 -sE
+"""Patroni, whose waits end when that has happened for which it waits.
+
+Patroni sleeps for fixed times where it waits for something, and nobody can write
+meanwhile:
+
+- 2 s for somebody to lead, on each node that shall not: until then none of them
+  follows the new leader, whose first writes wait for one that does;
+- 1 s for replicas to have all of a server that stops: it has ended when they have;
+- 1 s between two looks at whether PostgreSQL has stopped, started or been promoted;
+- up to loop_wait, until it looks whether PostgreSQL still runs.
+
+What it does then is Patroni's own.
+"""
+
+import functools
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Seconds that ha.py sleeps with the words "Give a time to somebody to take the leader
+# lock" and "give replicas some more time to catch up".
+FOR_A_LEADER = 2
+FOR_REPLICAS = 1
+
+LOOK = 0.05  # seconds between two looks at whether that has happened
+POLL = 0.1  # seconds between two looks at PostgreSQL
+STARTED = 0.5  # seconds between two looks at whether it writes its process down
+
+
+class Clock:
+    """The module time, for ha.py, where two sleeps end with what they are for.
+
+    ha.py has one more of each length. It is on a node that leads, and whose server runs: it
+    stays as it is.
+    """
+
+    def __init__(self, another_leads: Callable[[], bool], server_runs: Callable[[], bool]) -> None:
+        self.ends: dict[float, Callable[[], bool]] = {FOR_A_LEADER: another_leads, FOR_REPLICAS: lambda: not server_runs()}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        """time.sleep."""
+        ended = self.ends.get(seconds)
+        end = time.monotonic() + seconds
+        while ended and (rest := end - time.monotonic()) > 0:
+            try:
+                if ended():
+                    return
+            except Exception:  # etcd does not answer, in one of Patroni's many words
+                break
+            time.sleep(min(rest, LOOK))
+        time.sleep(max(0, end - time.monotonic()))
+
+
+def another_leads(dcs: Any, name: str) -> bool:
+    """Does a node of another name have the leader's lock?"""
+    leader = dcs.get_cluster().leader
+    return bool(leader and leader.name and leader.name != name)
+
+
+def postmaster(data: str) -> int | None:
+    """The process of the server, as it says itself."""
+    try:
+        with open(os.path.join(data, "postmaster.pid"), encoding="ascii", errors="replace") as file:
+            return int(file.readline())
+    except (OSError, ValueError):
+        return None
+
+
+def runs(data: str) -> bool:
+    """Does the server run?"""
+    pid = postmaster(data)
+    return bool(pid and os.path.exists(f"/proc/{pid}"))
+
+
+def watch(data: str, wake: Callable[[], None]) -> None:
+    """Wakes Patroni whenever the server has ended; never returns."""
+    while True:
+        pid = postmaster(data)
+        try:
+            server = os.pidfd_open(pid) if pid and pid > 1 else None
+        except OSError:
+            server = None  # it has ended before
+        if server is None:
+            time.sleep(STARTED)
+            continue
+        try:
+            select.select([server], [], [])
+        finally:
+            os.close(server)
+        wake()
+        # Patroni starts another one, which has to write its number first.
+        time.sleep(STARTED)
+
+
+def shorten(ha: Any, postgresql: Any) -> str:
+    """Changes Patroni's modules. What it says is missing: then nothing is changed."""
+    for module, name in ((ha, "Ha"), (ha, "time"), (postgresql, "STOP_POLLING_INTERVAL"), (postgresql, "polling_loop")):
+        if not hasattr(module, name):
+            return f"{module.__name__}.{name}"
+    original = ha.Ha
+
+    class Ha(original):  # type: ignore[misc, valid-type]
+        """Patroni's, that knows when the server has ended."""
+
+        def __init__(self, patroni: Any) -> None:
+            super().__init__(patroni)
+            name, data = patroni.postgresql.name, patroni.postgresql.data_dir
+            ha.time = Clock(lambda: another_leads(patroni.dcs, name), lambda: runs(data))
+            threading.Thread(target=watch, args=(data, self.wakeup), daemon=True).start()
+
+    ha.Ha = Ha
+    postgresql.STOP_POLLING_INTERVAL = POLL
+    postgresql.polling_loop = functools.partial(postgresql.polling_loop, interval=POLL)
+    return ""
+
+
+def main() -> int | None:
+    """Runs Patroni."""
+    del sys.path[0]  # no module here shall stand before one of Patroni's
+    # By this name people, and other programs, look for it.
+    with open("/proc/self/comm", "w", encoding="ascii") as file:
+        file.write("patroni")
+    from patroni import __main__
+    try:
+        # In Patroni's order: they import each other.
+        from patroni import postgresql
+        from patroni import ha
+        missing = shorten(ha, postgresql)
+    except ImportError as error:
+        missing = error.name or "such module"
+    if missing:
+        print(f"this Patroni has no {missing}: it waits as long as it is made to", file=sys.stderr, flush=True)
+    result: int | None = __main__.main()
+    return result
+
+
+# Patroni starts PostgreSQL by a process of multiprocessing's, which imports this file.
+if __name__ == "__main__":
+    sys.exit(main())
