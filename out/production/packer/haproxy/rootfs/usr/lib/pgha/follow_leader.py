@@ -103,8 +103,9 @@ class Watch:
         with self.finding:
             if servers_state.leaders(self.state()):
                 return
-            # First the name, without which a writer would go where the last one went.
-            refused = self.ask(ADMIN, f"set var proc.leader str({node.name})").strip()
+            # First the name, without which a writer would go where the last one went. To
+            # HAProxy 3.2 this is an experiment: where it is refused, the checks find the leader.
+            refused = self.ask(ADMIN, f"experimental-mode on; set var proc.leader str({node.name})").strip()
             refused = refused or self.ask(ADMIN, f"set server primary/{node.name} health up").strip()
         print(f"HAProxy does not take {node.name}: {refused}" if refused else f"{node.name} leads", flush=True)
 
