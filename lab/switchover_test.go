@@ -60,7 +60,7 @@ func TestSwitchover(t *testing.T) {
 			}
 		}
 		slices.Sort(gaps)
-		atMost(t, gaps[1], 4*time.Second)
+		atMost(t, gaps[1], 6*time.Second)
 	})
 
 	l.end(t, ctx)
