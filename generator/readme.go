@@ -13,6 +13,7 @@ import (
 	"pgha-gen/generator/effect"
 	"pgha-gen/generator/recipe"
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/yc"
 )
 
 //go:embed template/README.md
@@ -78,6 +79,17 @@ func (p page) GivenSubnets() map[string]string {
 	}
 	return all
 }
+
+// GivenElse is what else is there already, beside what the cluster could not be
+// without.
+func (p page) GivenElse() []cloud.Given {
+	return slices.DeleteFunc(cloud.New(p.Cluster).Given, func(g cloud.Given) bool {
+		return g.Kind == cloud.KindSubnet || g.Kind == cloud.KindAccount || g.Kind == cloud.KindSecret
+	})
+}
+
+// Shown is what yc calls a kind.
+func (p page) Shown(kind cloud.Kind) string { return yc.Kind(kind) }
 
 // Creates is what create.sh creates beside disks and machines.
 func (p page) Creates() []string {

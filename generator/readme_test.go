@@ -36,11 +36,12 @@ func TestReadme(t *testing.T) {
 			"`-var subnet_id=\"$(yc vpc subnet get --folder-id b1gexample --name demo-ru-central1-a --format json | jq -r .id)\"`",
 			"So does the security group of each role", "| networks | 1 | 2 |", "| placement groups | 2 | 2 |",
 		}, []string{"yc vpc subnet update", "secrets.lockbox.etcd", "cloud.service_accounts.etcd", "add-access-binding", "one for each bake"}},
-		{"a load balancer", "clients know it by its name alone", []string{"cloud:\n  load_balancer: external\n  entry_point: db.example.net\n",
+		{"a load balancer", "clients know it by its name alone", []string{"cloud:\n  load_balancer: external\n  entry_point: db.example.net\n  dns_zone: dnsexample\n",
 			"      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}"}, []string{
-			"Clients connect to `db.example.net`, which is the external load balancer: `create.sh` says its address at its end. Make its record (type A) in your DNS.",
+			"| `cloud.dns_zone` | `dnsexample` | `yc dns zone list --folder-id b1gexample` | |", "`lockbox.admin`, `load-balancer.admin`, `dns.editor`.",
+			"Clients connect to `db.example.net`, which is the external load balancer: `create.sh` says its address at its end.",
 			`psql "host=db.example.net port=5431 dbname=app user=app sslmode=verify-full`, "| haproxy | 8405 | … | 198.18.235.0/24, 198.18.248.0/24 |",
-		}, []string{"host=10.128.0.40", "a DNS zone"}},
+		}, []string{"host=10.128.0.40", "a DNS zone", "Make its record"}},
 		{"some there", "what is given is not created, and what is not given is", []string{"cloud:\n  service_accounts: {etcd: ajea}\nsecrets:\n  lockbox: {patroni: e6qb}\n"}, []string{
 			"is created: service accounts, secrets, still without what they are to hold.", "   yc lockbox secret add-version --id e6qb ",
 			"   yc lockbox secret add-access-binding --id e6qb --role lockbox.payloadViewer --folder-id b1gexample --service-account-name demo-patroni\n",

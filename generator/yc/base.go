@@ -20,6 +20,9 @@ var places = map[cloud.Kind][]string{
 	cloud.KindBalancer:      {"load-balancer", "network-load-balancer"},
 }
 
+// Kind is what yc calls a kind: a service, and a kind of its.
+func Kind(kind cloud.Kind) string { return strings.Join(places[kind], " ") }
+
 // base are the lines for all but disks and machines.
 func (s *script) base(p *cloud.Plan) {
 	s.WriteString("\n")

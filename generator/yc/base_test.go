@@ -128,7 +128,7 @@ func TestInterrupted(t *testing.T) {
 	whole := newCloud(t, empty(t))
 	whole.succeed()
 	want := whole.state().names()
-	for created := 0; created < 28; created += 4 {
+	for created := 0; created < 28; created += 9 {
 		c := newCloud(t, empty(t))
 		c.edit(func(s *state) { s.Left = &created })
 		status, _, stderr, _ := c.run()

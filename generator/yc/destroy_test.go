@@ -125,7 +125,6 @@ func TestDestroyRefuses(t *testing.T) {
 		{"nothing is guessed", []string{"demo", "disk"}, "destroy.sh: unknown word \"disk\" (want disks, secrets or both)\n"},
 	} {
 		c := newCloud(t, demo.Cluster(t))
-		c.succeed()
 		before := c.state()
 		status, _, stderr, calls := c.runScript("destroy.sh", test.args...)
 		if status != 2 || stderr != test.want || len(calls) > 0 {
@@ -173,6 +172,9 @@ func TestReplace(t *testing.T) {
 func TestReplaceRefuses(t *testing.T) {
 	single := demo.Cluster(t, "roles:\n  -patroni:\n  -haproxy:\n  etcd:\n    nodes:\n      - {name: demo-etcd-1, zone: ru-central1-a}\n",
 		"cloud:\n  service_accounts: {etcd: ajea}\nsecrets:\n  lockbox: {etcd: e6qa}\n")
+	all := newCloud(t, demo.Cluster(t))
+	all.succeed()
+	created := all.state()
 	for _, test := range []struct {
 		name, reason string
 		cluster      *role.Cluster
@@ -196,11 +198,12 @@ func TestReplaceRefuses(t *testing.T) {
 			"replace.sh: machine demo-etcd-1 is the only one of its role, and its data is on no other (leave out disk)\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if test.cluster == nil {
-				test.cluster = demo.Cluster(t)
+			c := all
+			if test.cluster != nil {
+				c = newCloud(t, test.cluster)
+				c.succeed()
 			}
-			c := newCloud(t, test.cluster)
-			c.succeed()
+			testkit.OK(t, created.save(all.dir))
 			if test.before != nil {
 				c.edit(test.before)
 			}

@@ -174,7 +174,7 @@ func TestLaterRuns(t *testing.T) {
 }
 
 func TestPartialRun(t *testing.T) {
-	for created := range len(everything()) {
+	for _, created := range []int{0, 1, 2, 5, 7, 8, 12} {
 		c := newCloud(t, demo.Cluster(t))
 		c.edit(func(s *state) { s.Left = &created })
 		status, _, stderr, calls := c.run()
