@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"pgha-gen/generator/role"
+	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/drill"
 	"pgha-gen/lab/labtest"
@@ -52,7 +55,17 @@ func TestDrill(t *testing.T) {
 			if !led {
 				t.Errorf("the prober never saw %s acknowledge a write: %+v", r.After, r.Reigns)
 			}
-			for _, broken := range r.Verdict {
+			verdict := r.Verdict
+			if load := busy(t); load > 2*float64(runtime.NumCPU()) {
+				// Patroni's start alone takes seconds then. What must never
+				// happen must not happen all the same.
+				t.Logf("the host has a load of %.1f: times are judged with 10 s more, and not by the prediction", load)
+				hold := quick[slices.IndexFunc(quick, func(s drill.Scenario) bool { return s.Name == r.Scenario })].Hold
+				hold.Gap.More += 10 * specfile.Second
+				r.Foretold = nil
+				verdict = drill.Judge(hold, r)
+			}
+			for _, broken := range verdict {
 				t.Error(broken)
 			}
 		})
@@ -73,6 +86,15 @@ func TestDrill(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+// busy is how many processes want a core, of the last minute.
+func busy(t *testing.T) (load float64) {
+	t.Helper()
+	if _, err := fmt.Sscan(testkit.Text(t, "/proc/loadavg"), &load); err != nil {
+		t.Fatal(err)
+	}
+	return load
 }
 
 // A stop in order, with pages in memory that only a checkpoint brings to the disk.
