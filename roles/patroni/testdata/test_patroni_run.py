@@ -87,12 +87,21 @@ class ClockTest(unittest.TestCase):
         self.assertAlmostEqual(patroni_run.Clock(lambda: False, lambda: True).time(), time.time(), delta=1)
 
 
+SOURCE = """time.sleep(2)  # Give a time to somebody to take the leader lock
+time.sleep(2)  # Give a time to somebody to take the leader lock
+time.sleep(2)
+time.sleep(1)  # give replicas some more time to catch up
+time.sleep(1)  # give replicas some more time to catch up
+time.sleep(1)
+"""
+
+
 class ShortenTest(unittest.TestCase):
     """What becomes of Patroni's modules."""
 
     def test_all(self) -> None:
         ha, postgresql = modules()
-        self.assertEqual(patroni_run.shorten(ha, postgresql), "")
+        self.assertEqual(patroni_run.shorten(ha, postgresql, SOURCE), "")
         self.assertEqual((postgresql.STOP_POLLING_INTERVAL, postgresql.polling_loop(7)), (patroni_run.POLL, (7, patroni_run.POLL)))
         with tempfile.TemporaryDirectory() as data:
             with subprocess.Popen(["sleep", "60"]) as server:
@@ -117,7 +126,16 @@ class ShortenTest(unittest.TestCase):
                 both = modules()
                 delattr(both[module], name)
                 before = [dict(vars(m)) for m in both]
-                self.assertIn(name, patroni_run.shorten(*both))
+                self.assertIn(name, patroni_run.shorten(*both, SOURCE))
+                self.assertEqual([dict(vars(m)) for m in both], before)
+
+    def test_other_sleeps(self) -> None:
+        """A newer Patroni may sleep for another reason."""
+        for source in ("", SOURCE + "time.sleep(2)\n", SOURCE.replace("give replicas", "give them", 1), SOURCE.replace("sleep(1)", "sleep(3)", 1)):
+            with self.subTest(source):
+                both = modules()
+                before = [dict(vars(m)) for m in both]
+                self.assertIn("ha.py with ", patroni_run.shorten(*both, source))
                 self.assertEqual([dict(vars(m)) for m in both], before)
 
 

@@ -14,6 +14,7 @@ What it does then is Patroni's own.
 """
 
 import functools
+import inspect
 import os
 import select
 import sys
@@ -26,6 +27,11 @@ from typing import Any
 # lock" and "give replicas some more time to catch up".
 FOR_A_LEADER = 2
 FOR_REPLICAS = 1
+
+# How many there are in ha.py of each length, in all and with those words. A Patroni
+# that has others is another one: nothing of it is changed.
+SLEEPS = {"time.sleep(2)": 3, "time.sleep(2)  # Give a time to somebody to take the leader lock": 2,
+          "time.sleep(1)": 3, "time.sleep(1)  # give replicas some more time to catch up": 2}
 
 LOOK = 0.05  # seconds between two looks at whether that has happened
 POLL = 0.1  # seconds between two looks at PostgreSQL
@@ -100,8 +106,11 @@ def watch(data: str, wake: Callable[[], None]) -> None:
         time.sleep(STARTED)
 
 
-def shorten(ha: Any, postgresql: Any) -> str:
-    """Changes Patroni's modules. What it says is missing: then nothing is changed."""
+def shorten(ha: Any, postgresql: Any, source: str) -> str:
+    """Changes Patroni's modules, of which ha.py is given. What it says is missing: then nothing is changed."""
+    for text, count in SLEEPS.items():
+        if source.count(text) != count:
+            return f"ha.py with {count} times {text!r}"
     for module, name in ((ha, "Ha"), (ha, "time"), (postgresql, "STOP_POLLING_INTERVAL"), (postgresql, "polling_loop")):
         if not hasattr(module, name):
             return f"{module.__name__}.{name}"
@@ -133,9 +142,11 @@ def main() -> int | None:
         # In Patroni's order: they import each other.
         from patroni import postgresql
         from patroni import ha
-        missing = shorten(ha, postgresql)
+        missing = shorten(ha, postgresql, inspect.getsource(ha))
     except ImportError as error:
         missing = error.name or "such module"
+    except OSError:
+        missing = "source of ha.py"
     if missing:
         print(f"this Patroni has no {missing}: it waits as long as it is made to", file=sys.stderr, flush=True)
     result: int | None = __main__.main()
