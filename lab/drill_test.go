@@ -56,7 +56,7 @@ func TestDrill(t *testing.T) {
 				t.Errorf("the prober never saw %s acknowledge a write: %+v", r.After, r.Reigns)
 			}
 			verdict := r.Verdict
-			if load := busy(t); load > 2*float64(runtime.NumCPU()) {
+			if load := busy(t); load > 4*float64(runtime.NumCPU()) {
 				// Patroni's start alone takes seconds then. What must never
 				// happen must not happen all the same.
 				t.Logf("the host has a load of %.1f: times are judged with 10 s more, and not by the prediction", load)
@@ -88,7 +88,8 @@ func TestDrill(t *testing.T) {
 	}
 }
 
-// busy is how many processes want a core, of the last minute.
+// busy is how many processes want a core, of the last minute. The lab by itself
+// brings it to two or three for each core.
 func busy(t *testing.T) (load float64) {
 	t.Helper()
 	if _, err := fmt.Sscan(testkit.Text(t, "/proc/loadavg"), &load); err != nil {
