@@ -105,6 +105,8 @@ func TestPrepare(t *testing.T) {
 		return file
 	}
 	broken := write("broken.yaml", "version: 3.5.15", "versoin: 3.5.15", "region: ru-central1", "region: []")
+	before, _, _ := strings.Cut(testkit.Text(t, broken), "versoin")
+	line := 1 + strings.Count(before, "\n")
 	src := testkit.Text(t, example)
 	without := write("without.yaml", src[strings.Index(src, "\n  haproxy: #")+1:], "", "    haproxy: e6qexamplehaproxy\n", "")
 
@@ -122,7 +124,7 @@ func TestPrepare(t *testing.T) {
 			`remote_folder is "pgha/": want the absolute path of a folder to make, such as /tmp/pgha`,
 			`role is "etdc", which is unknown (did you mean etcd?)`,
 			broken + ":10:11: cloud.region: want text, have a list",
-			broken + ":62:5: roles.etcd.versoin: unknown key (did you mean version?)",
+			fmt.Sprintf("%s:%d:5: roles.etcd.versoin: unknown key (did you mean version?)", broken, line),
 		}},
 		{"no such role", "nothing is near", map[string]string{"spec": example, "role": "pgbouncer"}, []string{
 			`role is "pgbouncer", which is unknown (want one of ` + names + `)`,
