@@ -7,6 +7,7 @@ import threading
 import time
 import types
 import unittest
+import unittest.mock
 from typing import Any
 
 import patroni_run
@@ -107,7 +108,7 @@ class ShortenTest(unittest.TestCase):
             with subprocess.Popen(["sleep", "60"]) as server:
                 with open(os.path.join(data, "postmaster.pid"), "w", encoding="ascii") as file:
                     file.write(f"{server.pid}\n{data}\n")
-                patroni = types.SimpleNamespace(dcs=DCS("p2"), postgresql=types.SimpleNamespace(name="p1", data_dir=data))
+                patroni = types.SimpleNamespace(dcs=DCS("p2"), postgresql=types.SimpleNamespace(name="p1", data_dir=data), reload_config=None)
                 node = ha.Ha(patroni)
                 self.assertFalse(node.woken.wait(0.3))
                 server.kill()
@@ -137,6 +138,27 @@ class ShortenTest(unittest.TestCase):
                 before = [dict(vars(m)) for m in both]
                 self.assertIn("ha.py with ", patroni_run.shorten(*both, source))
                 self.assertEqual([dict(vars(m)) for m in both], before)
+
+
+class ReloadTest(unittest.TestCase):
+    """What becomes of a reload."""
+
+    def test_reload(self) -> None:
+        woken, reloads = threading.Event(), list[tuple[bool, Any]]()
+        patroni = types.SimpleNamespace(_received_sighup=False, reload_config=lambda sighup, local: reloads.append((sighup, local)))
+        with tempfile.TemporaryDirectory() as folder:
+            mark = os.path.join(folder, "reloaded")
+            with unittest.mock.patch.object(patroni_run, "RELOADED", mark):
+                patroni_run.hasten_reload(patroni, woken.set)
+                self.assertFalse(woken.wait(0.3))
+                patroni._received_sighup = True
+                self.assertTrue(woken.wait(2))
+                patroni._received_sighup = False
+                patroni.reload_config(False, True)
+                self.assertFalse(os.path.exists(mark))
+                patroni.reload_config(True, None)
+                self.assertTrue(os.path.exists(mark))
+        self.assertEqual(reloads, [(False, True), (True, None)])
 
 
 class PostmasterTest(unittest.TestCase):

@@ -8,7 +8,8 @@ meanwhile:
   follows the new leader, whose first writes wait for one that does;
 - 1 s for replicas to have all of a server that stops: it has ended when they have;
 - 1 s between two looks at whether PostgreSQL has stopped, started or been promoted;
-- up to loop_wait, until it looks whether PostgreSQL still runs.
+- up to loop_wait, until it looks whether PostgreSQL still runs;
+- up to loop_wait, until it reads its configuration again when it is told to.
 
 What it does then is Patroni's own.
 """
@@ -32,6 +33,9 @@ FOR_REPLICAS = 1
 # that has others is another one: nothing of it is changed.
 SLEEPS = {"time.sleep(2)": 3, "time.sleep(2)  # Give a time to somebody to take the leader lock": 2,
           "time.sleep(1)": 3, "time.sleep(1)  # give replicas some more time to catch up": 2}
+
+# Newer each time when Patroni has reloaded; refresh-apply.sh looks at it.
+RELOADED = "/run/postgresql/patroni-reloaded"
 
 LOOK = 0.05  # seconds between two looks at whether that has happened
 POLL = 0.1  # seconds between two looks at PostgreSQL
@@ -106,6 +110,27 @@ def watch(data: str, wake: Callable[[], None]) -> None:
         time.sleep(STARTED)
 
 
+def hasten_reload(patroni: Any, wake: Callable[[], None]) -> None:
+    """Makes Patroni reload soon after SIGHUP, and leave a mark when it has."""
+    original = patroni.reload_config
+
+    def reload_config(sighup: bool = False, local: Any = False) -> None:
+        original(sighup, local)
+        if sighup:
+            with open(RELOADED, "w", encoding="ascii") as file:
+                file.write(f"{time.time_ns()}\n")
+
+    def wait() -> None:
+        # Not in the handler: the main thread may hold the lock that this takes.
+        while True:
+            time.sleep(POLL)
+            if getattr(patroni, "_received_sighup", False):
+                wake()
+
+    patroni.reload_config = reload_config
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def shorten(ha: Any, postgresql: Any, source: str) -> str:
     """Changes Patroni's modules, of which ha.py is given. What it says is missing: then nothing is changed."""
     for text, count in SLEEPS.items():
@@ -124,6 +149,7 @@ def shorten(ha: Any, postgresql: Any, source: str) -> str:
             name, data = patroni.postgresql.name, patroni.postgresql.data_dir
             ha.time = Clock(lambda: another_leads(patroni.dcs, name), lambda: runs(data))
             threading.Thread(target=watch, args=(data, self.wakeup), daemon=True).start()
+            hasten_reload(patroni, self.wakeup)
 
     ha.Ha = Ha
     postgresql.STOP_POLLING_INTERVAL = POLL

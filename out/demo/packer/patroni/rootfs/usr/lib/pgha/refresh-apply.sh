@@ -14,6 +14,8 @@ ask() {
 	as_service psql --no-psqlrc --no-password --tuples-only --no-align --dbname postgres --command "$1" 2>/dev/null || :
 }
 
+# patroni_run.py makes it newer when Patroni has reloaded.
+reloaded=/run/postgresql/patroni-reloaded
 reload=
 leader=
 for path; do
@@ -34,18 +36,17 @@ if [ -n "$reload" ] && systemctl is-active --quiet patroni.service; then
 	else
 		rm -f "$link"
 	fi
-	before=$(ask 'SELECT pg_conf_load_time()')
+	before=$(stat -c %y "$reloaded" 2>/dev/null) || before=
 	if ! errors=$(systemctl reload patroni.service 2>&1); then
 		printf 'Patroni does not reload: %s\n' "$errors" | tr '\n' ' '
 		exit 1
 	fi
 	done="Patroni reloaded${leader:+, and $done}"
-	# Patroni writes PostgreSQL's files and reloads it, if they changed.
-	for _ in 1 2 3 4 5; do
-		sleep 0.3
-		if [ "$(ask 'SELECT pg_conf_load_time()')" != "$before" ]; then
-			break
-		fi
+	# It has written PostgreSQL's files by then, and PostgreSQL has read them.
+	tries=50
+	while [ "$tries" -gt 0 ] && [ "$(stat -c %y "$reloaded" 2>/dev/null)" = "$before" ]; do
+		tries=$((tries - 1))
+		sleep 0.1
 	done
 	wrong=$(ask "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1")
 	if [ -n "$wrong" ]; then
