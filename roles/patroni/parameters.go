@@ -126,6 +126,10 @@ func (s *Settings) tuned() emit.Map {
 		// A leader that was started anew acknowledges nothing before a replica is
 		// back, which PostgreSQL's own 5s would delay.
 		{Key: "wal_retrieve_retry_interval", Value: "500ms"},
+		// A replica that the leader does not reach holds commits up, until it is given up:
+		// after a lease, as a leader is. PostgreSQL's own is 60 s.
+		{Key: "wal_sender_timeout", Value: fmt.Sprintf("%ds", min(s.TTL, 60))},
+		{Key: "wal_receiver_timeout", Value: fmt.Sprintf("%ds", min(s.TTL, 60))},
 		// The cloud drops idle connections after 180 s.
 		{Key: "tcp_keepalives_idle", Value: 60},
 		{Key: "tcp_keepalives_interval", Value: 10},
