@@ -158,7 +158,9 @@ class ReloadTest(unittest.TestCase):
                 self.assertFalse(os.path.exists(mark))
                 patroni.reload_config(True, None)
                 self.assertTrue(os.path.exists(mark))
-        self.assertEqual(reloads, [(False, True), (True, None)])
+            with unittest.mock.patch.object(patroni_run, "RELOADED", os.path.join(folder, "missing", "reloaded")):
+                patroni.reload_config(True, None)  # Patroni must not end by it
+        self.assertEqual(reloads, [(False, True), (True, None), (True, None)])
 
 
 class PostmasterTest(unittest.TestCase):

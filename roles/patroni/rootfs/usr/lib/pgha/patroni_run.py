@@ -116,9 +116,13 @@ def hasten_reload(patroni: Any, wake: Callable[[], None]) -> None:
 
     def reload_config(sighup: bool = False, local: Any = False) -> None:
         original(sighup, local)
-        if sighup:
+        if not sighup:
+            return
+        try:
             with open(RELOADED, "w", encoding="ascii") as file:
                 file.write(f"{time.time_ns()}\n")
+        except OSError as error:  # then the mark is missing, and Patroni goes on
+            print(f"cannot mark that Patroni has reloaded: {error}", file=sys.stderr, flush=True)
 
     def wait() -> None:
         # Not in the handler: the main thread may hold the lock that this takes.
