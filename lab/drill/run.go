@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"pgha-gen/generator"
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/role"
@@ -124,13 +126,10 @@ func has(done []Round, name string, n int, c role.Cluster) bool {
 
 // prepare makes the prober's table.
 func (e eyes) prepare(ctx context.Context) error {
-	conn, err := e.connect(e.access.Primary)(ctx)
-	if err != nil {
+	return workload.Session(ctx, e.connect(e.access.Primary), func(ctx context.Context, conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, workload.ProbeTable)
 		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, workload.ProbeTable)
-	return err
+	})
 }
 
 type runner struct {

@@ -151,9 +151,25 @@ func (e eyes) members(ctx context.Context) ([]client.Member, error) {
 	return client.Members(ctx, e.DialAs(e.access.RESTFrom), e.ca(), e.access.REST, e.access.RESTPort)
 }
 
-// ttl is how long a leader's lease lasts, as the cluster has it now.
-func (e eyes) ttl(ctx context.Context) (time.Duration, error) {
-	h := e.access.REST[0]
+// ttl is how long a leader's lease lasts, as the cluster has it now. A node may
+// be busy with its own role.
+func (e eyes) ttl(ctx context.Context) (ttl time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		for _, h := range e.access.REST {
+			if ttl, err = e.ttlOf(ctx, h); err == nil {
+				return ttl, nil
+			}
+		}
+		if ctx.Err() != nil {
+			return 0, err
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+}
+
+func (e eyes) ttlOf(ctx context.Context, h client.Host) (time.Duration, error) {
 	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12}, DialContext: e.from(node(h), h), DisableKeepAlives: true}}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(h.Name, strconv.Itoa(e.access.RESTPort))+"/config", nil)

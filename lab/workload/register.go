@@ -106,7 +106,7 @@ const (
 func StartRegister(ctx context.Context, connect Connect) (*Register, error) {
 	inner, stop := context.WithCancel(ctx)
 	r := &Register{connect: connect, stop: stop}
-	err := session(ctx, connect, func(ctx context.Context, conn *pgx.Conn) error {
+	err := Session(ctx, connect, func(ctx context.Context, conn *pgx.Conn) error {
 		for _, sql := range []string{
 			"CREATE TABLE IF NOT EXISTS register (id int PRIMARY KEY, value bigint)",
 			"INSERT INTO register VALUES (1, 0) ON CONFLICT DO NOTHING",

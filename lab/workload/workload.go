@@ -80,16 +80,22 @@ func Start(ctx context.Context, write Connect, writers int, read Connect, reader
 	return l, nil
 }
 
-// makeTable tries until it is there: a cluster that has just become whole may
-// still be moving. Rows of an earlier load stay, and count.
+// makeTable makes it. Rows of an earlier load stay, and count.
 func (l *Load) makeTable(ctx context.Context) error {
+	return Session(ctx, l.write, func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.Exec(ctx, table); err != nil {
+			return err
+		}
+		return conn.QueryRow(ctx, "SELECT count(*), coalesce(max(id) + 1, $1) FROM kept WHERE id >= $1", firstRow).Scan(&l.present, &l.next)
+	})
+}
+
+// Session does something over a connection of its own, and tries until it is
+// done: a cluster that has just become whole may still be moving, and HAProxy
+// refuses new connections until it has seen who leads.
+func Session(ctx context.Context, connect Connect, do func(context.Context, *pgx.Conn) error) error {
 	for {
-		err := session(ctx, l.write, func(ctx context.Context, conn *pgx.Conn) error {
-			if _, err := conn.Exec(ctx, table); err != nil {
-				return err
-			}
-			return conn.QueryRow(ctx, "SELECT count(*), coalesce(max(id) + 1, $1) FROM kept WHERE id >= $1", firstRow).Scan(&l.present, &l.next)
-		})
+		err := attempt(ctx, connect, do)
 		if err == nil || ctx.Err() != nil {
 			return errors.Join(err, ctx.Err())
 		}
@@ -97,8 +103,7 @@ func (l *Load) makeTable(ctx context.Context) error {
 	}
 }
 
-// session does something over a connection of its own.
-func session(ctx context.Context, connect Connect, do func(context.Context, *pgx.Conn) error) error {
+func attempt(ctx context.Context, connect Connect, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	conn, err := connect(ctx)
@@ -338,7 +343,7 @@ func (l *Load) Check(ctx context.Context) (Rows, error) {
 	l.mu.Unlock()
 	there := map[int]bool{}
 	older := 0
-	err := session(ctx, l.write, func(ctx context.Context, conn *pgx.Conn) error {
+	err := Session(ctx, l.write, func(ctx context.Context, conn *pgx.Conn) error {
 		if err := conn.QueryRow(ctx, "SELECT count(*) FROM kept WHERE id >= $1 AND id < $2", firstRow, first).Scan(&older); err != nil {
 			return err
 		}
@@ -347,6 +352,7 @@ func (l *Load) Check(ctx context.Context) (Rows, error) {
 			return err
 		}
 		ids, err := pgx.CollectRows(found, pgx.RowTo[int])
+		clear(there)
 		for _, id := range ids {
 			there[id] = true
 		}

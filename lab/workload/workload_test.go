@@ -1,11 +1,14 @@
 package workload
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 )
 
 // at is a moment so many milliseconds after a fixed one.
@@ -16,6 +19,21 @@ func times(ms ...int) (all []time.Time) {
 		all = append(all, at(m))
 	}
 	return all
+}
+
+// HAProxy refuses new connections while it does not know who leads.
+func TestSession(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	refused, tries := errors.New("connection refused"), 0
+	err := Session(ctx, func(context.Context) (*pgx.Conn, error) {
+		if tries++; tries == 3 {
+			cancel()
+		}
+		return nil, refused
+	}, nil)
+	if tries != 3 || !errors.Is(err, refused) || !errors.Is(err, context.Canceled) {
+		t.Errorf("after %d tries: %v; want 3, and both errors", tries, err)
+	}
 }
 
 func TestGap(t *testing.T) {
