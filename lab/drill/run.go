@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -32,6 +33,7 @@ type Order struct {
 const (
 	writers, readers = 4, 2
 	boot             = 5 * time.Minute
+	uneven           = 2 * time.Second // loop_wait of all presets
 	recovery         = 3 * time.Minute // for being whole again when a round is over, whatever it did
 )
 
@@ -178,6 +180,9 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	for _, name := range r.Names() {
 		st.machines = append(st.machines, r.Machine(name))
 	}
+	// The cluster is whole since some loop of Patroni's, and a fault right after it
+	// would always meet a lease that has just been renewed.
+	pause(ctx, rand.N(uneven))
 	before := r.load.Count()
 	r.load.Forget()
 	start := time.Now()

@@ -182,6 +182,34 @@ class PostmasterTest(unittest.TestCase):
                     file.write(f"{pid}\n")
                 self.assertEqual(patroni_run.runs(data), want)
 
+    def test_watch(self) -> None:
+        for name, before, taken, least, most in (
+            ("ends, and is taken", 0.3, 0.0, 0.0, 0.5),
+            # Patroni counts it as running until then.
+            ("ends, and is taken later", 0.3, 0.7, 0.6, 1.2),
+            ("has ended before the first look", -1.0, 0.0, 0.0, 0.5),
+            ("ends, and is never taken", 0.3, 9.0, patroni_run.TAKEN - 0.1, patroni_run.TAKEN + 0.5),
+        ):
+            with self.subTest(name), tempfile.TemporaryDirectory() as data, subprocess.Popen(["sleep", "60"]) as server:
+                with open(os.path.join(data, "postmaster.pid"), "w", encoding="ascii") as file:
+                    file.write(f"{server.pid}\n{data}\n")
+                woken = threading.Event()
+                if before < 0:
+                    server.kill()
+                    server.wait()
+                threading.Thread(target=patroni_run.watch, args=(data, woken.set), daemon=True).start()
+                if before > 0:
+                    self.assertFalse(woken.wait(before))
+                    server.kill()
+                killed = time.monotonic()
+                if woken.wait(taken):
+                    self.assertGreater(taken, most)
+                server.wait()
+                self.assertTrue(woken.wait(5))
+                self.assertTrue(least <= time.monotonic() - killed <= most, time.monotonic() - killed)
+                woken.clear()
+                self.assertFalse(woken.wait(1), "woken twice for one server")
+
 
 if __name__ == "__main__":
     unittest.main()
