@@ -234,7 +234,7 @@ func TestExampleSaysAll(t *testing.T) {
 // does.
 func TestExampleFollows(t *testing.T) {
 	for word, want := range map[string][]string{
-		"fast":     {`election_timeout: "1s"`, "ttl: 20", "retry_timeout: 5", "primary_start_timeout: 5", "fall: 10"},
+		"fast":     {`election_timeout: "1s"`, "ttl: 20", "retry_timeout: 5", "primary_start_timeout: 5", "fall: 6"},
 		"balanced": {`election_timeout: "1s"`, "ttl: 30", "retry_timeout: 10", "primary_start_timeout: 30", "fall: 8"},
 		"safe":     {`election_timeout: "2500ms"`, "ttl: 60", "retry_timeout: 20", "primary_start_timeout: 120", "fall: 5"},
 	} {

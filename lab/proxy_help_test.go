@@ -196,7 +196,7 @@ func (f *fakes) reload(t *testing.T, ctx context.Context, old *os.Process) *os.P
 func (f *fakes) follow(t *testing.T, ctx context.Context) {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, "ip", "netns", "exec", f.network.Name, "python3", "-B", "../roles/haproxy/rootfs/usr/lib/pgha/follow_leader.py")
-	cmd.Env = append(os.Environ(), "PGHA_HAPROXY_RUN="+f.dir,
+	cmd.Env = append(os.Environ(), "PGHA_HAPROXY_RUN="+f.dir, "PGHA_FOLLOW_WHILE=10",
 		"PGHA_HAPROXY_CONFIG="+filepath.Join(f.dir, "haproxy.cfg"), "PGHA_HAPROXY_CA="+filepath.Join(f.dir, "ca.crt"))
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -321,6 +321,7 @@ type fakeNode struct {
 	mu        sync.Mutex
 	says      string        // primary, promoting, stopping, replica, or anything else: neither
 	slow      time.Duration // how long an answer takes
+	handshake time.Duration // how long a handshake takes
 	rest      *http.Server
 	sql       net.Listener
 	sessions  map[net.Conn]bool
@@ -342,7 +343,15 @@ func (n *fakeNode) listenREST() error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.rest = &http.Server{Handler: n, TLSConfig: n.tls, ReadHeaderTimeout: time.Minute}
+	config := n.tls.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		n.mu.Lock()
+		slow := n.handshake
+		n.mu.Unlock()
+		time.Sleep(slow)
+		return nil, nil
+	}
+	n.rest = &http.Server{Handler: n, TLSConfig: config, ReadHeaderTimeout: time.Minute}
 	go n.rest.ServeTLS(l, "", "")
 	return nil
 }
@@ -368,6 +377,13 @@ func (n *fakeNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	fmt.Fprintf(w, `{"state": %q, "postmaster_start_time": "2026-11-26", "role": %q}`, state, role)
+}
+
+// busy makes each handshake of its REST API take so long, and each answer.
+func (n *fakeNode) busy(slow time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.slow, n.handshake = slow, slow
 }
 
 func (n *fakeNode) listenSQL() error {

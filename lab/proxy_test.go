@@ -38,6 +38,7 @@ func TestProxy(t *testing.T) {
 	t.Run("reload", func(t *testing.T) { proxyReload(t, ctx, command) })
 	t.Run("switchover", func(t *testing.T) { proxySwitchover(t, ctx, command) })
 	t.Run("new leader between two checks", func(t *testing.T) { proxyFollow(t, ctx, command) })
+	t.Run("leader is busy", func(t *testing.T) { proxyBusy(t, ctx, command) })
 	t.Run("leader stops", func(t *testing.T) { proxyStop(t, ctx, command) })
 	t.Run("queue", func(t *testing.T) { proxyQueue(t, ctx, command) })
 	t.Run("clients in all", func(t *testing.T) { proxyLimit(t, ctx, command) })
@@ -102,6 +103,7 @@ func proxyAbsence(t *testing.T, ctx context.Context, command []string) {
 	f := newFakes(t, ctx, command, nil)
 	leader := f.nodes[0]
 	f.running(t, ctx, leader)
+	f.follow(t, ctx)
 	for _, away := range []time.Duration{time.Second, 2500 * time.Millisecond, 3200 * time.Millisecond} {
 		s, err := f.open(ctx, anApp, toLeader)
 		if err != nil {
@@ -186,6 +188,7 @@ func proxyReload(t *testing.T, ctx context.Context, command []string) {
 func proxySwitchover(t *testing.T, ctx context.Context, command []string) {
 	f := newFakes(t, ctx, command, nil)
 	f.running(t, ctx, f.nodes[0])
+	f.follow(t, ctx)
 	for i := range 4 {
 		from, to := f.nodes[i%3], f.nodes[(i+1)%3]
 		// It has the lock until it has stopped.
@@ -298,11 +301,43 @@ func proxyFollow(t *testing.T, ctx context.Context, command []string) {
 	}
 }
 
+// A leader whose cores are all busy takes its time for a handshake, and then for an
+// answer. It leads all the same: its sessions live on, and new writers find it.
+func proxyBusy(t *testing.T, ctx context.Context, command []string) {
+	f := newFakes(t, ctx, command, func(c *role.Cluster) {
+		c.Group(haproxy.Name).Settings.(*haproxy.Settings).Checks.Fall = 2
+	})
+	leader := f.nodes[0]
+	f.running(t, ctx, leader)
+	f.follow(t, ctx)
+	s, err := f.open(ctx, anApp, toLeader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	leader.busy(800 * time.Millisecond)
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if name := f.ask(ctx, anApp, toLeader); name != leader.name {
+			t.Fatalf("a new writer meets %q, want %s, which is busy", name, leader.name)
+		}
+		if !s.alive() {
+			t.Fatal("the leader is busy, and a session ended")
+		}
+	}
+	// Another one leads, and is as busy.
+	leader.say("replica")
+	f.nodes[1].busy(800 * time.Millisecond)
+	f.nodes[1].say("primary")
+	took := within(t, 10*time.Second, "writers meet the new leader", func() bool { return f.ask(ctx, anApp, toLeader) == f.nodes[1].name })
+	t.Logf("new leader reached after %s", took.Round(time.Millisecond))
+}
+
 // The leader's machine stops: it refuses all connections, and another node
 // leads before HAProxy takes the old one for gone.
 func proxyStop(t *testing.T, ctx context.Context, command []string) {
 	f := newFakes(t, ctx, command, nil)
 	f.running(t, ctx, f.nodes[0])
+	f.follow(t, ctx)
 	f.nodes[0].gone()
 	time.Sleep(time.Second)
 	f.nodes[2].say("primary")
@@ -368,7 +403,7 @@ func proxyLimit(t *testing.T, ctx context.Context, command []string) {
 		c.Group(haproxy.Name).Settings.(*haproxy.Settings).MaxConnections = 20
 	})
 	f.running(t, ctx, f.nodes[0])
-	time.Sleep(1500 * time.Millisecond) // the connections of this second are counted
+	time.Sleep(2500 * time.Millisecond) // the connections of this second are counted
 	for i := range 20 {
 		s, err := f.open(ctx, []string{anApp, otherApp}[i%2], []string{toLeader, toReplicas}[i/10])
 		if err != nil {

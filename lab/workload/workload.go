@@ -91,8 +91,8 @@ func (l *Load) makeTable(ctx context.Context) error {
 }
 
 // Session does something over a connection of its own, and tries until it is
-// done: a cluster that has just become whole may still be moving, and HAProxy
-// refuses new connections until it has seen who leads.
+// done: a cluster that has just become whole may still be moving, and the
+// proxy refuses new connections until it has seen who leads.
 func Session(ctx context.Context, connect Connect, do func(context.Context, *pgx.Conn) error) error {
 	for {
 		err := attempt(ctx, connect, do)

@@ -64,14 +64,14 @@ func TestExpect(t *testing.T) {
 		lives        string
 		through      string
 	}{
-		{"balanced", "every node is asked each 500ms, 7 times more after the first silence; 290 of PostgreSQL's 300", []string{"failover: balanced"},
-			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)", "500ms", "3500ms", "290"},
-		{"safe", "1s, and 4 times more; 390 of 400", []string{"failover: safe",
+		{"balanced", "every node is asked each second, 7 times more after the first silence; 290 of PostgreSQL's 300", []string{"failover: balanced"},
+			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)", "300ms", "4900ms", "290"},
+		{"safe", "2s, and 4 times more; 390 of 400", []string{"failover: safe",
 			"  patroni:\n=>  patroni:\n    parameters: {max_connections: 400}\n"},
-			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)", "1s", "4s", "390"},
-		{"slow rise", "a node that was down needs 300ms + 9*400ms", []string{
-			"  haproxy:\n=>  haproxy:\n    replicas_fallback: none\n    check: {rise: 10}\n"},
-			"clients that read: replicas only (lag at most 10MB)", "3900ms", "3600ms", "290"},
+			"clients that read: replicas; the leader while no replica is fit (lag at most 10MB)", "300ms", "4s", "390"},
+		{"quick checks", "HAProxy's own find it sooner", []string{
+			"  haproxy:\n=>  haproxy:\n    replicas_fallback: none\n    check: {inter: 200ms, fastinter: 500ms, downinter: 100ms, rise: 1, fall: 8}\n"},
+			"clients that read: replicas only (lag at most 10MB)", "200ms", "3500ms", "290"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -12,12 +12,16 @@ const restarts = time.Second
 // connects is haproxy.cfg's timeout connect.
 const connects = 4 * time.Second
 
-// follows is how long after Patroni says that it leads clients get there: a node
-// that answered 503 is asked again after inter, one that was down after
-// downinter, and then rise-1 times more.
+// found is what follow_leader.py takes: it asks all nodes ten times a second while
+// the one that led does not answer, or does not lead any more.
+const found = 300 * time.Millisecond
+
+// follows is how long after Patroni says that it leads clients get there. HAProxy's
+// own checks ask a node that answered 503 again after inter, one that was down
+// after downinter, and then rise-1 times more.
 func (c HealthChecks) follows() role.Interval {
 	down := time.Duration(c.DownInter) + time.Duration(c.Rise-1)*time.Duration(c.FastInter)
-	return role.Interval{Most: max(time.Duration(c.Inter), down)}
+	return role.Interval{Most: min(found, max(time.Duration(c.Inter), down))}
 }
 
 // ends is how long after a node fell silent its sessions end: fall checks, of

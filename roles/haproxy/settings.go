@@ -80,20 +80,21 @@ func newSettings(c *role.Cluster) *Settings {
 	return s
 }
 
-// presets ask a node that answers each inter, and take one that does not for
-// gone after fall checks. A new leader gets its clients after the first
-// check, so rise is 1. (fall-1)*fastinter is how long Patroni may be away while
-// PostgreSQL keeps its sessions: it is back after 1 to 2 s, on a busy machine
-// after 3.5. For a node that hangs, all checks together (ends) stay below what is
-// left of its lease.
+// presets ask a node that answers each inter, which is also how long it has for
+// the connection and its TLS handshake (HAProxy's manual, timeout check): a leader
+// whose cores are all busy must have a second. That a leader is gone follows from
+// one answer; who leads next, follow_leader.py finds sooner than the next check.
+// (fall-1)*fastinter is how long Patroni may be away while PostgreSQL keeps its
+// sessions: it is back after 1 to 2 s, on a busy machine after 3.5. For a node that
+// hangs, all checks together (ends) stay below what is left of its lease.
 func presets(failover role.Failover) HealthChecks {
 	every := func(inter, fast, timeout specfile.Duration, fall int) HealthChecks {
-		return HealthChecks{Inter: inter, FastInter: fast, DownInter: inter, Timeout: timeout, Rise: 1, Fall: fall}
+		return HealthChecks{Inter: inter, FastInter: fast, DownInter: fast, Timeout: timeout, Rise: 1, Fall: fall}
 	}
 	const ms = specfile.Millisecond
 	return map[role.Failover]HealthChecks{
-		role.Fast:     every(300*ms, 400*ms, specfile.Second, 10),
-		role.Balanced: every(500*ms, 500*ms, 2*specfile.Second, 8),
-		role.Safe:     every(specfile.Second, specfile.Second, 3*specfile.Second, 5),
+		role.Fast:     every(specfile.Second, 700*ms, specfile.Second, 6),
+		role.Balanced: every(specfile.Second, 700*ms, specfile.Second, 8),
+		role.Safe:     every(2*specfile.Second, specfile.Second, 3*specfile.Second, 5),
 	}[failover]
 }

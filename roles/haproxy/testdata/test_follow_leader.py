@@ -21,9 +21,9 @@ backend replicas
 """
 
 
-def row(name: str, state: int, address: str = "10.0.0.1", backend: str = "primary") -> str:
-    """A server's line: 3 is stopping, 2 running, 0 down."""
-    return f"4 {backend} 1 {name} {address} {state} 0 1 1 8 15 3 4 6 0 0 0 - 5432 - 0 8008 - - 0\n"
+def row(name: str, state: int, address: str = "10.0.0.1", backend: str = "primary", result: int = 3) -> str:
+    """A server's line: 3 is stopping, 2 running, 0 down; of its last check, 3 is passed, 2 failed."""
+    return f"4 {backend} 1 {name} {address} {state} 0 1 1 8 15 {result} 4 6 0 0 0 - 5432 - 0 8008 - - 0\n"
 
 
 class Fake:
@@ -93,9 +93,18 @@ class WatchTest(unittest.TestCase):
             self.settle(watch)
             self.assertEqual(len(fake.told), 2)
 
+    def test_leader_is_silent(self) -> None:
+        """HAProxy keeps it for some checks more: another node may lead by then."""
+        fake, watch = self.start(row("p1", 2, result=2) + row("p2", 3, "10.0.0.2"))
+        fake.lead = {"p2"}
+        watch.look(lambda: CONFIG, 200.0)
+        self.settle(watch)
+        self.assertEqual((sorted(fake.calls), watch.last), (["p1", "p2"], 200.0))
+        self.assertEqual(fake.told, ["experimental-mode on; set var proc.leader str(p2)", "set server primary/p2 health up"])
+
     def test_while(self) -> None:
         """Only after HAProxy knew a leader, and not for ever."""
-        for last, now, asked in ((None, 105.0, 0), (100.0, 100.1, 1), (100.0, 109.9, 1), (100.0, 110.0, 0)):
+        for last, now, asked in ((None, 105.0, 0), (100.0, 100.1, 1), (100.0, 159.9, 1), (100.0, 160.0, 0)):
             with self.subTest(last=last, now=now):
                 fake, watch = self.start(row("p1", 3))
                 watch.last = last

@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -sES
-"""Asks the nodes more often than HAProxy does, when HAProxy has just lost the one that led.
+"""Asks the nodes more often than HAProxy does, when the one that led does not answer any more, or that it leads.
 
 HAProxy's checks cost a node as much when nothing happens. This asks what they ask,
 and believes it on the same terms. It orders only that HAProxy uses a node that says
@@ -25,7 +25,7 @@ ADMIN = os.path.join(RUN, "admin.sock")
 CONFIG = os.environ.get("PGHA_HAPROXY_CONFIG", "/etc/haproxy/haproxy.cfg")
 CA = os.environ.get("PGHA_HAPROXY_CA", "/etc/haproxy/ca.crt")
 PAUSE = 0.1  # seconds between two looks
-WHILE = 10.0  # seconds after the last leader in which this asks
+WHILE = float(os.environ.get("PGHA_FOLLOW_WHILE", "60"))  # seconds after the last leader in which this asks: longer than a lease
 PATIENCE = 1.0  # seconds that a node has to answer
 LARGEST = 1 << 20  # bytes of an answer
 
@@ -90,7 +90,7 @@ class Watch:
         state = self.state()
         if servers_state.leaders(state):
             self.last = now
-        if self.last is None or not 0 < now - self.last < WHILE:
+        if self.last is None or now - self.last >= WHILE or servers_state.leaders(state, answering=True):
             return
         for node in nodes(state, config()):
             if node.name not in self.asked or self.asked[node.name].done():
@@ -101,7 +101,7 @@ class Watch:
         if not self.leads(node):
             return
         with self.finding:
-            if servers_state.leaders(self.state()):
+            if servers_state.leaders(self.state(), answering=True):
                 return
             # First the name, without which a writer would go where the last one went. To
             # HAProxy 3.2 this is an experiment: where it is refused, the checks find the leader.

@@ -41,11 +41,12 @@ def merged(known: str, given: str) -> str:
     return "\n".join(lines + [line for line in given.splitlines()[2:] if line.strip() and names(line) not in have]) + "\n"
 
 
-def leaders(known: str) -> list[str]:
-    """The nodes to which HAProxy sends writers."""
-    running = "2"  # SRV_ST_RUNNING
+def leaders(known: str, answering: bool = False) -> list[str]:
+    """The nodes to which HAProxy sends writers; only those that answered its last check, if asked for."""
+    running, failed = "2", "2"  # SRV_ST_RUNNING, CHK_RES_FAILED
     lines = [line.split() for line in known.splitlines()[2:]]
-    return [words[3] for words in lines if len(words) > 5 and words[1] == "primary" and words[5] == running]
+    return [words[3] for words in lines if len(words) > 5 and words[1] == "primary" and words[5] == running
+            and not (answering and words[11:12] == [failed])]
 
 
 def main() -> None:

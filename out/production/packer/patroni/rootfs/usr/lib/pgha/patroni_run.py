@@ -40,6 +40,7 @@ RELOADED = "/run/postgresql/patroni-reloaded"
 LOOK = 0.05  # seconds between two looks at whether that has happened
 POLL = 0.1  # seconds between two looks at PostgreSQL
 STARTED = 0.5  # seconds between two looks at whether it writes its process down
+TAKEN = 2.0  # seconds that the exit status of a server that has ended may wait for init
 
 
 class Clock:
@@ -90,22 +91,32 @@ def runs(data: str) -> bool:
     return bool(pid and os.path.exists(f"/proc/{pid}"))
 
 
+def wait_for_end(pid: int) -> None:
+    """Waits until there is no such process any more."""
+    try:
+        process = os.pidfd_open(pid)
+    except OSError:
+        return  # it has ended before
+    try:
+        select.select([process], [], [])
+    finally:
+        os.close(process)
+    # To Patroni it runs until init has taken its exit status, which takes a while when the
+    # machine is busy: a loop that is woken before sees nothing.
+    end = time.monotonic() + TAKEN
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < end:
+        time.sleep(LOOK)
+
+
 def watch(data: str, wake: Callable[[], None]) -> None:
-    """Wakes Patroni whenever the server has ended; never returns."""
+    """Wakes Patroni whenever a server has ended; never returns."""
+    ended = None
     while True:
         pid = postmaster(data)
-        try:
-            server = os.pidfd_open(pid) if pid and pid > 1 else None
-        except OSError:
-            server = None  # it has ended before
-        if server is None:
-            time.sleep(STARTED)
-            continue
-        try:
-            select.select([server], [], [])
-        finally:
-            os.close(server)
-        wake()
+        if pid and pid > 1 and pid != ended:
+            wait_for_end(pid)
+            ended = pid
+            wake()
         # Patroni starts another one, which has to write its number first.
         time.sleep(STARTED)
 
