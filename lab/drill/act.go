@@ -44,7 +44,7 @@ func (s *stage) nodes(ctx context.Context, target string) ([]string, error) {
 		if i >= len(from) {
 			return nil
 		}
-		return from[i : i+1]
+		return slices.Clone(from[i : i+1])
 	}
 	var found []string
 	switch target {
@@ -90,7 +90,7 @@ func (s *stage) nodes(ctx context.Context, target string) ([]string, error) {
 		found = slices.DeleteFunc(s.Names(), func(name string) bool { return name == s.was.leader })
 	}
 	if len(found) == 0 {
-		return nil, fmt.Errorf("this cluster has no %s now", target)
+		return nil, fmt.Errorf("nobody in this cluster is %q now", target)
 	}
 	return found, nil
 }
