@@ -45,8 +45,8 @@ own, which is taken down afterwards. Without names, all. Meanwhile clients write
 and read through the proxies, and each node is asked whether it would acknowledge
 a write. In every round no acknowledged row may be lost, no two nodes may acknowledge
 writes at once, and what the scenario says must hold. Each round is kept in the folder
-of results as soon as it is over; another run goes on there. At the end report.html
-and report.json are written beside them. The exit status is 1 if something did not
+of results as soon as it is over; another run goes on there. At the end report.html,
+report.md and report.json are written beside them. The exit status is 1 if something did not
 hold.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := d.check(cmd, names); err != nil {

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	texttemplate "text/template"
 	"time"
 
 	"pgha-gen/generator/role"
@@ -109,8 +111,8 @@ func median(all []float64) float64 {
 	return (all[n/2-1] + all[n/2]) / 2
 }
 
-// Write writes report.html and report.json beside the rounds, and gives the page's
-// path; "": there are no rounds.
+// Write writes report.html, report.md and report.json beside the rounds, and gives
+// the page's path; "": there are no rounds.
 func Write(results drill.Results) (string, error) {
 	rounds, err := results.Load()
 	if err != nil || len(rounds) == 0 {
@@ -121,7 +123,7 @@ func Write(results drill.Results) (string, error) {
 		return "", err
 	}
 	rows := Summary(rounds, all)
-	figures, err := json.MarshalIndent(rows, "", " ")
+	numbers, err := json.MarshalIndent(rows, "", " ")
 	if err != nil {
 		return "", err
 	}
@@ -129,11 +131,58 @@ func Write(results drill.Results) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(string(results), "report.html")
-	if err := os.WriteFile(filepath.Join(string(results), "report.json"), append(figures, '\n'), 0o644); err != nil {
+	table, err := Table(rows)
+	if err != nil {
 		return "", err
 	}
-	return path, os.WriteFile(path, page, 0o644)
+	file := func(name string) string { return filepath.Join(string(results), name) }
+	err = errors.Join(
+		os.WriteFile(file("report.json"), append(numbers, '\n'), 0o644),
+		os.WriteFile(file("report.md"), table, 0o644),
+		os.WriteFile(file("report.html"), page, 0o644))
+	return file("report.html"), err
+}
+
+//go:embed figures.md
+var figures string
+
+// Table is the rows as Markdown: for documentation.
+func Table(rows []Row) ([]byte, error) {
+	t, err := texttemplate.New("figures").Funcs(texttemplate.FuncMap{
+		"figure":    figure,
+		"predicted": predicted,
+		"date":      func(t time.Time) string { return t.Format(time.DateOnly) },
+		"join":      strings.Join,
+	}).Parse(figures)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, view(rows))
+	return b.Bytes(), err
+}
+
+// figure is a number of seconds with as many digits as it is worth.
+func figure(seconds float64) string {
+	if seconds < 10 {
+		return fmt.Sprintf("%.2f", seconds)
+	}
+	return fmt.Sprintf("%.1f", seconds)
+}
+
+// predicted is what the spec's timers give for these rounds.
+func predicted(rounds []drill.Round) string {
+	var all []string
+	for _, r := range rounds {
+		switch p := r.Foretold; {
+		case p == nil:
+		case p.Most < 0:
+			once(&all, "any")
+		default:
+			once(&all, fmt.Sprintf("%.3g to %.3g", p.Least, p.Most))
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 //go:embed page.html

@@ -86,6 +86,14 @@ func TestPage(t *testing.T) {
 	}
 }
 
+func TestTable(t *testing.T) {
+	table, err := Table(Summary(rounds(), scenarios(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Golden(t, "report.md", table)
+}
+
 func TestWrite(t *testing.T) {
 	results := drill.Results(t.TempDir())
 	if path, err := Write(results); path != "" || err != nil {
@@ -100,8 +108,8 @@ func TestWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{path, filepath.Join(string(results), "report.json")} {
-		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "leader-power") {
+	for _, file := range []string{path, filepath.Join(string(results), "report.json"), filepath.Join(string(results), "report.md")} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "loses its power") {
 			t.Errorf("%s: %d bytes, %v", file, len(text), err)
 		}
 	}
