@@ -9,7 +9,7 @@ options =
 go_files = $(shell git ls-files '*.go')
 shell_files = $(shell git ls-files '*.sh' .ci/run .ci/packages .ci/fresh ':!out')
 
-.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drill drills catalogue images
+.PHONY: render test lab packages lint figures fuzz bench-bake test-bake test-fresh drill test-long catalogue images
 
 # The reference of the spec, and everything that its cluster needs: out/demo; and
 # that of examples/production.yaml.
@@ -61,7 +61,7 @@ drill: packages
 # stop with so many megabytes dirty in memory, a disk that fills and has room again.
 # Five minutes.
 dirty = 256
-drills: packages
+test-long: packages
 	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 30m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName' ./lab | grep -v '^=== '
 
 # As root: what each PostgreSQL says of its parameters, from Debian's packages,

@@ -99,10 +99,10 @@ func busy(t *testing.T) (load float64) {
 }
 
 // A stop in order, with pages in memory that only a checkpoint brings to the disk.
-// More of them with PGHA_TEST_DIRTY; long: make drills.
+// More of them with PGHA_TEST_DIRTY; long: make test-long.
 func TestStopDirty(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test takes a minute more: make drills")
+		t.Skip("this test takes a minute more: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()

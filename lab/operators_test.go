@@ -83,10 +83,10 @@ func TestOperators(t *testing.T) {
 // Nodes without addresses: the list of sources could have their names alone,
 // which Patroni looks up once. The leader must stay without etcd whatever
 // addresses the others have by then, and operators get in all the same.
-// Long: make drills.
+// Long: make test-long.
 func TestOperatorsByName(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test takes two minutes more: make drills")
+		t.Skip("this test takes two minutes more: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
