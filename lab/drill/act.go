@@ -34,6 +34,8 @@ type stage struct {
 	unplug   []string
 	slow     []string
 
+	slowed   []func() error // what ends it
+
 	mu     sync.Mutex
 	delays []func() error // what ends them
 }
@@ -184,6 +186,13 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return all(func(name string) error { return s.Machine(name).Pause(true) })
 	case "resume NODES":
 		return all(func(name string) error { return s.Machine(name).Pause(false) })
+	case "slow cores of NODES to PERCENT":
+		for _, name := range on[0] {
+			s.slowed = append(s.slowed, slowCores(s.Machine(name).Pause, step.Percent))
+		}
+		return nil
+	case "heal cores":
+		return s.healCores()
 	case "fill disk of NODES":
 		s.filled = append(s.filled, on[0]...)
 		return inside(fill)
@@ -230,6 +239,39 @@ echo 'this machine has no data disk' >&2
 exit 1`
 
 const empty = `rm -f /var/lib/postgresql/*/filler* /var/lib/etcd/*/filler*`
+
+// slowCores lets a machine run for a part of its time only, and gives what ends that.
+func slowCores(pause func(stop bool) error, percent int) (end func() error) {
+	const turn = 400 * time.Millisecond
+	stop, ended := make(chan struct{}), make(chan error)
+	go func() {
+		runs := turn * time.Duration(percent) / 100
+		var failed error
+		for frozen, rest := false, runs; failed == nil; frozen, rest = !frozen, turn-rest {
+			failed = pause(frozen)
+			select {
+			case <-time.After(rest):
+				continue
+			case <-stop:
+			}
+			break
+		}
+		ended <- errors.Join(failed, pause(false))
+	}()
+	return func() error {
+		close(stop)
+		return <-ended
+	}
+}
+
+func (s *stage) healCores() error {
+	var errs []error
+	for _, end := range s.slowed {
+		errs = append(errs, end())
+	}
+	s.slowed = nil
+	return errors.Join(errs...)
+}
 
 func (s *stage) cut(name string) error { return s.Machine(name).PowerCut() }
 
@@ -337,7 +379,7 @@ func (s *stage) heal(ctx context.Context) error {
 	for _, service := range s.away {
 		errs = append(errs, s.Faults.Set(service, cloud.Fault{}))
 	}
-	errs = append(errs, s.healNetwork(ctx))
+	errs = append(errs, s.healNetwork(ctx), s.healCores())
 	for _, name := range s.unplug {
 		errs = append(errs, s.Cable(ctx, name, true))
 	}

@@ -3,7 +3,9 @@
 package drill
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -29,5 +31,34 @@ func TestNodes(t *testing.T) {
 	none := &stage{}
 	if _, err := none.nodes(t.Context(), OtherReplica); err == nil || err.Error() != `nobody in this cluster is "another replica" now` {
 		t.Errorf("a target that nobody is: %v", err)
+	}
+}
+
+// A machine runs again in the end, whenever that comes, and what failed is told.
+func TestSlowCores(t *testing.T) {
+	for _, long := range []time.Duration{0, 50 * time.Millisecond, 1300 * time.Millisecond} {
+		var did []bool
+		end := slowCores(func(frozen bool) error { did = append(did, frozen); return nil }, 20)
+		time.Sleep(long)
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(did); did[0] || did[n-1] {
+			t.Errorf("after %s: frozen %v, want it to run first and last", long, did)
+		}
+		if n := len(did); long > time.Second && (n < 6 || !did[1] || did[2] || !did[3]) {
+			t.Errorf("after %s: frozen %v, want it in turns", long, did)
+		}
+	}
+	broken := errors.New("no such cgroup")
+	end := slowCores(func(frozen bool) error {
+		if frozen {
+			return broken
+		}
+		return nil
+	}, 50)
+	time.Sleep(300 * time.Millisecond)
+	if err := end(); !errors.Is(err, broken) {
+		t.Errorf("what failed is %v, want %v", err, broken)
 	}
 }

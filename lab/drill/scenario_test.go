@@ -126,7 +126,7 @@ func TestReadRefuses(t *testing.T) {
 		{"program", "nothing would be killed", "about: x\ndo: [kill postgres on leader]\n", `do[0]: "postgres" is no program (want HAProxy, Patroni, PostgreSQL, etcd)`},
 		{"service", "it is not emulated", "about: x\ndo: [take s3 away]\n", `do[0]: "s3" is no service of the cloud (want metadata, token, lockbox, dns)`},
 		{"time", "of what?", "about: x\ndo: [wait 5]\n", `do[0]: want `},
-		{"part", "more than all", "about: x\ndo: [lose 101% from leader to haproxy]\n", `do[0]: "101%" is no part of the packets (want 1% to 100%)`},
+		{"part", "more than all", "about: x\ndo: [lose 101% from leader to haproxy]\n", `do[0]: "101%" is no part of a whole (want 1% to 100%)`},
 		{"speed", "of what?", "about: x\ndo: [slow network of leader to 5]\n", `do[0]: "5" is no speed of a network (want 1 Mbit/s to 1000 Mbit/s)`},
 		{"unit", "it has none", "about: x\ndo: [restart PostgreSQL on leader]\n", `do[0]: systemd knows no PostgreSQL (want kill PostgreSQL, or restart Patroni)`},
 		{"gap", "it is a time", "about: x\ndo: [hand over]\nhold: {gap: never}\n", "x.yaml:3:13: hold.gap: want "},

@@ -46,6 +46,8 @@ func forms() []string {
 		"restart PROGRAM on NODES",           // by systemd
 		"pause NODES",                        // the whole machine, as a live migration does
 		"resume NODES",                       // and it goes on
+		"slow cores of NODES to PERCENT",     // of their time
+		"heal cores",                         // all time is theirs again
 		"fill disk of NODES",                 // to the last byte
 		"empty disk of NODES",                // of what filled it
 		"take SERVICE away",                  // of the cloud
@@ -160,7 +162,7 @@ func (s *Step) take(kind, word string) error {
 	case "PERCENT":
 		n, err := strconv.Atoi(strings.TrimSuffix(word, "%"))
 		if err != nil || n < 1 || n > 100 || !strings.HasSuffix(word, "%") {
-			return fmt.Errorf("%q is no part of the packets (want 1%% to 100%%)", word)
+			return fmt.Errorf("%q is no part of a whole (want 1%% to 100%%)", word)
 		}
 		s.Percent = n
 	}
