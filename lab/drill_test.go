@@ -46,8 +46,8 @@ func TestDrill(t *testing.T) {
 	err = drill.Run(ctx, drill.World{Lab: c.Lab, Faults: outages}, order, func(r drill.Round) {
 		count++
 		t.Run(r.Scenario, func(t *testing.T) {
-			t.Logf("%.2f s without a write, %.2f s without a read; %d rows acknowledged, %d lost; register: %d operations %s; whole again after %.1f s",
-				r.Gap.Seconds, r.ReadGap.Seconds, r.Acked, len(r.Lost), r.Asked, r.Register, r.Whole)
+			t.Logf("%.2f s without a write, %.2f s without a new connection, %.2f s without a read; %d rows acknowledged, %d lost; register: %d operations %s; whole again after %.1f s",
+				r.Gap.Seconds, r.Arrival.Seconds, r.ReadGap.Seconds, r.Acked, len(r.Lost), r.Asked, r.Register, r.Whole)
 			if r.Register != workload.InOrder && r.Register != workload.Unkept || r.Asked < 50 {
 				t.Errorf("the register's %d operations are %s", r.Asked, r.Register)
 			}
@@ -62,6 +62,7 @@ func TestDrill(t *testing.T) {
 				t.Logf("the host has a load of %.1f: times are judged with 10 s more, and not by the prediction", load)
 				hold := quick[slices.IndexFunc(quick, func(s drill.Scenario) bool { return s.Name == r.Scenario })].Hold
 				hold.Gap.More += 10 * specfile.Second
+				hold.Arrivals = 0
 				r.Foretold = nil
 				verdict = drill.Judge(hold, r)
 			}

@@ -34,7 +34,7 @@ type stage struct {
 	unplug   []string
 	slow     []string
 
-	slowed   []func() error // what ends it
+	slowed []func() error // what ends it
 
 	mu     sync.Mutex
 	delays []func() error // what ends them

@@ -27,6 +27,7 @@ type Round struct {
 	Gap      Window         `json:"write_gap"`
 	Foretold *Interval      `json:"predicted_gap,omitempty"` // by the spec's timers
 	ReadGap  Window         `json:"read_gap"`
+	Arrival  Window         `json:"arrival_gap"`   // in which no client that connected anew met a node that can write
 	Two      float64        `json:"two_primaries"` // seconds
 	Claimed  float64        `json:"two_claims"`    // seconds in which two nodes' Patroni said that they lead
 	Acked    int            `json:"acknowledged"`
@@ -100,6 +101,9 @@ func Judge(h Hold, r Round) (broken []string) {
 	}
 	if most := h.Gap.Of(seconds(r.TTL)); h.Gap.Set() && seconds(r.Gap.Seconds) > most {
 		say("%.2f s without an acknowledged write, want at most %.2f", r.Gap.Seconds, most.Seconds())
+	}
+	if most := time.Duration(h.Arrivals); most > 0 && seconds(r.Arrival.Seconds) > most {
+		say("for %.2f s nobody who connected anew met the leader, want at most %.2f", r.Arrival.Seconds, most.Seconds())
 	}
 	if p := r.Foretold; p != nil && (r.Gap.Seconds < p.Least || p.Most >= 0 && r.Gap.Seconds > p.Most) {
 		say("%.2f s without an acknowledged write, and the spec's timers predict %.1f to %.1f", r.Gap.Seconds, p.Least, p.Most)

@@ -224,7 +224,7 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	end := time.Now()
 	samples, claims := r.prober.Since(start)
 	window := func(w workload.Span) Window { return Window{since(w.From), w.Long().Seconds()} }
-	out.Gap, out.ReadGap = window(r.load.Gap(start)), window(r.load.ReadGap(start))
+	out.Gap, out.ReadGap, out.Arrival = window(r.load.Gap(start)), window(r.load.ReadGap(start)), window(r.load.ArrivalGap(start))
 	out.Two, out.Claimed, out.Long = workload.Two(samples).Seconds(), workload.Two(claims).Seconds(), since(end)
 	for _, reign := range workload.Reigns(samples) {
 		out.Reigns = append(out.Reigns, Reign{reign.Node, since(reign.From), since(reign.To)})

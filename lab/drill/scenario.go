@@ -34,6 +34,7 @@ type Scenario struct {
 type Hold struct {
 	GapText  string            `yaml:"gap"`       // as Bound reads it
 	Gap      Bound             `yaml:"-"`         // without an acknowledged write, at most
+	Arrivals specfile.Duration `yaml:"arrivals"`  // without a client that connects anew and meets the leader, at most
 	Leader   Fate              `yaml:"leader"`    // of the node that led before
 	ReadOnly int               `yaml:"read_only"` // writes that may meet a node which does not lead
 	Whole    specfile.Duration `yaml:"whole"`     // until all nodes are what they were, after the last step

@@ -191,6 +191,9 @@ func TestJudge(t *testing.T) {
 			r.Durability, r.Two, r.Lost = role.Async, 3, []int{1}
 		}, nil},
 		{"too long", func(r *Round, _ *Hold) { r.Gap.Seconds = 22.5 }, []string{"22.50 s without an acknowledged write, want at most 22.00"}},
+		{"no new connection", func(r *Round, h *Hold) { r.Arrival.Seconds, h.Arrivals = 4.5, 4*specfile.Second },
+			[]string{"for 4.50 s nobody who connected anew met the leader, want at most 4.00"}},
+		{"new connections are not looked at", func(r *Round, _ *Hold) { r.Arrival.Seconds = 60 }, nil},
 		{"as predicted", func(r *Round, _ *Hold) { r.Foretold = &Interval{18, 20} }, nil},
 		{"nobody can say how long", func(r *Round, _ *Hold) { r.Foretold = &Interval{18, -1} }, nil},
 		{"longer than predicted", func(r *Round, _ *Hold) { r.Foretold = &Interval{18, 19} },

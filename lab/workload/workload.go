@@ -22,12 +22,14 @@ const (
 	writeTry = 2 * time.Second // what a client waits for one answer
 	pause    = 5 * time.Millisecond
 	retry    = 20 * time.Millisecond
-	firstRow = 1001 // smaller ids are others'
+	arrive   = 200 * time.Millisecond // between two clients that connect anew
+	firstRow = 1001                   // smaller ids are others'
 )
 
 // Load is applications that write all the time, each over a connection that it
-// keeps as long as it works, and readers that do the same. What was acknowledged
-// is kept here, out of the cluster.
+// keeps as long as it works, readers that do the same, and one client after the
+// other that connects anew to write. What was acknowledged is kept here, out of the
+// cluster.
 type Load struct {
 	write Connect
 	stop  context.CancelFunc
@@ -40,6 +42,7 @@ type Load struct {
 	acked    int            // in all
 	times    []time.Time    // of acknowledgements, in their order
 	reads    []time.Time    // of rows that were read
+	arrivals []time.Time    // of new connections that met a node which can write
 	misread  int            // reads of a session that is with the leader
 	readOnly int            // writes that met a node which does not lead
 	errs     map[string]int // what else writers were told, and how often
@@ -73,6 +76,7 @@ func Start(ctx context.Context, write Connect, writers int, read Connect, reader
 	for range readers {
 		l.done.Go(func() { l.keepReading(inner, read) })
 	}
+	l.done.Go(func() { l.keepArriving(inner) })
 	if err := l.After(ctx, time.Time{}); err != nil {
 		l.Stop()
 		return nil, err
@@ -196,6 +200,23 @@ func (l *Load) keepReading(ctx context.Context, read Connect) {
 	}
 }
 
+func (l *Load) keepArriving(ctx context.Context) {
+	for ctx.Err() == nil {
+		try, cancel := context.WithTimeout(ctx, writeTry)
+		var replica bool
+		err := attempt(try, l.write, func(ctx context.Context, conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&replica)
+		})
+		cancel()
+		if err == nil && !replica {
+			l.mu.Lock()
+			l.arrivals = append(l.arrivals, time.Now())
+			l.mu.Unlock()
+		}
+		sleep(ctx, arrive)
+	}
+}
+
 // keeper is a client that keeps its connection until it fails.
 type keeper struct {
 	connect Connect
@@ -289,6 +310,13 @@ func (l *Load) ReadGap(since time.Time) Span {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return longest(l.reads, since, time.Now())
+}
+
+// ArrivalGap is Gap of new connections to a node that can write.
+func (l *Load) ArrivalGap(since time.Time) Span {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return longest(l.arrivals, since, time.Now())
 }
 
 // longest begins with the last moment before since, if there is one.

@@ -31,6 +31,7 @@ type Row struct {
 	Gap         float64         `json:"write_gap_median"`
 	WorstGap    float64         `json:"write_gap_worst"`
 	WorstRead   float64         `json:"read_gap_worst"`
+	WorstArrive float64         `json:"arrival_gap_worst"`
 	WorstWhole  float64         `json:"whole_worst"`
 	Acked       int             `json:"acknowledged"`
 	Lost        int             `json:"lost"`
@@ -80,6 +81,7 @@ func (r *Row) count() {
 		gaps = append(gaps, m.Gap.Seconds)
 		r.WorstGap = max(r.WorstGap, m.Gap.Seconds)
 		r.WorstRead = max(r.WorstRead, m.ReadGap.Seconds)
+		r.WorstArrive = max(r.WorstArrive, m.Arrival.Seconds)
 		r.WorstWhole = max(r.WorstWhole, m.Whole)
 		r.Acked += m.Acked
 		r.Lost += len(m.Lost)

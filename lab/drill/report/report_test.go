@@ -23,7 +23,7 @@ func rounds() []drill.Round {
 		all = append(all, drill.Round{
 			Scenario: "leader-power", Round: i + 1, Failover: role.Fast, Durability: role.Quorum, TTL: 20, At: at.Add(time.Duration(i) * time.Minute),
 			Spec: "0123456789abcdef", Images: map[string]string{"proxy": "aa11", "database": "bb22"}, Before: "pg-1", After: "pg-2", Register: workload.InOrder,
-			Gap: drill.Window{From: 0.1, Seconds: gap}, ReadGap: drill.Window{From: 0.1, Seconds: 0.4}, Acked: 1000, Ghosts: 1, Whole: 4, Long: 40,
+			Gap: drill.Window{From: 0.1, Seconds: gap}, ReadGap: drill.Window{From: 0.1, Seconds: 0.4}, Arrival: drill.Window{From: 0.2, Seconds: gap + 0.1}, Acked: 1000, Ghosts: 1, Whole: 4, Long: 40,
 			Events: []drill.Event{{Text: "cut leader"}, {At: 0.2, Text: "wait 25s"}, {At: 25, Text: "start leader"},
 				{At: 29.25, Node: "pg-1", Status: "ok", Text: "ready <b>PostgreSQL</b>: replica"}},
 			Reigns: []drill.Reign{{Node: "pg-1", To: 0.1}, {Node: "pg-2", From: gap, To: 40}},
@@ -52,10 +52,10 @@ func TestSummary(t *testing.T) {
 	}
 	want := []Row{{
 		Scenario: "leader-power", About: "the machine loses its power", Failover: role.Fast, Durability: role.Quorum, Rounds: 3,
-		Gap: 20.5, WorstGap: 23.25, WorstRead: 0.4, WorstWhole: 4, InOrder: 3, Acked: 3000, Ghosts: 3, Most: 24, Predicts: role.LeaderLost, LeaderHolds: drill.Changes,
+		Gap: 20.5, WorstGap: 23.25, WorstRead: 0.4, WorstArrive: 23.35, WorstWhole: 4, InOrder: 3, Acked: 3000, Ghosts: 3, Most: 24, Predicts: role.LeaderLost, LeaderHolds: drill.Changes,
 	}, {
 		Scenario: "switchover", Failover: role.Fast, Durability: role.Quorum, Rounds: 1, NotHeld: 1,
-		Gap: 23.25, WorstGap: 23.25, WorstRead: 0.4, WorstWhole: 4, OutOfOrder: 1, Acked: 1000, Lost: 1, Ghosts: 1, Two: 0.25, ReadOnly: 3,
+		Gap: 23.25, WorstGap: 23.25, WorstRead: 0.4, WorstArrive: 23.35, WorstWhole: 4, OutOfOrder: 1, Acked: 1000, Lost: 1, Ghosts: 1, Two: 0.25, ReadOnly: 3,
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -68,7 +68,7 @@ func draw(r drill.Round) timeline {
 	for _, clients := range []struct {
 		name, kind string
 		gap        drill.Window
-	}{{"writers", "writes", r.Gap}, {"readers", "reads", r.ReadGap}} {
+	}{{"writers", "writes", r.Gap}, {"newcomers", "writes", r.Arrival}, {"readers", "reads", r.ReadGap}} {
 		from, to := x(clients.gap.From), x(clients.gap.From+clients.gap.Seconds)
 		t.Lanes = append(t.Lanes, lane{Name: clients.name, Bars: []bar{
 			{x(0), from - x(0), clients.kind, clients.name + " were answered"},
