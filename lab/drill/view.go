@@ -170,18 +170,7 @@ func (e eyes) ttl(ctx context.Context) (ttl time.Duration, err error) {
 }
 
 func (e eyes) ttlOf(ctx context.Context, h client.Host) (time.Duration, error) {
-	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12}, DialContext: e.from(node(h), h), DisableKeepAlives: true}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(h.Name, strconv.Itoa(e.access.RESTPort))+"/config", nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := c.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	text, status, err := e.rest(ctx, h, "/config")
 	if err != nil {
 		return 0, err
 	}
@@ -189,9 +178,26 @@ func (e eyes) ttlOf(ctx context.Context, h client.Host) (time.Duration, error) {
 		TTL int `json:"ttl"`
 	}
 	if err := json.Unmarshal(text, &config); err != nil || config.TTL == 0 {
-		return 0, fmt.Errorf("%s does not say what its ttl is: %w", h.Name, errors.Join(err, errors.New(response.Status)))
+		return 0, fmt.Errorf("%s does not say what its ttl is: %w", h.Name, errors.Join(err, errors.New(status)))
 	}
 	return time.Duration(config.TTL) * time.Second, nil
+}
+
+// rest asks a node's Patroni, as that node.
+func (e eyes) rest(ctx context.Context, h client.Host, path string) (text []byte, status string, err error) {
+	c := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: e.roots, MinVersion: tls.VersionTLS12}, DialContext: e.from(node(h), h), DisableKeepAlives: true}}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(h.Name, strconv.Itoa(e.access.RESTPort))+path, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		return nil, "", err
+	}
+	defer response.Body.Close()
+	text, err = io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	return text, response.Status, err
 }
 
 // view is who is what.
@@ -209,6 +215,14 @@ const etcdctl = `. /run/pgha/etcd/node.env; S=/run/pgha/secrets; exec etcdctl --
 // others stream, as many of them as the durability wants count for a commit, and
 // every member of etcd answers.
 func (e eyes) look(ctx context.Context) (view, error) {
+	// A node that has just been lost is in etcd's list of members for a while more.
+	var nodes []string
+	for _, h := range e.access.REST {
+		nodes = append(nodes, node(h))
+	}
+	if err := each(nodes, func(name string) error { return e.serves(ctx, name) }); err != nil {
+		return view{}, err
+	}
 	v, err := e.databases(ctx)
 	if err != nil {
 		return v, err
@@ -234,6 +248,19 @@ func (e eyes) look(ctx context.Context) (view, error) {
 		return v, errors.New("etcd has no leader")
 	}
 	return v, nil
+}
+
+// serves is nil if a node's own Patroni says that its PostgreSQL runs.
+func (e eyes) serves(ctx context.Context, name string) error {
+	if _, running := e.init(name); !running {
+		return errors.New("the machine is off")
+	}
+	i := slices.IndexFunc(e.access.REST, func(h client.Host) bool { return node(h) == name })
+	_, status, err := e.rest(ctx, e.access.REST[i], "/health")
+	if err == nil && !strings.HasPrefix(status, "200 ") {
+		err = fmt.Errorf("PostgreSQL does not run (%s)", status)
+	}
+	return err
 }
 
 // member says whether a machine's member of etcd answers, and leads.
