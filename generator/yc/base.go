@@ -8,26 +8,28 @@ import (
 	"pgha-gen/generator/cloud"
 )
 
-// places are the service and kind by which yc knows a kind of thing.
-var places = map[cloud.Kind][]string{
-	cloud.KindNetwork:       {"vpc", "network"},
-	cloud.KindSubnet:        {"vpc", "subnet"},
-	cloud.KindSecurityGroup: {"vpc", "security-group"},
-	cloud.KindAccount:       {"iam", "service-account"},
-	cloud.KindSecret:        {"lockbox", "secret"},
-	cloud.KindZone:          {"dns", "zone"},
-	cloud.KindTargets:       {"load-balancer", "target-group"},
-	cloud.KindBalancer:      {"load-balancer", "network-load-balancer"},
+// place is the service and kind by which yc knows a kind of thing.
+func place(kind cloud.Kind) []string {
+	return map[cloud.Kind][]string{
+		cloud.KindNetwork:       {"vpc", "network"},
+		cloud.KindSubnet:        {"vpc", "subnet"},
+		cloud.KindSecurityGroup: {"vpc", "security-group"},
+		cloud.KindAccount:       {"iam", "service-account"},
+		cloud.KindSecret:        {"lockbox", "secret"},
+		cloud.KindZone:          {"dns", "zone"},
+		cloud.KindTargets:       {"load-balancer", "target-group"},
+		cloud.KindBalancer:      {"load-balancer", "network-load-balancer"},
+	}[kind]
 }
 
 // Kind is what yc calls a kind: a service, and a kind of its.
-func Kind(kind cloud.Kind) string { return strings.Join(places[kind], " ") }
+func Kind(kind cloud.Kind) string { return strings.Join(place(kind), " ") }
 
 // base are the lines for all but disks and machines.
 func (s *script) base(p *cloud.Plan) {
 	s.WriteString("\n")
 	for _, g := range p.Given {
-		words := append([]string{"given", g.Key}, places[g.Kind]...)
+		words := append([]string{"given", g.Key}, place(g.Kind)...)
 		words = append(words, g.ID)
 		if g.Zone != "" {
 			words = append(words, g.Zone)
@@ -87,7 +89,7 @@ func inNetwork(n *cloud.Network) []string {
 
 // resource adds the creation of something, and keeps its id if it is asked for.
 func (s *script) resource(kind cloud.Kind, name string, args ...string) {
-	s.line(append(append([]string{"resource"}, places[kind]...), append([]string{name}, args...)...)...)
+	s.line(append(append([]string{"resource"}, place(kind)...), append([]string{name}, args...)...)...)
 	s.ids = append(s.ids, variableOf(kind, name))
 	s.WriteString(s.ids[len(s.ids)-1] + "=$id\n")
 }
