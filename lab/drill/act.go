@@ -25,6 +25,7 @@ type stage struct {
 	eyes
 	was      view
 	limit    time.Duration // for being whole again
+	ttl      time.Duration // of a leader's lease
 	machines []*machine.Machine
 	losses   []netns.Loss
 	stopped  map[string][]string // processes that were frozen, by machine
@@ -213,8 +214,8 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return s.rotate(ctx, secrets.Rotation{Passwords: true})
 	case "change the spec":
 		return s.change(ctx)
-	case "wait DURATION":
-		pause(ctx, step.Duration)
+	case "wait BOUND":
+		pause(ctx, step.Wait.Of(s.ttl))
 		return ctx.Err()
 	case "wait until whole":
 		_, err := s.whole(ctx, s.limit)

@@ -69,7 +69,11 @@ func (n Nemesis) Draw(all []Scenario) func() (Scenario, error) {
 			if lost {
 				s.Do = nil
 			}
-			s.Do = append(s.Do, fault, Step{Form: "wait DURATION", Duration: wait, Sentence: "wait " + wait.String()})
+			pause, err := ParseStep(fmt.Sprintf("wait %dms", wait.Milliseconds()))
+			if err != nil {
+				return s, err
+			}
+			s.Do = append(s.Do, fault, pause)
 			if lost {
 				break
 			}

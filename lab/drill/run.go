@@ -177,6 +177,7 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	if out, err = r.describe(ctx, s, st.was); err != nil {
 		return out, nil, err
 	}
+	st.ttl = seconds(out.TTL)
 	for _, name := range r.Names() {
 		st.machines = append(st.machines, r.Machine(name))
 	}

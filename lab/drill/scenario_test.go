@@ -32,7 +32,7 @@ func TestAll(t *testing.T) {
 		if !s.Hold.Gap.Set() {
 			t.Errorf("%s: nothing bounds the time without a write", s.Name)
 		}
-		if last := s.Do[len(s.Do)-1]; s.Do[0].Form == "wait DURATION" || last.Form == "wait DURATION" && last.Duration > time.Minute {
+		if last := s.Do[len(s.Do)-1]; s.Do[0].Form == "wait BOUND" || last.Form == "wait BOUND" && last.Wait.Of(20*time.Second) > time.Minute {
 			t.Errorf("%s begins or ends with a wait", s.Name)
 		}
 	}
@@ -84,7 +84,7 @@ durability: [sync, strict]
 do:
   - lose 5% from leader to all etcd
   - kill PostgreSQL on a replica
-  - wait 2s
+  - wait ttl+2s
   - take lockbox away
 settle: 9s
 hold: {gap: ttl+4s, leader: changes, read_only: 3, whole: 2m}
@@ -96,11 +96,11 @@ predicts: leader-lost
 	want := Scenario{
 		Name: "some-name", About: "all that a file can say", Quick: true, Alone: true,
 		Durability: []role.Durability{role.Sync, role.Strict},
-		Steps:      []string{"lose 5% from leader to all etcd", "kill PostgreSQL on a replica", "wait 2s", "take lockbox away"},
+		Steps:      []string{"lose 5% from leader to all etcd", "kill PostgreSQL on a replica", "wait ttl+2s", "take lockbox away"},
 		Do: []Step{
 			{Form: "lose PERCENT from NODES to NODES", Percent: 5, On: []string{Leader, AllDCS}, Sentence: "lose 5% from leader to all etcd"},
 			{Form: "kill PROGRAM on NODES", Program: "PostgreSQL", On: []string{Replica}, Sentence: "kill PostgreSQL on a replica"},
-			{Form: "wait DURATION", Duration: 2 * time.Second, Sentence: "wait 2s"},
+			{Form: "wait BOUND", Wait: Bound{Lease: true, More: 2 * specfile.Second}, Sentence: "wait ttl+2s"},
 			{Form: "take SERVICE away", Service: "lockbox", Sentence: "take lockbox away"},
 		},
 		Settle: 9 * specfile.Second,
@@ -265,6 +265,9 @@ func TestNemesis(t *testing.T) {
 			for _, step := range s.Do {
 				if strings.HasSuffix(step.Form, "without disk") && len(s.Do) > 2 {
 					t.Errorf("a disk is lost beside another fault: %+v", s.Do)
+				}
+				if again, err := ParseStep(step.Sentence); err != nil || again.Form != step.Form {
+					t.Errorf("%+v is not what its sentence says: %+v, %v", step, again, err)
 				}
 				all = append(all, step.Sentence)
 			}

@@ -19,6 +19,7 @@ type Step struct {
 	Program  string
 	Service  string
 	Duration time.Duration
+	Wait     Bound
 	Percent  int
 	Megabits int // a second
 	Sentence string
@@ -58,7 +59,7 @@ func forms() []string {
 		"rotate passwords",                   //
 		"change the spec",                    // its access.clients
 		"wait until whole",                   //
-		"wait DURATION",                      //
+		"wait BOUND",                         // such as 5s, or ttl+5s: a lease and 5 s
 	}
 }
 
@@ -153,6 +154,10 @@ func (s *Step) take(kind, word string) error {
 			return err
 		}
 		s.Duration = time.Duration(d)
+	case "BOUND":
+		var err error
+		s.Wait, err = ParseBound(word)
+		return err
 	case "MEGABITS":
 		n, err := strconv.Atoi(strings.TrimSuffix(word, " Mbit/s"))
 		if err != nil || n < 1 || n > 1000 || !strings.HasSuffix(word, " Mbit/s") {
