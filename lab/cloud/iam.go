@@ -19,16 +19,17 @@ type ephemeralKey struct {
 
 // An ephemeral key lives as long as is asked for, within these limits, and no
 // longer than the token that asks:
-// https://github.com/yandex-cloud/cloudapi/blob/master/yandex/cloud/iam/v1/awscompatibility/temporary_access_key_service.proto
+// https://yandex.cloud/en/docs/iam/concepts/authorization/ephemeral-keys
 const (
-	leastKeyLife   = 15 * time.Minute
-	mostKeyLife    = 8760 * time.Hour
-	usualKeyLife   = 12 * time.Hour // of those who do not say; the documentation does not, either
-	maxKeyPolicy   = 2048
-	maxKeyRequest  = 64 << 10
-	ephemeralKeys  = "/iam/aws-compatibility/v1/ephemeralAccessKeys"
-	maxSubject     = 50
-	keyExpiryShape = "2006-01-02T15:04:05.999999Z"
+	leastKeyLife = 15 * time.Minute
+	mostKeyLife  = 12 * time.Hour
+)
+
+const (
+	ephemeralKeys = "/iam/aws-compatibility/v1/ephemeralAccessKeys"
+	maxKeyPolicy  = 2048
+	maxKeyRequest = 64 << 10
+	maxSubject    = 50
 )
 
 var sessionName = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
@@ -78,10 +79,11 @@ func (c *Cloud) iam(w http.ResponseWriter, r *http.Request) {
 		Secret  string `json:"secret"`
 		Session string `json:"sessionToken"`
 		Expires string `json:"expiresAt"`
-	}{id, key.secret, key.session, expires.UTC().Format(keyExpiryShape)})
+	}{id, key.secret, key.session, expires.UTC().Format(time.RFC3339Nano)})
 }
 
-// readKeyRequest is how long the key shall live.
+// readKeyRequest is how long the key may live: as long as is asked for, or as
+// any.
 func readKeyRequest(body io.Reader, account string) (time.Duration, error) {
 	var asked struct {
 		Subject  string `json:"subjectId"`
@@ -105,7 +107,7 @@ func readKeyRequest(body io.Reader, account string) (time.Duration, error) {
 		return 0, fmt.Errorf("policy %q (the lab's object storage knows none)", asked.Policy)
 	}
 	if asked.Duration == "" {
-		return usualKeyLife, nil
+		return mostKeyLife, nil
 	}
 	life, err := time.ParseDuration(asked.Duration)
 	if err != nil || life < leastKeyLife || life > mostKeyLife {
@@ -117,13 +119,14 @@ func readKeyRequest(body io.Reader, account string) (time.Duration, error) {
 func (c *Cloud) issueKey(account string, expires time.Time) (id string, key ephemeralKey, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	raw := make([]byte, 10+30+48)
+	raw := make([]byte, 10+31+211)
 	if _, err := io.ReadFull(c.random, raw); err != nil {
 		return "", key, fmt.Errorf("cannot make a key: %w", err)
 	}
 	b64 := base64.RawURLEncoding
+	// The shapes that are documented: 20 characters, 43 of them, about 285.
 	id = hex.EncodeToString(raw[:10])
-	key = ephemeralKey{account, "YC" + b64.EncodeToString(raw[10:40])[:38], "s1." + b64.EncodeToString(raw[40:]), expires}
+	key = ephemeralKey{account, "YC" + b64.EncodeToString(raw[10:41])[:41], "s1." + b64.EncodeToString(raw[41:]), expires}
 	c.keys[id] = key
 	return id, key, nil
 }

@@ -55,18 +55,21 @@ func TestEphemeralKeys(t *testing.T) {
 	clock := newClock()
 	c := newCloud(t, clock.Now, etcd1())
 	tests := []struct {
-		name, reason, body, want string
+		name, reason string
+		later        time.Duration
+		body, want   string
 	}{
-		{"duration", "as asked for", `{"sessionName":"demo-pg-1","duration":"3600s"}`, "2026-03-01T13:00:00Z"},
-		{"none", "as long as the token", `{"sessionName":"demo-pg-1"}`, "2026-03-02T00:00:00Z"},
-		{"longer than the token", "a key outlives no token", `{"sessionName":"a","duration":"80000s"}`, "2026-03-02T00:00:00Z"},
-		{"for itself", "the subject may be named", `{"sessionName":"a","subjectId":"ajeetcd","duration":"900s"}`, "2026-03-01T12:15:00Z"},
+		{"duration", "as asked for", 0, `{"sessionName":"demo-pg-1","duration":"3600s"}`, "2026-03-01T13:00:00Z"},
+		{"none", "as long as the token", 0, `{"sessionName":"demo-pg-1"}`, "2026-03-02T00:00:00Z"},
+		{"longer than the token", "a key outlives no token", time.Hour, `{"sessionName":"a","duration":"43200s"}`, "2026-03-02T00:00:00Z"},
+		{"for itself", "the subject may be named", 0, `{"sessionName":"a","subjectId":"ajeetcd","duration":"900s"}`, "2026-03-01T13:15:00Z"},
 	}
 	seen := map[string]bool{}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			clock.Advance(tt.later)
 			k := newKey(t, c, tt.body)
-			if k.Expires != tt.want || len(k.ID) != 20 || len(k.Secret) != 40 || !strings.HasPrefix(k.Session, "s1.") {
+			if k.Expires != tt.want || len(k.ID) != 20 || len(k.Secret) != 43 || len(k.Session) != 285 || !strings.HasPrefix(k.Session, "s1.") {
 				t.Errorf("key %+v, want one until %s: %s", k, tt.want, tt.reason)
 			}
 			if seen[k.ID] {
@@ -94,8 +97,8 @@ func TestEphemeralKeyRefuses(t *testing.T) {
 		{"subject", "a machine speaks for itself", "POST", keysPath, token, `{"sessionName":"a","subjectId":"ajeother"}`, answer{400, `{"code":3,"message":"subjectId \"ajeother\" is not who asks","details":[]}`}},
 		{"long policy", "", "POST", keysPath, token, `{"sessionName":"a","policy":"` + long + `"}`, answer{400, `{"code":3,"message":"policy has 2049 bytes (at most 2048)","details":[]}`}},
 		{"policy", "the lab would give more than it says", "POST", keysPath, token, `{"sessionName":"a","policy":"x"}`, answer{400, `{"code":3,"message":"policy \"x\" (the lab's object storage knows none)","details":[]}`}},
-		{"short", "", "POST", keysPath, token, `{"sessionName":"a","duration":"899s"}`, answer{400, `{"code":3,"message":"duration \"899s\" (want 900s to 31536000s)","details":[]}`}},
-		{"duration", "", "POST", keysPath, token, `{"sessionName":"a","duration":"1 hour"}`, answer{400, `{"code":3,"message":"duration \"1 hour\" (want 900s to 31536000s)","details":[]}`}},
+		{"short", "", "POST", keysPath, token, `{"sessionName":"a","duration":"899s"}`, answer{400, `{"code":3,"message":"duration \"899s\" (want 900s to 43200s)","details":[]}`}},
+		{"duration", "", "POST", keysPath, token, `{"sessionName":"a","duration":"1 hour"}`, answer{400, `{"code":3,"message":"duration \"1 hour\" (want 900s to 43200s)","details":[]}`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -104,13 +107,13 @@ func TestEphemeralKeyRefuses(t *testing.T) {
 			}
 		})
 	}
-	broken := cloud.New(newClock().Now, limited(2*96), nil)
+	broken := cloud.New(newClock().Now, limited(96+252), nil)
 	if err := broken.Put(etcd1()); err != nil {
 		t.Fatal(err)
 	}
 	first := getToken(t, broken.Metadata()).AccessToken
-	for range 2 {
-		askIAM(t, broken.IAM(), "POST", keysPath, first, `{"sessionName":"a"}`)
+	if a := askIAM(t, broken.IAM(), "POST", keysPath, first, `{"sessionName":"a"}`); a.Status != 200 {
+		t.Errorf("with chance for one: %+v, want 200", a)
 	}
 	if a := askIAM(t, broken.IAM(), "POST", keysPath, first, `{"sessionName":"a"}`); a.Status != 500 {
 		t.Errorf("without chance: %+v, want 500", a)
