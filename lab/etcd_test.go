@@ -17,6 +17,7 @@ import (
 
 	"pgha-gen/generator"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/labtest"
@@ -124,6 +125,21 @@ func TestEtcd(t *testing.T) {
 			if f := strings.Split(line, ":"); !strings.HasPrefix(f[1], "!") && f[1] != "*" {
 				t.Errorf("%s has a password", f[0])
 			}
+		}
+	})
+
+	t.Run("object storage is there", func(t *testing.T) {
+		testkit.OK(t, l.Cloud.PutBucket("backup", demo.Cluster(t).Cloud.ServiceAccounts["etcd"]))
+		out, err := machinetest.Exec(ctx, l.Machine(nodes[0]), "sh", "-euc", `
+			token=$(curl -q -sS -f -H 'Metadata-Flavor: Google' http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token | jq -r .access_token)
+			key=$(curl -q -sS -f -H "Authorization: Bearer $token" -d '{"sessionName":"lab"}' https://iam.api.cloud.yandex.net/iam/aws-compatibility/v1/ephemeralAccessKeys)
+			part() { printf '%s' "$key" | jq -r "$1"; }
+			hash=$(printf kept | sha256sum | cut -d ' ' -f 1)
+			storage() { curl -q -sS --aws-sigv4 aws:amz:ru-central1:s3 -u "$(part .accessKeyId):$(part .secret)" -H "x-amz-security-token: $(part .sessionToken)" "$@" https://storage.yandexcloud.net/backup/x; }
+			storage -f -X PUT -H "x-amz-content-sha256: $hash" --data-binary kept
+			storage -f -H "x-amz-content-sha256: $(printf '' | sha256sum | cut -d ' ' -f 1)"`)
+		if err != nil || string(out) != "kept" {
+			t.Errorf("read %q, error %v, want what was written, over a name and a certificate that the machine knows", out, err)
 		}
 	})
 

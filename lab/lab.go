@@ -93,8 +93,7 @@ func (l *Lab) setUp(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	addresses := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32), netip.PrefixFrom(lockboxAddress, 32)}
-	if l.Network, err = netns.New(ctx, l.config.Name, addresses); err != nil {
+	if l.Network, err = netns.New(ctx, l.config.Name, cloudAddresses()); err != nil {
 		return err
 	}
 	l.closers = append(l.closers, l.Network.Close)

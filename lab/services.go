@@ -27,21 +27,37 @@ import (
 	"pgha-gen/lab/cloud"
 )
 
-// The cloud's addresses. Lockbox's stands for a public one, out of the range
-// that is kept for documentation.
-var (
-	metadataAddress = netip.MustParseAddr("169.254.169.254")
-	lockboxAddress  = netip.MustParseAddr("198.51.100.1")
-)
+// metadataAddress is link-local, as the cloud's.
+var metadataAddress = netip.MustParseAddr("169.254.169.254")
 
-const lockboxName = "payload.lockbox.api.cloud.yandex.net"
+// endpoint is a service of the cloud with a public name. Its address stands for
+// a public one, out of the range that is kept for documentation.
+type endpoint struct {
+	name    string
+	address netip.Addr
+	handler func(*cloud.Cloud) http.Handler
+}
+
+func endpoints() []endpoint {
+	return []endpoint{
+		{"payload.lockbox.api.cloud.yandex.net", netip.MustParseAddr("198.51.100.1"), (*cloud.Cloud).Lockbox},
+		{"iam.api.cloud.yandex.net", netip.MustParseAddr("198.51.100.2"), (*cloud.Cloud).IAM},
+		{"storage.yandexcloud.net", netip.MustParseAddr("198.51.100.3"), (*cloud.Cloud).Storage},
+	}
+}
+
+// cloudAddresses are all that the cloud answers at, but for the subnets' own.
+func cloudAddresses() []netip.Prefix {
+	all := []netip.Prefix{netip.PrefixFrom(metadataAddress, 32)}
+	for _, e := range endpoints() {
+		all = append(all, netip.PrefixFrom(e.address, 32))
+	}
+	return all
+}
 
 // serve opens the cloud's services inside the network; serveNames those of a
 // subnet.
 func (l *Lab) serve() error {
-	if err := l.Cloud.SetName(lockboxName, lockboxAddress); err != nil {
-		return err
-	}
 	metadata, err := l.Network.Listen("tcp", netip.AddrPortFrom(metadataAddress, 80).String())
 	if err != nil {
 		return err
@@ -52,19 +68,31 @@ func (l *Lab) serve() error {
 	if err != nil {
 		return err
 	}
-	certificate, err := ca.server(lockboxName, l.config.Now())
+	for _, e := range endpoints() {
+		if err := l.serveEndpoint(e, ca); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) serveEndpoint(e endpoint, ca *publicCA) error {
+	if err := l.Cloud.SetName(e.name, e.address); err != nil {
+		return err
+	}
+	certificate, err := ca.server(e.name, l.config.Now())
 	if err != nil {
 		return err
 	}
-	lockbox, err := l.Network.Listen("tcp", netip.AddrPortFrom(lockboxAddress, 443).String())
+	listener, err := l.Network.Listen("tcp", netip.AddrPortFrom(e.address, 443).String())
 	if err != nil {
 		return err
 	}
 	l.closers = append(l.closers, serveHTTP(&http.Server{
-		Handler: l.Cloud.Lockbox(),
+		Handler: e.handler(l.Cloud),
 		// Machines whose power is cut in a handshake are no news.
 		ErrorLog: log.New(io.Discard, "", 0),
-	}, tls.NewListener(lockbox, &tls.Config{Certificates: []tls.Certificate{certificate}})))
+	}, tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}})))
 	return nil
 }
 

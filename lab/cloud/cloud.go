@@ -1,5 +1,5 @@
-// Package cloud is what a machine sees of Yandex Cloud (metadata, IAM tokens,
-// Lockbox, DNS), made from the cloud's documentation for a lab on one host.
+// Package cloud is what a machine sees of Yandex Cloud (metadata, IAM tokens and
+// ephemeral keys, Lockbox, object storage, DNS), made from the cloud's documentation for a lab on one host.
 //
 // It only answers: every service is a handler, and whoever owns the network
 // opens the listeners.
@@ -72,6 +72,8 @@ type Cloud struct {
 	secrets   map[string]Secret
 	tokens    map[string]token
 	latest    map[string]string // service account -> the token that it is given now
+	keys      map[string]ephemeralKey
+	storage   storage
 	names     map[string][]netip.Addr
 	faults    Faults
 }
@@ -88,6 +90,8 @@ func New(now func() time.Time, random io.Reader, faults Faults) *Cloud {
 		secrets:   map[string]Secret{},
 		tokens:    map[string]token{},
 		latest:    map[string]string{},
+		keys:      map[string]ephemeralKey{},
+		storage:   newStorage(now),
 		names:     map[string][]netip.Addr{},
 		faults:    faults,
 	}

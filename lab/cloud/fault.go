@@ -14,6 +14,9 @@ const (
 	TokenService    Service = "token"
 	LockboxService  Service = "lockbox"
 	DNSService      Service = "dns"
+	IAMService      Service = "iam"
+	StorageService  Service = "storage"
+	StorageWrites   Service = "storage writes" // object storage that is read as ever: a full bucket, say
 )
 
 // Fault is how a service misbehaves.

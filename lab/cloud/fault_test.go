@@ -121,7 +121,7 @@ func TestSetFaultRefuses(t *testing.T) {
 		fault   cloud.Fault
 		want    string
 	}{
-		{"service", "a misspelt fault would test nothing", "meta", cloud.Fault{Status: 500}, `service "meta" is not one of metadata, token, lockbox, dns`},
+		{"service", "a misspelt fault would test nothing", "meta", cloud.Fault{Status: 500}, `service "meta" is not one of metadata, token, lockbox, dns, iam, storage, storage writes`},
 		{"right answer", "200 is no fault", cloud.MetadataService, cloud.Fault{Status: 200}, `status 200 of a fault (want 400 to 599, or 0 for right answers)`},
 		{"no status", "net/http panics at it", cloud.MetadataService, cloud.Fault{Status: 600}, `status 600 of a fault (want 400 to 599, or 0 for right answers)`},
 		{"delay", "", cloud.MetadataService, cloud.Fault{Delay: -1}, `delay -1ns of a fault (want 0 or more)`},

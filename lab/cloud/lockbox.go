@@ -138,7 +138,7 @@ func (c *Cloud) lockbox(w http.ResponseWriter, r *http.Request) {
 		giveError(w, http.StatusMethodNotAllowed, "Method Not Allowed")
 		return
 	}
-	account, err := c.account(r.Header.Get("Authorization"))
+	account, _, err := c.account(r.Header.Get("Authorization"))
 	if err != nil {
 		giveError(w, http.StatusUnauthorized, err.Error())
 		return
@@ -169,22 +169,23 @@ func (c *Cloud) lockbox(w http.ResponseWriter, r *http.Request) {
 	}{current.ID, current.Entries})
 }
 
-// account is the service account that an Authorization header speaks for.
-func (c *Cloud) account(header string) (string, error) {
+// account is the service account that an Authorization header speaks for, and
+// until when.
+func (c *Cloud) account(header string) (string, time.Time, error) {
 	scheme, value, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") || value == "" {
-		return "", errors.New("want the header Authorization: Bearer and an IAM token")
+		return "", time.Time{}, errors.New("want the header Authorization: Bearer and an IAM token")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t, ok := c.tokens[value]
 	if !ok {
-		return "", errors.New("the token is unknown")
+		return "", time.Time{}, errors.New("the token is unknown")
 	}
 	if !c.now().Before(t.expires) {
-		return "", errors.New("the token has expired")
+		return "", time.Time{}, errors.New("the token has expired")
 	}
-	return t.account, nil
+	return t.account, t.expires, nil
 }
 
 // giveError answers as grpc-gateway does: the body has gRPC's code for the

@@ -24,9 +24,9 @@ func (f *Outages) Now(s Service) Fault {
 // service that there is not, and a Fault that could not be seen.
 func (f *Outages) Set(s Service, fault Fault) error {
 	switch s {
-	case MetadataService, TokenService, LockboxService, DNSService:
+	case MetadataService, TokenService, LockboxService, DNSService, IAMService, StorageService, StorageWrites:
 	default:
-		return fmt.Errorf("service %q is not one of metadata, token, lockbox, dns", s)
+		return fmt.Errorf("service %q is not one of metadata, token, lockbox, dns, iam, storage, storage writes", s)
 	}
 	if fault.Status != 0 && (fault.Status < 400 || fault.Status > 599) {
 		return fmt.Errorf("status %d of a fault (want 400 to 599, or 0 for right answers)", fault.Status)
