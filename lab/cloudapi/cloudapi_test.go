@@ -425,6 +425,21 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// What nobody created by the API is there as well, of every kind but those that a
+// folder does not have.
+func TestPut(t *testing.T) {
+	c, sdk := serve(t, cloudapi.Config{})
+	testkit.OK(t, c.Put(&iam.ServiceAccount{Id: "ajegiven", Name: "given"}))
+	found, err := iam.NewServiceAccountServiceClient(sdk).Get(t.Context(), &iam.GetServiceAccountRequest{ServiceAccountId: "ajegiven"})
+	testkit.OK(t, err)
+	if found.FolderId != folder {
+		t.Errorf("the account is in folder %q", found.FolderId)
+	}
+	if err := c.Put(&compute.Zone{Id: "ru-central1-x"}); err == nil {
+		t.Error("a folder has a zone")
+	}
+}
+
 func TestToken(t *testing.T) {
 	c, sdk := serve(t, cloudapi.Config{})
 	c.SetToken("t1.next")

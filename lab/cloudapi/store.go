@@ -147,8 +147,7 @@ func (c *Cloud) Put(m proto.Message) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.kinds {
-		name := string(m.ProtoReflect().Descriptor().FullName())
-		if pkg, _, _ := strings.Cut(k.service, "Service"); name == prefix+pkg {
+		if m.ProtoReflect().Descriptor().FullName() == protoreflect.FullName(prefix+strings.TrimSuffix(k.service, "Service")) {
 			set(m.ProtoReflect(), "folder_id", protoreflect.ValueOfString(c.config.Folder))
 			c.things = append(c.things, &thing{k, m, time.Time{}})
 			return nil
