@@ -1,0 +1,178 @@
+//go:build linux
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
+	"google.golang.org/protobuf/proto"
+
+	plan "pgha-gen/generator/cloud"
+	"pgha-gen/lab/cloudapi"
+	"pgha-gen/lab/machine"
+)
+
+// CloudAPI is an API of the cloud by which the lab's machines, all off so far,
+// are created: as instances that have their names, and their addresses. Its
+// folder has what the spec has ids of, and an image for each role. The caller
+// serves and closes it.
+func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	config.Folder, config.Machines, config.Now = l.cluster.Cloud.FolderID, &instances{lab: l, used: map[string]bool{}}, l.config.Now
+	var there []proto.Message
+	for _, g := range plan.New(l.cluster).Given {
+		m, err := l.given(g)
+		if err != nil {
+			return nil, err
+		}
+		there = append(there, m)
+	}
+	for name := range l.config.Images {
+		family := l.cluster.ImageFamily(name)
+		there = append(there, &compute.Image{Id: "fd8lab" + name, Name: family, Family: family, Status: compute.Image_READY})
+	}
+	c := cloudapi.New(config)
+	for _, m := range there {
+		if err := c.Put(m); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// given is something that the spec has the id of, as the API shows it.
+func (l *Lab) given(g plan.Given) (proto.Message, error) {
+	const network = "enplab"
+	name := strings.ToLower(g.ID)
+	switch g.Kind {
+	case plan.KindSubnet:
+		for _, part := range l.cluster.Groups {
+			for _, n := range part.Nodes() {
+				if n.Zone == g.Zone && l.nodes[n.Name] != nil {
+					block := subnet(l.nodes[n.Name].Address).String()
+					return &vpc.Subnet{Id: g.ID, Name: name, NetworkId: network, ZoneId: g.Zone, V4CidrBlocks: []string{block}}, nil
+				}
+			}
+		}
+		return nil, fmt.Errorf("%s: the lab has no machine in zone %s, so there is no such subnet", g.Key, g.Zone)
+	case plan.KindSecurityGroup:
+		return &vpc.SecurityGroup{Id: g.ID, Name: name, NetworkId: network}, nil
+	case plan.KindAccount:
+		return &iam.ServiceAccount{Id: g.ID, Name: name}, nil
+	case plan.KindSecret:
+		return &lockbox.Secret{Id: g.ID, Name: name, Status: lockbox.Secret_ACTIVE}, nil
+	}
+	return nil, fmt.Errorf("%s: the lab has no %s (want the spec without it)", g.Key, g.Kind)
+}
+
+// instances are the lab's machines, as the API has them.
+type instances struct {
+	lab  *Lab
+	mu   sync.Mutex
+	used map[string]bool // names that a machine had
+}
+
+// Create powers on a new machine, with an empty boot disk and the metadata of
+// the instance.
+func (m *instances) Create(ctx context.Context, i *compute.Instance) error {
+	n, err := m.lab.node(i.Name)
+	if err != nil {
+		return err
+	}
+	if got := i.NetworkInterfaces[0].PrimaryV4Address.GetAddress(); got != n.Address.String() {
+		return fmt.Errorf("%s would have the address %s, and the lab has it at %s", i.Name, got, n.Address)
+	}
+	m.mu.Lock()
+	again := m.used[i.Name]
+	m.used[i.Name] = true
+	m.mu.Unlock()
+	if again {
+		if err := m.lab.Replace(i.Name, true); err != nil {
+			return err
+		}
+	}
+	if err := m.SetMetadata(ctx, i); err != nil {
+		return err
+	}
+	return m.lab.Start(context.WithoutCancel(ctx), i.Name)
+}
+
+// Delete shuts a machine down; what it had on its boot disk is gone.
+func (m *instances) Delete(ctx context.Context, i *compute.Instance) error { return m.Stop(ctx, i) }
+
+func (m *instances) Start(ctx context.Context, i *compute.Instance) error {
+	return m.lab.Start(context.WithoutCancel(ctx), i.Name)
+}
+
+func (m *instances) Stop(ctx context.Context, i *compute.Instance) error {
+	running := m.lab.Machine(i.Name)
+	if running == nil {
+		return nil
+	}
+	if err := running.PowerOff(ctx); err != nil && !errors.Is(err, machine.ErrCut) {
+		return err
+	}
+	return running.Close()
+}
+
+// SetMetadata gives a machine, on or off, the user metadata of the instance.
+func (m *instances) SetMetadata(_ context.Context, i *compute.Instance) error {
+	n, err := m.lab.node(i.Name)
+	if err != nil {
+		return err
+	}
+	m.lab.mu.Lock()
+	defer m.lab.mu.Unlock()
+	n.instance.Attributes = maps.Clone(i.Metadata)
+	n.instance.ServiceAccountID = i.ServiceAccountId
+	return m.lab.Cloud.Put(n.instance)
+}
+
+// Console is what the machine has written since it was last powered on.
+func (m *instances) Console(_ context.Context, i *compute.Instance) (string, error) {
+	running := m.lab.Machine(i.Name)
+	if running == nil {
+		return "", nil
+	}
+	var text strings.Builder
+	for _, line := range running.Console().Lines() {
+		text.WriteString(line.Text + "\n")
+	}
+	return text.String(), nil
+}
+
+// Maintain tells the machine that its host is maintained.
+func (m *instances) Maintain(_ context.Context, i *compute.Instance) error {
+	n, err := m.lab.node(i.Name)
+	if err != nil {
+		return err
+	}
+	m.lab.mu.Lock()
+	defer m.lab.mu.Unlock()
+	n.instance.MaintenanceEvent = "MIGRATE_ON_HOST_MAINTENANCE"
+	if i.MaintenancePolicy == compute.MaintenancePolicy_RESTART {
+		n.instance.MaintenanceEvent = "TERMINATE_ON_HOST_MAINTENANCE"
+	}
+	return m.lab.Cloud.Put(n.instance)
+}
+
+// DeleteDisk deletes a data disk, if a machine ever had it.
+func (m *instances) DeleteDisk(_ context.Context, d *compute.Disk) error {
+	err := os.Remove(filepath.Join(m.lab.config.State, "disks", d.Name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
