@@ -25,8 +25,8 @@ import (
 
 // CloudAPI is an API of the cloud by which the lab's machines, all off so far,
 // are created: as instances that have their names, and their addresses. Its
-// folder has what the spec has ids of, and an image for each role. The caller
-// serves and closes it.
+// folder has what the spec has ids of, with what Lockbox has now, and an image for
+// each role. The caller serves and closes it.
 func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -47,6 +47,13 @@ func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 	for _, m := range there {
 		if err := c.Put(m); err != nil {
 			return nil, err
+		}
+	}
+	for _, g := range l.cluster.WithSecrets() {
+		if id := l.cluster.Secrets.Lockbox[g.Name]; id != "" {
+			if err := c.SetPayload(id, l.latest[g.Name]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return c, nil

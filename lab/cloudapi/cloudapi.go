@@ -196,14 +196,14 @@ func (c *Cloud) permit(m method, in proto.Message, authorization string) error {
 
 func (c *Cloud) do(m method, in proto.Message, f *fault) (proto.Message, error) {
 	name := m.service() + "." + string(m.Name())
-	if h := handlers[name]; h != nil {
+	if h := handlers()[name]; h != nil {
 		return h(c, &request{m, in, f})
 	}
-	if h := accessVerbs[string(m.Name())]; h != nil {
+	if h := accessVerbs()[string(m.Name())]; h != nil {
 		return h(c, &request{m, in, f})
 	}
 	if k := c.kindOf(m.service()); k != nil {
-		if h := verbs[string(m.Name())]; h != nil {
+		if h := verbs()[string(m.Name())]; h != nil {
 			return h(c, k, &request{m, in, f})
 		}
 	}
@@ -231,42 +231,44 @@ func of[R proto.Message](f func(c *Cloud, r *request, in R) (proto.Message, erro
 }
 
 // handlers are those of methods that do more than their names say.
-var handlers = map[string]handler{
-	"operation.OperationService.Get":   of(getOperation),
-	"endpoint.ApiEndpointService.List": of(listEndpoints),
-	"endpoint.ApiEndpointService.Get":  of(getEndpoint),
+func handlers() map[string]handler {
+	return map[string]handler{
+		"operation.OperationService.Get":   of(getOperation),
+		"endpoint.ApiEndpointService.List": of(listEndpoints),
+		"endpoint.ApiEndpointService.Get":  of(getEndpoint),
 
-	"resourcemanager.v1.FolderService.Get":   of(getFolder),
-	"quotamanager.v1.QuotaLimitService.Get":  of(getQuota),
-	"quotamanager.v1.QuotaLimitService.List": of(listQuotas),
-	"iam.v1.IamTokenService.Create":          of(createToken),
+		"resourcemanager.v1.FolderService.Get":   of(getFolder),
+		"quotamanager.v1.QuotaLimitService.Get":  of(getQuota),
+		"quotamanager.v1.QuotaLimitService.List": of(listQuotas),
+		"iam.v1.IamTokenService.Create":          of(createToken),
 
-	"compute.v1.ZoneService.List":                         of(listZones),
-	"compute.v1.ZoneService.Get":                          of(getZone),
-	"compute.v1.ImageService.GetLatestByFamily":           of(latestImage),
-	"compute.v1.InstanceService.Create":                   of(createInstance),
-	"compute.v1.InstanceService.Get":                      of(getInstance),
-	"compute.v1.InstanceService.Delete":                   of(deleteInstance),
-	"compute.v1.InstanceService.UpdateMetadata":           of(updateMetadata),
-	"compute.v1.InstanceService.Start":                    of(startInstance),
-	"compute.v1.InstanceService.Stop":                     of(stopInstance),
-	"compute.v1.InstanceService.Restart":                  of(restartInstance),
-	"compute.v1.InstanceService.GetSerialPortOutput":      of(serialPortOutput),
-	"compute.v1.InstanceService.SimulateMaintenanceEvent": of(simulateMaintenance),
+		"compute.v1.ZoneService.List":                         of(listZones),
+		"compute.v1.ZoneService.Get":                          of(getZone),
+		"compute.v1.ImageService.GetLatestByFamily":           of(latestImage),
+		"compute.v1.InstanceService.Create":                   of(createInstance),
+		"compute.v1.InstanceService.Get":                      of(getInstance),
+		"compute.v1.InstanceService.Delete":                   of(deleteInstance),
+		"compute.v1.InstanceService.UpdateMetadata":           of(updateMetadata),
+		"compute.v1.InstanceService.Start":                    of(startInstance),
+		"compute.v1.InstanceService.Stop":                     of(stopInstance),
+		"compute.v1.InstanceService.Restart":                  of(restartInstance),
+		"compute.v1.InstanceService.GetSerialPortOutput":      of(serialPortOutput),
+		"compute.v1.InstanceService.SimulateMaintenanceEvent": of(simulateMaintenance),
 
-	"vpc.v1.SecurityGroupService.UpdateRules": of(updateRules),
+		"vpc.v1.SecurityGroupService.UpdateRules": of(updateRules),
 
-	"lockbox.v1.SecretService.AddVersion":   of(addVersion),
-	"lockbox.v1.SecretService.ListVersions": of(listVersions),
-	"lockbox.v1.PayloadService.Get":         of(getPayload),
+		"lockbox.v1.SecretService.AddVersion":   of(addVersion),
+		"lockbox.v1.SecretService.ListVersions": of(listVersions),
+		"lockbox.v1.PayloadService.Get":         of(getPayload),
 
-	"loadbalancer.v1.TargetGroupService.AddTargets":              of(addTargets),
-	"loadbalancer.v1.TargetGroupService.RemoveTargets":           of(removeTargets),
-	"loadbalancer.v1.NetworkLoadBalancerService.GetTargetStates": of(targetStates),
-	"dns.v1.DnsZoneService.ListRecordSets":                       of(listRecords),
-	"dns.v1.DnsZoneService.GetRecordSet":                         of(getRecord),
-	"dns.v1.DnsZoneService.UpdateRecordSets":                     of(updateRecords),
-	"dns.v1.DnsZoneService.UpsertRecordSets":                     of(upsertRecords),
+		"loadbalancer.v1.TargetGroupService.AddTargets":              of(addTargets),
+		"loadbalancer.v1.TargetGroupService.RemoveTargets":           of(removeTargets),
+		"loadbalancer.v1.NetworkLoadBalancerService.GetTargetStates": of(targetStates),
+		"dns.v1.DnsZoneService.ListRecordSets":                       of(listRecords),
+		"dns.v1.DnsZoneService.GetRecordSet":                         of(getRecord),
+		"dns.v1.DnsZoneService.UpdateRecordSets":                     of(updateRecords),
+		"dns.v1.DnsZoneService.UpsertRecordSets":                     of(upsertRecords),
+	}
 }
 
 // Calls are those so far, in the order in which they came.

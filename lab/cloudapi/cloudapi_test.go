@@ -359,7 +359,7 @@ func reader(account string) []*access.AccessBindingDelta {
 
 // A secret's versions: a new one has the entries of its base, and its own.
 func TestSecret(t *testing.T) {
-	_, sdk := serve(t, cloudapi.Config{})
+	c, sdk := serve(t, cloudapi.Config{})
 	s := newSite(t, sdk)
 	secrets := lockbox.NewSecretServiceClient(sdk)
 	op, err := secrets.Create(t.Context(), &lockbox.CreateSecretRequest{FolderId: folder, Name: "demo", VersionPayloadEntries: entries("a"), DeletionProtection: true})
@@ -370,6 +370,15 @@ func TestSecret(t *testing.T) {
 	testkit.OK(t, err)
 	if payload.VersionId != version.Id || len(payload.Entries) != 2 {
 		t.Errorf("the payload is %v", payload)
+	}
+	testkit.OK(t, c.SetPayload(secret.Id, map[string]string{"c": "d"}))
+	payload, err = lockbox.NewPayloadServiceClient(sdk).Get(t.Context(), &lockbox.GetPayloadRequest{SecretId: secret.Id})
+	testkit.OK(t, err)
+	if len(payload.Entries) != 1 || payload.Entries[0].GetTextValue() != "d" {
+		t.Errorf("the payload that was set is %v", payload)
+	}
+	if err := c.SetPayload("e6qnone", nil); err == nil {
+		t.Error("a secret that is not there got a payload")
 	}
 	op, err = secrets.UpdateAccessBindings(t.Context(), &access.UpdateAccessBindingsRequest{ResourceId: secret.Id, AccessBindingDeltas: reader(s.account.Id)})
 	ended(t, sdk, op, err)

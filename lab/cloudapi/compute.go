@@ -29,38 +29,44 @@ type Machines interface {
 
 const region = "ru-central1"
 
-var (
-	zones     = []string{region + "-a", region + "-b", region + "-d"}
-	platforms = []string{"standard-v1", "standard-v2", "standard-v3", "highfreq-v3", "standard-v4a", "highfreq-v4a"}
-)
+func zones() []string { return []string{region + "-a", region + "-b", region + "-d"} }
 
-// diskTypes are the types of disks, what their sizes are multiples of, and their
-// quotas.
-var diskTypes = map[string]struct {
+func platforms() []string {
+	return []string{"standard-v1", "standard-v2", "standard-v3", "highfreq-v3", "standard-v4a", "highfreq-v4a"}
+}
+
+// diskType is what the sizes of a type of disk are multiples of, and its quota.
+type diskType struct {
 	unit  int64
 	quota string
-}{
-	"network-ssd": {1, "compute.ssdDisks.size"}, "network-hdd": {1, "compute.hddDisks.size"},
-	"network-ssd-nonreplicated": {93 << 30, "compute.ssdNonReplicatedDisks.size"}, "network-ssd-io-m3": {93 << 30, "compute.ssdIoM3Disks.size"},
+}
+
+func diskTypes() map[string]diskType {
+	return map[string]diskType{
+		"network-ssd":               {1, "compute.ssdDisks.size"},
+		"network-hdd":               {1, "compute.hddDisks.size"},
+		"network-ssd-nonreplicated": {93 << 30, "compute.ssdNonReplicatedDisks.size"},
+		"network-ssd-io-m3":         {93 << 30, "compute.ssdIoM3Disks.size"},
+	}
 }
 
 func (c *Cloud) zone(id string) error {
-	if !slices.Contains(zones, id) {
-		return refuse("zone_id: unknown zone %q (want one of %s)", id, strings.Join(zones, ", "))
+	if !slices.Contains(zones(), id) {
+		return refuse("zone_id: unknown zone %q (want one of %s)", id, strings.Join(zones(), ", "))
 	}
 	return nil
 }
 
 func listZones(*Cloud, *request, *compute.ListZonesRequest) (proto.Message, error) {
 	out := &compute.ListZonesResponse{}
-	for _, id := range zones {
+	for _, id := range zones() {
 		out.Zones = append(out.Zones, &compute.Zone{Id: id, RegionId: region, Status: compute.Zone_UP})
 	}
 	return out, nil
 }
 
 func getZone(_ *Cloud, _ *request, in *compute.GetZoneRequest) (proto.Message, error) {
-	if !slices.Contains(zones, in.ZoneId) {
+	if !slices.Contains(zones(), in.ZoneId) {
 		return nil, status.Errorf(codes.NotFound, "Zone %s not found", in.ZoneId)
 	}
 	return &compute.Zone{Id: in.ZoneId, RegionId: region, Status: compute.Zone_UP}, nil
@@ -90,7 +96,7 @@ func fillDisk(c *Cloud, r *request, m proto.Message) error {
 		if d.Size < before.Size {
 			return refuse("size: disk %s cannot shrink from %d to %d", d.Id, before.Size, d.Size)
 		}
-		return c.spend(diskTypes[d.TypeId].quota, d.Size-before.Size)
+		return c.spend(diskTypes()[d.TypeId].quota, d.Size-before.Size)
 	}
 	if d.TypeId == "" {
 		d.TypeId = "network-hdd"
@@ -102,7 +108,7 @@ func fillDisk(c *Cloud, r *request, m proto.Message) error {
 }
 
 func (c *Cloud) fits(d *compute.Disk) error {
-	kind, ok := diskTypes[d.TypeId]
+	kind, ok := diskTypes()[d.TypeId]
 	if !ok {
 		return refuse("type_id: unknown disk type %q", d.TypeId)
 	}
@@ -160,7 +166,7 @@ func fillInstance(c *Cloud, r *request, m proto.Message) error {
 	if err := c.zone(in.ZoneId); err != nil {
 		return err
 	}
-	if !slices.Contains(platforms, in.PlatformId) {
+	if !slices.Contains(platforms(), in.PlatformId) {
 		return refuse("platform_id: unknown platform %q", in.PlatformId)
 	}
 	i.Resources, i.Status = resources(in.ResourcesSpec), compute.Instance_PROVISIONING
@@ -515,7 +521,7 @@ func (c *Cloud) used(name string) (n int64) {
 				}
 			}
 		case *compute.Disk:
-			if diskTypes[m.TypeId].quota == name {
+			if diskTypes()[m.TypeId].quota == name {
 				n += m.Size
 			}
 		}
@@ -524,7 +530,7 @@ func (c *Cloud) used(name string) (n int64) {
 }
 
 func (c *Cloud) quotaNames(service string) []string {
-	all := slices.AppendSeq(slices.Collect(maps.Keys(quotas)), maps.Keys(c.config.Quotas))
+	all := slices.AppendSeq(slices.Collect(maps.Keys(quotas())), maps.Keys(c.config.Quotas))
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(name string) bool { return service != "" && !strings.HasPrefix(name, service+".") })
 }

@@ -1,8 +1,10 @@
 package cloudapi
 
 import (
+	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/access"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/endpoint"
@@ -15,22 +17,23 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-	"time"
 )
 
 // services are the ids of endpoints.
-var services = []string{"compute", "dns", "endpoint", "iam", "load-balancer", "lockbox", "lockbox-payload", "operation", "quota-manager", "resource-manager", "vpc"}
+func services() []string {
+	return []string{"compute", "dns", "endpoint", "iam", "load-balancer", "lockbox", "lockbox-payload", "operation", "quota-manager", "resource-manager", "vpc"}
+}
 
 func listEndpoints(c *Cloud, _ *request, _ *endpoint.ListApiEndpointsRequest) (proto.Message, error) {
 	out := &endpoint.ListApiEndpointsResponse{}
-	for _, id := range services {
+	for _, id := range services() {
 		out.Endpoints = append(out.Endpoints, &endpoint.ApiEndpoint{Id: id, Address: c.address})
 	}
 	return out, nil
 }
 
 func getEndpoint(c *Cloud, _ *request, in *endpoint.GetApiEndpointRequest) (proto.Message, error) {
-	if !slices.Contains(services, in.ApiEndpointId) {
+	if !slices.Contains(services(), in.ApiEndpointId) {
 		return nil, status.Errorf(codes.NotFound, "Endpoint %s not found", in.ApiEndpointId)
 	}
 	return &endpoint.ApiEndpoint{Id: in.ApiEndpointId, Address: c.address}, nil
@@ -62,26 +65,28 @@ const cloudID = "b1gstandin"
 type bindings []*access.AccessBinding
 
 // accessVerbs are the methods of all that has bindings.
-var accessVerbs = map[string]handler{
-	"ListAccessBindings": of(func(c *Cloud, _ *request, in *access.ListAccessBindingsRequest) (proto.Message, error) {
-		if err := c.bound(in.ResourceId); err != nil {
-			return nil, err
-		}
-		return &access.ListAccessBindingsResponse{AccessBindings: c.bindings[in.ResourceId]}, nil
-	}),
-	"SetAccessBindings": of(func(c *Cloud, r *request, in *access.SetAccessBindingsRequest) (proto.Message, error) {
-		return c.bind(r, in.ResourceId, in.AccessBindings)
-	}),
-	"UpdateAccessBindings": of(func(c *Cloud, r *request, in *access.UpdateAccessBindingsRequest) (proto.Message, error) {
-		after := slices.Clone(c.bindings[in.ResourceId])
-		for _, delta := range in.AccessBindingDeltas {
-			after = slices.DeleteFunc(after, func(b *access.AccessBinding) bool { return proto.Equal(b, delta.AccessBinding) })
-			if delta.Action == access.AccessBindingAction_ADD {
-				after = append(after, delta.AccessBinding)
+func accessVerbs() map[string]handler {
+	return map[string]handler{
+		"ListAccessBindings": of(func(c *Cloud, _ *request, in *access.ListAccessBindingsRequest) (proto.Message, error) {
+			if err := c.bound(in.ResourceId); err != nil {
+				return nil, err
 			}
-		}
-		return c.bind(r, in.ResourceId, after)
-	}),
+			return &access.ListAccessBindingsResponse{AccessBindings: c.bindings[in.ResourceId]}, nil
+		}),
+		"SetAccessBindings": of(func(c *Cloud, r *request, in *access.SetAccessBindingsRequest) (proto.Message, error) {
+			return c.bind(r, in.ResourceId, in.AccessBindings)
+		}),
+		"UpdateAccessBindings": of(func(c *Cloud, r *request, in *access.UpdateAccessBindingsRequest) (proto.Message, error) {
+			after := slices.Clone(c.bindings[in.ResourceId])
+			for _, delta := range in.AccessBindingDeltas {
+				after = slices.DeleteFunc(after, func(b *access.AccessBinding) bool { return proto.Equal(b, delta.AccessBinding) })
+				if delta.Action == access.AccessBindingAction_ADD {
+					after = append(after, delta.AccessBinding)
+				}
+			}
+			return c.bind(r, in.ResourceId, after)
+		}),
+	}
 }
 
 func (c *Cloud) bound(id string) error {
@@ -150,6 +155,22 @@ func (c *Cloud) version(s *lockbox.Secret, description string, base payload, cha
 	return nil
 }
 
+// SetPayload gives a secret a new version with these entries alone, as somebody
+// does who is not the test.
+func (c *Cloud) SetPayload(secret string, entries map[string]string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := get[*lockbox.Secret](c, "lockbox.v1.SecretService", secret)
+	if err != nil {
+		return err
+	}
+	var all []*lockbox.PayloadEntryChange
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		all = append(all, &lockbox.PayloadEntryChange{Key: key, Value: &lockbox.PayloadEntryChange_TextValue{TextValue: entries[key]}})
+	}
+	return c.version(s, "", nil, all)
+}
+
 func addVersion(c *Cloud, r *request, in *lockbox.AddVersionRequest) (proto.Message, error) {
 	s, err := get[*lockbox.Secret](c, r.service(), in.SecretId)
 	if err != nil {
@@ -213,15 +234,17 @@ func protected(_ *Cloud, t *thing) error {
 }
 
 // quotas are the documented defaults.
-var quotas = map[string]int64{
-	"compute.instances.count": 12, "compute.instanceCores.count": 32, "compute.instanceMemory.size": 128 << 30,
-	"compute.disks.count": 32, "compute.ssdDisks.size": 200 << 30, "compute.hddDisks.size": 500 << 30, "compute.images.count": 32,
+func quotas() map[string]int64 {
+	return map[string]int64{
+		"compute.instances.count": 12, "compute.instanceCores.count": 32, "compute.instanceMemory.size": 128 << 30,
+		"compute.disks.count": 32, "compute.ssdDisks.size": 200 << 30, "compute.hddDisks.size": 500 << 30, "compute.images.count": 32,
+	}
 }
 
 func (c *Cloud) quota(name string) (most int64, ok bool) {
 	most, ok = c.config.Quotas[name]
 	if !ok {
-		most, ok = quotas[name]
+		most, ok = quotas()[name]
 	}
 	return most, ok && most >= 0
 }

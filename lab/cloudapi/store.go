@@ -157,8 +157,10 @@ func (c *Cloud) Put(m proto.Message) error {
 }
 
 // verbs are the methods that all kinds have.
-var verbs = map[string]func(*Cloud, *kind, *request) (proto.Message, error){
-	"Get": (*Cloud).get, "List": (*Cloud).list, "Create": (*Cloud).create, "Update": (*Cloud).update, "Delete": (*Cloud).delete,
+func verbs() map[string]func(*Cloud, *kind, *request) (proto.Message, error) {
+	return map[string]func(*Cloud, *kind, *request) (proto.Message, error){
+		"Get": (*Cloud).get, "List": (*Cloud).list, "Create": (*Cloud).create, "Update": (*Cloud).update, "Delete": (*Cloud).delete,
+	}
 }
 
 func (c *Cloud) named(k *kind, r *request) (*thing, error) {
