@@ -2,32 +2,11 @@
 
 package lab
 
-import (
-	"regexp"
-	"strconv"
-	"time"
-)
+import "pgha-gen/internal/bootlog"
 
-// Step is one line of the boot protocol, as a machine's console shows it, alone
-// or behind a login prompt:
-//
-//	pgha: <unix-ms> <node> <step> ok|wait|warn|fail <detail>
-type Step struct {
-	At                         time.Time // by the machine's clock
-	Node, Name, Status, Detail string
-}
-
-// A step that warns has not ended: a disk is nearly full, a certificate ends
-// soon.
-var stepForm = regexp.MustCompile(`pgha: (\d{13}) (\S+) (\S+) (ok|wait|warn|fail) ?(.*)$`)
+// Step is one line of the boot protocol.
+type Step = bootlog.Step
 
 // ParseStep reads a console line; ok is false for every line that is none of
 // the boot protocol.
-func ParseStep(line string) (s Step, ok bool) {
-	m := stepForm.FindStringSubmatch(line)
-	if m == nil {
-		return Step{}, false
-	}
-	ms, _ := strconv.ParseInt(m[1], 10, 64) // thirteen digits fit
-	return Step{time.UnixMilli(ms), m[2], m[3], m[4], m[5]}, true
-}
+func ParseStep(line string) (s Step, ok bool) { return bootlog.Parse(line) }

@@ -1,0 +1,14 @@
+// Command pgha-cloud makes the cluster of a spec exist in Yandex Cloud. It is a
+// program of its own, since the cloud's SDK takes longer to start than all that
+// pgha-gen does.
+package main
+
+import (
+	"os"
+
+	"pgha-gen/roles"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], roles.All(), connect(os.Getenv), os.Stdin, os.Stdout, os.Stderr))
+}

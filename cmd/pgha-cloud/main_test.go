@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"google.golang.org/grpc"
+
+	"pgha-gen/deploy/yandex/yandextest"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
+	"pgha-gen/lab/cloudapi"
+)
+
+// TestMain has the command speak to the cloud of the test, if it has one.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"pgha-cloud": func() {
+		cloud := connect(os.Getenv)
+		if address := os.Getenv("CLOUD"); address != "" {
+			cloud = func(ctx context.Context) (grpc.ClientConnInterface, error) {
+				return yandextest.Connect(ctx, address, os.Getenv("YC_TOKEN"))
+			}
+		}
+		os.Exit(run(os.Args[1:], demo.Roles(), cloud, os.Stdin, os.Stdout, os.Stderr))
+	}})
+}
+
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       testkit.Update(),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("CLOUD", yandextest.New(t, cloudapi.Config{}).Address)
+			env.Setenv("YC_TOKEN", yandextest.Token)
+			return os.WriteFile(env.WorkDir+"/pgha.yaml", []byte(demo.Spec(t)), 0o600)
+		},
+	})
+}

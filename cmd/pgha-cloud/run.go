@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"pgha-gen/cmd/internal/cli"
+	"pgha-gen/generator/role"
+)
+
+// connector gives the connection to the cloud's API.
+type connector func(context.Context) (grpc.ClientConnInterface, error)
+
+// app is one run of the command.
+type app struct {
+	cli.Streams
+	roles []*role.Role
+	cloud connector
+}
+
+func run(args []string, known []*role.Role, cloud connector, in io.Reader, out, err io.Writer) int {
+	a := &app{cli.Streams{Name: "pgha-cloud", In: in, Out: out, Err: err}, known, cloud}
+	root := &cobra.Command{
+		Use:   "pgha-cloud",
+		Short: "A highly available PostgreSQL cluster in Yandex Cloud",
+		Long: `pgha-cloud makes the cluster that pgha.yaml describes exist in Yandex Cloud, by its
+API. It does what the scripts that pgha-gen render writes do for disks and machines, many
+at once, and waits until the machines are ready.`,
+	}
+	root.AddCommand(a.deployCommand())
+	return cli.Run(context.Background(), root, args, a.Streams)
+}

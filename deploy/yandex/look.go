@@ -1,0 +1,224 @@
+package yandex
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"pgha-gen/generator/cloud"
+	"pgha-gen/internal/bootlog"
+)
+
+// Found is what the folder has of what a plan is about.
+type Found struct {
+	Disks    map[string]*compute.Disk
+	Machines map[string]*compute.Instance // with metadata
+	Consoles map[string]bootlog.Step      // the last step of those that may still bootstrap
+	Images   map[string]string            // ids by family; "": the family has none
+	IDs      map[string]map[string]string // of what is around machines, by kind and name
+	Given    map[string]place             // of what the spec has the id of; not there: not found
+}
+
+// place is where something given is.
+type place struct{ zone, network string }
+
+// Look asks for what is there. It changes nothing.
+func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Found, error) {
+	f := &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, IDs: map[string]map[string]string{}, Given: map[string]place{}}
+	var mu sync.Mutex
+	g := &group{}
+	g.Go(func() error {
+		return pages("disks", func(token string) (string, error) {
+			r, err := compute.NewDiskServiceClient(cc).List(ctx, &compute.ListDisksRequest{FolderId: p.Folder, PageSize: pageSize, PageToken: token})
+			for _, d := range r.GetDisks() {
+				mu.Lock()
+				f.Disks[d.Name] = d
+				mu.Unlock()
+			}
+			return r.GetNextPageToken(), err
+		})
+	})
+	g.Go(func() error { return f.lookMachines(ctx, cc, p, &mu) })
+	families := map[string]bool{}
+	for _, m := range p.Machines {
+		if families[m.ImageFamily] {
+			continue
+		}
+		families[m.ImageFamily] = true
+		g.Go(func() error {
+			image, err := compute.NewImageServiceClient(cc).GetLatestByFamily(ctx, &compute.GetImageLatestByFamilyRequest{FolderId: p.Folder, Family: m.ImageFamily})
+			if err != nil && status.Code(err) != codes.NotFound {
+				return trouble("find an image of family "+m.ImageFamily, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			f.Images[m.ImageFamily] = image.GetId()
+			return nil
+		})
+	}
+	for kind, list := range around(ctx, cc, p.Folder) {
+		names := map[string]string{}
+		f.IDs[kind] = names
+		g.Go(func() error {
+			return pages(kind+"s", func(token string) (string, error) {
+				return list(token, func(id, name string) { names[name] = id })
+			})
+		})
+	}
+	for _, given := range p.Given {
+		g.Go(func() error {
+			at, known, err := find(ctx, cc, given)
+			if err != nil && status.Code(err) != codes.NotFound {
+				return trouble(fmt.Sprintf("find %s %s of %s", given.Kind, given.ID, given.Key), err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil || !known {
+				f.Given[given.ID] = at
+			}
+			return nil
+		})
+	}
+	return f, g.Wait()
+}
+
+// lookMachines lists the machines, and asks for the metadata of those that are
+// the plan's: lists do not have it.
+func (f *Found) lookMachines(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, mu *sync.Mutex) error {
+	client := compute.NewInstanceServiceClient(cc)
+	var there []*compute.Instance
+	err := pages("machines", func(token string) (string, error) {
+		r, err := client.List(ctx, &compute.ListInstancesRequest{FolderId: p.Folder, PageSize: pageSize, PageToken: token})
+		there = append(there, r.GetInstances()...)
+		return r.GetNextPageToken(), err
+	})
+	if err != nil {
+		return err
+	}
+	g := &group{}
+	for _, m := range there {
+		g.Go(func() error {
+			if p.Machine(m.Name) != nil {
+				full, err := client.Get(ctx, &compute.GetInstanceRequest{InstanceId: m.Id, View: compute.InstanceView_FULL})
+				if err != nil {
+					return trouble("look at machine "+m.Name, err)
+				}
+				m = full
+			}
+			var last bootlog.Step
+			if m.Metadata[permission] != "" {
+				var err error
+				if last, err = console(ctx, cc, m.Id, m.Name); err != nil {
+					return trouble("read the console of machine "+m.Name, err)
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			f.Consoles[m.Name] = last
+			f.Machines[m.Name] = m
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// ready tells whether the machine has said so.
+func (f *Found) ready(name string) bool { return f.Consoles[name].Ready() }
+
+const pageSize = 1000
+
+// pages asks for one page after another.
+func pages(what string, page func(token string) (next string, err error)) error {
+	token := ""
+	for {
+		next, err := page(token)
+		if err != nil {
+			return trouble("list the folder's "+what, err)
+		}
+		if next == "" {
+			return nil
+		}
+		token = next
+	}
+}
+
+// The kinds of what machines refer to by name.
+const (
+	subnetKind    = "subnet"
+	groupKind     = "security group"
+	accountKind   = "service account"
+	secretKind    = "secret"
+	placementKind = "placement group"
+)
+
+// around lists what machines refer to.
+func around(ctx context.Context, cc grpc.ClientConnInterface, folder string) map[string]func(token string, add func(id, name string)) (string, error) {
+	return map[string]func(string, func(id, name string)) (string, error){
+		subnetKind: func(token string, add func(id, name string)) (string, error) {
+			r, err := vpc.NewSubnetServiceClient(cc).List(ctx, &vpc.ListSubnetsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
+			for _, x := range r.GetSubnets() {
+				add(x.Id, x.Name)
+			}
+			return r.GetNextPageToken(), err
+		},
+		groupKind: func(token string, add func(id, name string)) (string, error) {
+			r, err := vpc.NewSecurityGroupServiceClient(cc).List(ctx, &vpc.ListSecurityGroupsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
+			for _, x := range r.GetSecurityGroups() {
+				add(x.Id, x.Name)
+			}
+			return r.GetNextPageToken(), err
+		},
+		accountKind: func(token string, add func(id, name string)) (string, error) {
+			r, err := iam.NewServiceAccountServiceClient(cc).List(ctx, &iam.ListServiceAccountsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
+			for _, x := range r.GetServiceAccounts() {
+				add(x.Id, x.Name)
+			}
+			return r.GetNextPageToken(), err
+		},
+		secretKind: func(token string, add func(id, name string)) (string, error) {
+			r, err := lockbox.NewSecretServiceClient(cc).List(ctx, &lockbox.ListSecretsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
+			for _, x := range r.GetSecrets() {
+				add(x.Id, x.Name)
+			}
+			return r.GetNextPageToken(), err
+		},
+		placementKind: func(token string, add func(id, name string)) (string, error) {
+			r, err := compute.NewPlacementGroupServiceClient(cc).List(ctx, &compute.ListPlacementGroupsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
+			for _, x := range r.GetPlacementGroups() {
+				add(x.Id, x.Name)
+			}
+			return r.GetNextPageToken(), err
+		},
+	}
+}
+
+// find asks for one that the spec gives; known is false for kinds that machines
+// do not depend on.
+func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (at place, known bool, err error) {
+	switch g.Kind {
+	case cloud.KindNetwork:
+		_, err := vpc.NewNetworkServiceClient(cc).Get(ctx, &vpc.GetNetworkRequest{NetworkId: g.ID})
+		return place{network: g.ID}, true, err
+	case cloud.KindSubnet:
+		s, err := vpc.NewSubnetServiceClient(cc).Get(ctx, &vpc.GetSubnetRequest{SubnetId: g.ID})
+		return place{s.GetZoneId(), s.GetNetworkId()}, true, err
+	case cloud.KindSecurityGroup:
+		s, err := vpc.NewSecurityGroupServiceClient(cc).Get(ctx, &vpc.GetSecurityGroupRequest{SecurityGroupId: g.ID})
+		return place{network: s.GetNetworkId()}, true, err
+	case cloud.KindAccount:
+		_, err := iam.NewServiceAccountServiceClient(cc).Get(ctx, &iam.GetServiceAccountRequest{ServiceAccountId: g.ID})
+		return place{}, true, err
+	case cloud.KindSecret:
+		_, err := lockbox.NewSecretServiceClient(cc).Get(ctx, &lockbox.GetSecretRequest{SecretId: g.ID})
+		return place{}, true, err
+	}
+	return place{}, false, nil
+}

@@ -1,0 +1,260 @@
+package yandex
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+
+	"pgha-gen/generator/cloud"
+)
+
+// Verb is how what is there is to what the spec wants.
+type Verb string
+
+// The verbs.
+const (
+	Exists  Verb = "exists"
+	Create  Verb = "create"
+	Differs Verb = "differs" // it is left as it is
+	Extra   Verb = "extra"   // it is the cluster's, and the spec does not want it; it is left as it is
+)
+
+// Item is a disk or a machine.
+type Item struct {
+	Verb       Verb
+	Kind, Name string
+	Says       string // how it differs
+}
+
+// Steps are what Do does, and what it leaves.
+type Steps struct {
+	Items []Item
+	do    map[string]*created // what is created, by machine
+	keep  []string            // machines with the permission to bootstrap, to be taken back
+	await []string            // machines that are there and have not been ready
+	ids   map[string]string   // of machines
+}
+
+// created is what is created for a machine.
+type created struct {
+	*cloud.Machine
+	disk      bool // is created, too
+	permitted bool // to bootstrap
+	ids       ids
+	id        string // once it is there
+}
+
+// ids are what the machine refers to.
+type ids struct {
+	image, disk, subnet, account, secret, placement string
+	groups                                          []string
+}
+
+// Nothing tells whether there is nothing to do.
+func (s *Steps) Nothing() bool { return len(s.do) == 0 && len(s.keep) == 0 && len(s.await) == 0 }
+
+const (
+	disk        = "disk"
+	machine     = "machine"
+	label       = "pgha-cluster"
+	permission  = "pgha-bootstrap"
+	notOurs     = "%s %s is there and is not this cluster's: its label " + label + " is %q, not %q (delete it, or choose another name in the spec)"
+	makeBefore  = "make what is around the machines first: sh create.sh base in the cluster's folder deploy"
+	gibibyte    = 1 << 30
+	anotherZone = "%s: %s %s is in zone %s, not in %s"
+)
+
+// Plan is what is to be done so that what p wants is there. Or it is the first
+// reason why it cannot be: nothing is begun that could not be finished.
+func Plan(p *cloud.Plan, f *Found) (*Steps, error) {
+	if err := checkGiven(p, f); err != nil {
+		return nil, err
+	}
+	s := &Steps{do: map[string]*created{}, ids: map[string]string{}}
+	for _, machines := range p.Roles() {
+		permitted := machines[0].Bootstraps && mayBootstrap(p, f, machines)
+		for _, m := range machines {
+			if err := s.add(p, f, m, permitted); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s.extra(p, f)
+	return s, nil
+}
+
+func checkGiven(p *cloud.Plan, f *Found) error {
+	network := ""
+	for _, g := range p.Given {
+		at, ok := f.Given[g.ID]
+		switch {
+		case !ok:
+			return fmt.Errorf("%s: cannot find %s %s (is the id right, and does the account see it?)", g.Key, g.Kind, g.ID)
+		case at.zone != g.Zone:
+			return fmt.Errorf(anotherZone, g.Key, g.Kind, g.ID, at.zone, g.Zone)
+		case at.network == "":
+		case network != "" && at.network != network:
+			return fmt.Errorf("%s: %s %s is in network %s, and others of the spec are in %s (want one network)", g.Key, g.Kind, g.ID, at.network, network)
+		default:
+			network = at.network
+		}
+	}
+	return nil
+}
+
+// mayBootstrap tells whether machines of a role that are created may bootstrap
+// the cluster. Beside one whose permission was taken back, they join: there was
+// a cluster. Where a deployment was interrupted, all of them still have it.
+func mayBootstrap(p *cloud.Plan, f *Found, machines []*cloud.Machine) bool {
+	for _, m := range machines {
+		if there := f.Machines[m.Name]; there != nil && there.Metadata[permission] != p.Token {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(machines, func(m *cloud.Machine) bool { return f.Machines[m.Name] != nil && f.ready(m.Name) })
+}
+
+func (s *Steps) add(p *cloud.Plan, f *Found, m *cloud.Machine, permitted bool) error {
+	c := &created{Machine: m, permitted: permitted}
+	if m.Data != nil {
+		d := f.Disks[m.Data.Name]
+		if d != nil && d.Labels[label] != p.Cluster {
+			return fmt.Errorf(notOurs, disk, d.Name, d.Labels[label], p.Cluster)
+		}
+		c.disk = d == nil
+		s.item(disk, m.Data.Name, d != nil, differsDisk(d, m))
+	}
+	there := f.Machines[m.Name]
+	if there != nil && there.Labels[label] != p.Cluster {
+		return fmt.Errorf(notOurs, machine, m.Name, there.Labels[label], p.Cluster)
+	}
+	if there != nil {
+		s.ids[m.Name] = there.Id
+	}
+	s.item(machine, m.Name, there != nil, differsMachine(there, m))
+	if m.Bootstraps && (there != nil && there.Metadata[permission] != "" || there == nil && permitted) {
+		s.keep = append(s.keep, m.Name)
+	}
+	if there != nil && !f.ready(m.Name) && (there.Metadata[permission] != "" || starts(there.Status)) {
+		s.await = append(s.await, m.Name)
+	}
+	if there != nil {
+		if c.disk {
+			s.Items = s.Items[:len(s.Items)-2] // the machine has another one
+			s.item(machine, m.Name, true, []string{"it has no data disk " + m.Data.Name})
+		}
+		return nil
+	}
+	var err error
+	if c.ids, err = f.refer(m); err == nil {
+		s.do[m.Name] = c
+	}
+	return err
+}
+
+func starts(s compute.Instance_Status) bool {
+	return s == compute.Instance_PROVISIONING || s == compute.Instance_STARTING
+}
+
+func (s *Steps) item(kind, name string, there bool, differs []string) {
+	one := Item{Exists, kind, name, strings.Join(differs, ", ")}
+	switch {
+	case !there:
+		one.Verb = Create
+	case len(differs) > 0:
+		one.Verb = Differs
+	}
+	s.Items = append(s.Items, one)
+}
+
+func differsDisk(d *compute.Disk, m *cloud.Machine) (all []string) {
+	if d == nil {
+		return nil
+	}
+	all = differ(all, "zone", d.ZoneId, m.Zone)
+	all = differ(all, "type", d.TypeId, string(m.Data.Type))
+	return differ(all, "size", fmt.Sprintf("%dGB", d.Size/gibibyte), fmt.Sprintf("%dGB", int64(m.Data.Size)/gibibyte))
+}
+
+func differsMachine(i *compute.Instance, m *cloud.Machine) (all []string) {
+	if i == nil {
+		return nil
+	}
+	if i.Status != compute.Instance_RUNNING && !starts(i.Status) {
+		all = append(all, "it is "+strings.ToLower(i.Status.String()))
+	}
+	all = differ(all, "zone", i.ZoneId, m.Zone)
+	all = differ(all, "platform", i.PlatformId, m.Platform)
+	all = differ(all, "cores", fmt.Sprint(i.Resources.GetCores()), fmt.Sprint(m.Cores))
+	all = differ(all, "core fraction", fmt.Sprint(i.Resources.GetCoreFraction()), fmt.Sprint(m.CoreFraction))
+	all = differ(all, "memory", fmt.Sprintf("%dGB", i.Resources.GetMemory()/gibibyte), fmt.Sprintf("%dGB", int64(m.Memory)/gibibyte))
+	if m.Address.IsValid() && len(i.NetworkInterfaces) > 0 {
+		all = differ(all, "address", i.NetworkInterfaces[0].GetPrimaryV4Address().GetAddress(), m.Address.String())
+	}
+	return all
+}
+
+func differ(all []string, what, is, want string) []string {
+	if is == want {
+		return all
+	}
+	return append(all, fmt.Sprintf("%s is %s, and the spec wants %s", what, is, want))
+}
+
+// extra are those of the cluster that the spec does not want.
+func (s *Steps) extra(p *cloud.Plan, f *Found) {
+	wanted := map[string]bool{}
+	for _, m := range p.Machines {
+		wanted[machine+m.Name] = true
+		if m.Data != nil {
+			wanted[disk+m.Data.Name] = true
+		}
+	}
+	var all []Item
+	for name, d := range f.Disks {
+		if d.Labels[label] == p.Cluster && !wanted[disk+name] {
+			all = append(all, Item{Extra, disk, name, ""})
+		}
+	}
+	for name, m := range f.Machines {
+		if m.Labels[label] == p.Cluster && !wanted[machine+name] {
+			all = append(all, Item{Extra, machine, name, ""})
+		}
+	}
+	slices.SortFunc(all, func(a, b Item) int { return strings.Compare(a.Kind+a.Name, b.Kind+b.Name) })
+	s.Items = append(s.Items, all...)
+}
+
+// refer finds what the machine refers to.
+func (f *Found) refer(m *cloud.Machine) (ids, error) {
+	var failed error
+	id := func(kind string, r *cloud.Ref) string {
+		switch {
+		case r == nil || *r == (cloud.Ref{}):
+			return ""
+		case r.ID != "":
+			return r.ID
+		}
+		found := f.IDs[kind][r.Name]
+		if found == "" && failed == nil {
+			failed = fmt.Errorf("machine %s: the folder has no %s %s (%s)", m.Name, kind, r.Name, makeBefore)
+		}
+		return found
+	}
+	all := ids{
+		image: f.Images[m.ImageFamily], subnet: id(subnetKind, &m.Subnet), account: id(accountKind, m.Account),
+		secret: id(secretKind, m.Secret), placement: id(placementKind, &cloud.Ref{Name: m.PlacementGroup}),
+	}
+	for _, g := range m.SecurityGroups {
+		all.groups = append(all.groups, id(groupKind, &g))
+	}
+	if m.Data != nil {
+		all.disk = f.Disks[m.Data.Name].GetId()
+	}
+	if all.image == "" && failed == nil {
+		failed = fmt.Errorf("machine %s: no image in family %s (bake one: sh packer/images.sh)", m.Name, m.ImageFamily)
+	}
+	return all, failed
+}

@@ -1,0 +1,132 @@
+// Package yandextest is a cloud for tests, with what the example cluster needs.
+package yandextest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
+	"github.com/yandex-cloud/go-sdk/v2/credentials"
+	"github.com/yandex-cloud/go-sdk/v2/pkg/endpoints"
+	"github.com/yandex-cloud/go-sdk/v2/pkg/options"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
+
+	"pgha-gen/deploy/yandex"
+	"pgha-gen/internal/testkit"
+	"pgha-gen/lab/cloudapi"
+)
+
+// Token is the one that the cloud takes.
+const Token = "t1.exampletoken"
+
+// Cloud is the cloud, whose machines say on their consoles what a test wants.
+type Cloud struct {
+	*cloudapi.Cloud
+	Address string
+
+	mu   sync.Mutex
+	said map[string]string
+}
+
+// New serves a cloud with everything around the machines of the example.
+func New(t testing.TB, config cloudapi.Config) *Cloud {
+	t.Helper()
+	c := &Cloud{said: map[string]string{}}
+	config.Folder, config.Token, config.Machines = "b1gexample", Token, c
+	if config.Quotas == nil {
+		config.Quotas = map[string]int64{"compute.ssdDisks.size": -1}
+	}
+	c.Cloud = cloudapi.New(config)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.OK(t, err)
+	c.Address = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	go func() { served <- c.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	})
+	c.Has(t, &vpc.Network{Id: "enpexample", Name: "example"},
+		&vpc.Subnet{Id: "e9bexample", Name: "example-a", NetworkId: "enpexample", ZoneId: "ru-central1-a", V4CidrBlocks: []string{"10.128.0.0/24"}})
+	for _, role := range []string{"etcd", "patroni", "haproxy"} {
+		c.Has(t, &compute.Image{Id: "fd8" + role, Name: "demo-" + role, Family: "demo-" + role, Status: compute.Image_READY, MinDiskSize: 5 << 30},
+			&iam.ServiceAccount{Id: "ajeexample" + role, Name: "example-" + role}, &lockbox.Secret{Id: "e6qexample" + role, Name: "example-" + role})
+	}
+	return c
+}
+
+// Has puts things into the folder.
+func (c *Cloud) Has(t testing.TB, all ...proto.Message) {
+	t.Helper()
+	for _, m := range all {
+		testkit.OK(t, c.Put(m))
+	}
+}
+
+// Connect is the connection to a cloud at this address.
+func Connect(ctx context.Context, address, token string) (grpc.ClientConnInterface, error) {
+	return yandex.Connect(ctx, credentials.IAMToken(token), options.WithPlaintext(),
+		options.WithEndpointsResolver(endpoints.NewSingleEndpointResolver(address, grpc.WithTransportCredentials(insecure.NewCredentials()))))
+}
+
+// Say sets what a machine says at its next start, a line of the boot protocol
+// without its beginning; empty: nothing. By itself it gets ready.
+func (c *Cloud) Say(name, step string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said[name] = step
+}
+
+// Create, like the methods below, is that of cloudapi.Machines.
+func (c *Cloud) Create(context.Context, *compute.Instance) error { return nil }
+
+// Delete forgets nothing.
+func (c *Cloud) Delete(context.Context, *compute.Instance) error { return nil }
+
+// Start does nothing.
+func (c *Cloud) Start(context.Context, *compute.Instance) error { return nil }
+
+// Stop does nothing.
+func (c *Cloud) Stop(context.Context, *compute.Instance) error { return nil }
+
+// SetMetadata does nothing.
+func (c *Cloud) SetMetadata(context.Context, *compute.Instance) error { return nil }
+
+// Maintain does nothing.
+func (c *Cloud) Maintain(context.Context, *compute.Instance) error { return nil }
+
+// DeleteDisk does nothing.
+func (c *Cloud) DeleteDisk(context.Context, *compute.Disk) error { return nil }
+
+// Console is what the machine says, among what a kernel says.
+func (c *Cloud) Console(_ context.Context, i *compute.Instance) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	step, ok := c.said[i.Name]
+	if !ok {
+		step = "ready ok it answers"
+	}
+	var b strings.Builder
+	b.WriteString("[    0.000000] Linux version 6.1\r\n")
+	say := func(text string) { fmt.Fprintf(&b, "pgha: %d %s %s\r\n", time.Now().UnixMilli(), i.Name, text) }
+	say("identity ok address " + i.NetworkInterfaces[0].PrimaryV4Address.Address)
+	if step != "" {
+		say(step)
+	}
+	say("disk warn nearly full")
+	return b.String(), nil
+}
