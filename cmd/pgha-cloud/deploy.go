@@ -38,13 +38,7 @@ load balancer by sh create.sh.
 The plan is shown first: what exists, what is created, what differs from the spec, and
 what the cluster has and the spec does not want. The last two are left as they
 are. On a terminal it asks then; elsewhere it needs --yes, and without it does nothing
-(status 2). Safe to run again: what was interrupted or failed goes on.
-
-Credentials are the first of these that is there, and are neither written nor shown:
-  YC_TOKEN                      an IAM token
-  YC_SERVICE_ACCOUNT_KEY_FILE   a file that yc iam key create has written
-  yc                            what yc iam create-token gives, by yc's own profile
-  metadata                      the account of the machine that this runs on`,
+(status 2). Safe to run again: what was interrupted or failed goes on.`,
 		Example: `  pgha-cloud deploy
   pgha-cloud deploy -f prod.yaml --yes`,
 		Args: cli.NoArguments,
@@ -62,11 +56,7 @@ Credentials are the first of these that is there, and are neither written nor sh
 }
 
 func (a *app) deploy(ctx context.Context, d *deployment) error {
-	text, err := d.file.Read(a.In)
-	if err != nil {
-		return err
-	}
-	c, err := generator.Read(d.file.String(), text, a.roles)
+	c, err := a.read(d.file)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"pgha-gen/cmd/internal/cli"
+	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 )
 
@@ -28,8 +29,23 @@ func run(args []string, known []*role.Role, cloud connector, in io.Reader, out, 
 		Short: "A highly available PostgreSQL cluster in Yandex Cloud",
 		Long: `pgha-cloud makes the cluster that pgha.yaml describes exist in Yandex Cloud, by its
 API. It does what the scripts that pgha-gen render writes do for disks and machines, many
-at once, and waits until the machines are ready.`,
+at once, and waits until the machines are ready.
+
+Credentials are the first of these that is there, and are neither written nor shown:
+  YC_TOKEN                      an IAM token
+  YC_SERVICE_ACCOUNT_KEY_FILE   a file that yc iam key create has written
+  yc                            what yc iam create-token gives, by yc's own profile
+  metadata                      the account of the machine that this runs on`,
 	}
-	root.AddCommand(a.deployCommand())
+	root.AddCommand(a.deployCommand(), a.statusCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
+}
+
+// read gives the cluster of a spec.
+func (a *app) read(file cli.SpecFile) (*role.Cluster, error) {
+	text, err := file.Read(a.In)
+	if err != nil {
+		return nil, err
+	}
+	return generator.Read(file.String(), text, a.roles)
 }

@@ -25,6 +25,12 @@ type Found struct {
 	Images   map[string]string            // ids by family; "": the family has none
 	IDs      map[string]map[string]string // of what is around machines, by kind and name
 	Given    map[string]place             // of what the spec has the id of; not there: not found
+
+	mu sync.Mutex // while Look goes on
+}
+
+func newFound() *Found {
+	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, IDs: map[string]map[string]string{}, Given: map[string]place{}}
 }
 
 // place is where something given is.
@@ -32,8 +38,8 @@ type place struct{ zone, network string }
 
 // Look asks for what is there. It changes nothing.
 func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Found, error) {
-	f := &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, IDs: map[string]map[string]string{}, Given: map[string]place{}}
-	var mu sync.Mutex
+	f := newFound()
+	mu := &f.mu
 	g := &group{}
 	g.Go(func() error {
 		return pages("disks", func(token string) (string, error) {
@@ -46,7 +52,7 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 			return r.GetNextPageToken(), err
 		})
 	})
-	g.Go(func() error { return f.lookMachines(ctx, cc, p, &mu) })
+	g.Go(func() error { return f.lookMachines(ctx, cc, p) })
 	families := map[string]bool{}
 	for _, m := range p.Machines {
 		if families[m.ImageFamily] {
@@ -92,7 +98,8 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 
 // lookMachines lists the machines, and asks for the metadata of those that are
 // the plan's: lists do not have it.
-func (f *Found) lookMachines(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, mu *sync.Mutex) error {
+func (f *Found) lookMachines(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) error {
+	mu := &f.mu
 	client := compute.NewInstanceServiceClient(cc)
 	var there []*compute.Instance
 	err := pages("machines", func(token string) (string, error) {
