@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -13,7 +12,6 @@ import (
 
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/deploy/yandex"
-	"pgha-gen/generator"
 	"pgha-gen/generator/cloud"
 )
 
@@ -60,13 +58,9 @@ func (a *app) deploy(ctx context.Context, d *deployment) error {
 	if err != nil {
 		return err
 	}
-	userData := map[string]string{}
-	for _, g := range c.Groups {
-		data, err := generator.UserData(c, g)
-		if err != nil {
-			return err
-		}
-		userData[g.Name] = string(data)
+	data, err := userData(c)
+	if err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -96,15 +90,10 @@ func (a *app) deploy(ctx context.Context, d *deployment) error {
 		a.Say("nothing to do")
 		return nil
 	}
-	if !d.yes {
-		switch yes, asked := a.Confirm("go on?"); {
-		case !asked:
-			return cli.Usagef("nothing was done: there is no terminal to ask on (--yes does it)")
-		case !yes:
-			return errors.New("nothing was done")
-		}
+	if err := a.agreed(d.yes); err != nil {
+		return err
 	}
-	err = steps.Do(limited, cc, plan, yandex.World{UserData: userData, Between: time.Second, Said: func(name, sentence string) {
+	err = steps.Do(limited, cc, plan, yandex.World{UserData: data, Between: time.Second, Said: func(name, sentence string) {
 		a.Say("%s: %s", name, sentence)
 	}})
 	if err != nil {
@@ -116,7 +105,7 @@ func (a *app) deploy(ctx context.Context, d *deployment) error {
 
 // interrupted is the error of what was interrupted, if it was.
 func interrupted(ctx context.Context, err error, what string) error {
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("interrupted (%s)", what)
 	}
 	return err

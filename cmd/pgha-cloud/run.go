@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -37,7 +38,7 @@ Credentials are the first of these that is there, and are neither written nor sh
   yc                            what yc iam create-token gives, by yc's own profile
   metadata                      the account of the machine that this runs on`,
 	}
-	root.AddCommand(a.deployCommand(), a.statusCommand())
+	root.AddCommand(a.deployCommand(), a.statusCommand(), a.refreshCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
 }
 
@@ -48,4 +49,31 @@ func (a *app) read(file cli.SpecFile) (*role.Cluster, error) {
 		return nil, err
 	}
 	return generator.Read(file.String(), text, a.roles)
+}
+
+// userData is that of each role.
+func userData(c *role.Cluster) (map[string]string, error) {
+	all := map[string]string{}
+	for _, g := range c.Groups {
+		data, err := generator.UserData(c, g)
+		if err != nil {
+			return nil, err
+		}
+		all[g.Name] = string(data)
+	}
+	return all, nil
+}
+
+// agreed asks whether to do what was shown, unless that was said beforehand.
+func (a *app) agreed(beforehand bool) error {
+	if beforehand {
+		return nil
+	}
+	switch yes, asked := a.Confirm("go on?"); {
+	case !asked:
+		return cli.Usagef("nothing was done: there is no terminal to ask on (--yes does it)")
+	case !yes:
+		return errors.New("nothing was done")
+	}
+	return nil
 }
