@@ -41,17 +41,7 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 	f := newFound()
 	mu := &f.mu
 	g := &group{}
-	g.Go(func() error {
-		return pages("disks", func(token string) (string, error) {
-			r, err := compute.NewDiskServiceClient(cc).List(ctx, &compute.ListDisksRequest{FolderId: p.Folder, PageSize: pageSize, PageToken: token})
-			for _, d := range r.GetDisks() {
-				mu.Lock()
-				f.Disks[d.Name] = d
-				mu.Unlock()
-			}
-			return r.GetNextPageToken(), err
-		})
-	})
+	g.Go(func() error { return f.lookDisks(ctx, cc, p) })
 	g.Go(func() error { return f.lookMachines(ctx, cc, p) })
 	families := map[string]bool{}
 	for _, m := range p.Machines {
@@ -94,6 +84,18 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 		})
 	}
 	return f, g.Wait()
+}
+
+func (f *Found) lookDisks(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) error {
+	return pages("disks", func(token string) (string, error) {
+		r, err := compute.NewDiskServiceClient(cc).List(ctx, &compute.ListDisksRequest{FolderId: p.Folder, PageSize: pageSize, PageToken: token})
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, d := range r.GetDisks() {
+			f.Disks[d.Name] = d
+		}
+		return r.GetNextPageToken(), err
+	})
 }
 
 // lookMachines lists the machines, and asks for the metadata of those that are
