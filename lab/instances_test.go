@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,11 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"pgha-gen/deploy/yandex"
+	"pgha-gen/deploy/yandex/yandextest"
+	"pgha-gen/generator"
+	"pgha-gen/generator/cloud"
+	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab"
@@ -121,6 +127,79 @@ func TestCreateScript(t *testing.T) {
 			t.Errorf("the metadata of %s has %q behind finish: %v", i.Name, seen, err)
 		}
 	}
+}
+
+// pgha-cloud deploy creates the machines of the reference, waits for what they say on
+// their consoles, and takes the permission to bootstrap back; refresh gives them a
+// changed spec while they run.
+func TestDeploy(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	c := newClusterOf(t, ctx, demo.Cluster(t))
+	conn, err := yandextest.Connect(ctx, serveAPI(t, ctx, c.Lab), token)
+	testkit.OK(t, err)
+	spec := c.Cluster()
+	world := yandex.World{UserData: userData(t, &spec), Between: time.Second, Said: func(name, sentence string) {
+		if strings.HasPrefix(sentence, "ready ok") {
+			t.Logf("%s: %s", name, sentence)
+		}
+	}}
+	plan := cloud.New(&spec)
+	look := func() *yandex.Steps {
+		t.Helper()
+		found, err := yandex.Look(ctx, conn, plan)
+		testkit.OK(t, err)
+		steps, err := yandex.Plan(plan, found)
+		testkit.OK(t, err)
+		return steps
+	}
+	c.started = time.Now()
+	testkit.OK(t, look().Do(ctx, conn, plan, world))
+	t.Logf("all machines ready %.1f s after deploy began", time.Since(c.started).Seconds())
+	testkit.OK(t, c.write(ctx, 1))
+	if steps := look(); !steps.Nothing() {
+		t.Errorf("a second run would do something: %+v", steps.Items)
+	}
+	for _, name := range c.Names() {
+		seen, err := c.Machine(name).Exec(ctx, "curl", "-sS", "-H", "Metadata-Flavor: Google", "http://169.254.169.254/computeMetadata/v1/instance/attributes/")
+		if err != nil || strings.Contains(string(seen), "pgha-bootstrap") {
+			t.Errorf("the metadata of %s has %q behind deploy: %v", name, seen, err)
+		}
+	}
+
+	const more = "10.77.0.0/24"
+	spec.Access.Clients = append(spec.Access.Clients, netip.MustParsePrefix(more))
+	refresh, err := yandex.NewRefresh(ctx, conn, plan, userData(t, &spec), "")
+	testkit.OK(t, err)
+	if len(refresh.Changes) == 0 || len(refresh.Missing) > 0 {
+		t.Errorf("refresh would change %q, and misses %q", refresh.Changes, refresh.Missing)
+	}
+	testkit.OK(t, refresh.Do(ctx, conn, func(string, string) {}))
+	took := within(t, 30*time.Second, "HAProxy admits the network that is new", func() bool {
+		_, err := c.Machine("demo-haproxy-1").Exec(ctx, "grep", "-q", more, "/etc/haproxy/haproxy.cfg")
+		return err == nil
+	})
+	t.Logf("in force on HAProxy's machine %.1f s after refresh", took.Seconds())
+	states, err := yandex.States(ctx, conn, plan)
+	testkit.OK(t, err)
+	for _, s := range states {
+		if !s.Well() {
+			t.Errorf("not well: %+v", s)
+		}
+	}
+}
+
+// userData is that of each role.
+func userData(t *testing.T, c *role.Cluster) map[string]string {
+	t.Helper()
+	testkit.OK(t, c.Plan())
+	all := map[string]string{}
+	for _, g := range c.Groups {
+		data, err := generator.UserData(c, g)
+		testkit.OK(t, err)
+		all[g.Name] = string(data)
+	}
+	return all
 }
 
 // serveAPI serves the cloud's API of a lab, and gives its address.
