@@ -14,8 +14,8 @@ stop() { # stop STATUS SENTENCE
 }
 
 # list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
-# script: a machine that only seems to be lost must not be told that it may
-# bootstrap a cluster.
+# script: what only seems to be missing must be neither made anew, as a machine
+# that may bootstrap a cluster, nor taken for deleted.
 list() {
 	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
 	case $found in
