@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/generator"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab"
@@ -307,7 +308,7 @@ func timeline(t *testing.T, l *lab.Lab, name string, start time.Time) {
 	t.Helper()
 	var steps []string
 	for _, line := range l.Machine(name).Console().Lines() {
-		if s, ok := lab.ParseStep(line.Text); ok && s.Status == "ok" {
+		if s, ok := bootlog.Parse(line.Text); ok && s.Status == "ok" {
 			steps = append(steps, fmt.Sprintf("%s %.1f", s.Name, s.At.Sub(start).Seconds()))
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/demo"
-	"pgha-gen/lab"
 )
 
 // etcdNode is an edit of the reference that adds an etcd node.
@@ -25,18 +25,18 @@ const withoutEtcd = "      - {name: demo-etcd-3, zone: ru-central1-a, address: 1
 
 // said waits until a machine has said that a step ended so, with this text,
 // after this moment.
-func said(t *testing.T, ctx context.Context, c *cluster, since time.Time, limit time.Duration, node, step, status, text string) lab.Step {
+func said(t *testing.T, ctx context.Context, c *cluster, since time.Time, limit time.Duration, node, step, status, text string) bootlog.Step {
 	t.Helper()
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		for _, line := range c.Machine(node).Console().Lines() {
-			s, ok := lab.ParseStep(line.Text)
+			s, ok := bootlog.Parse(line.Text)
 			if ok && !s.At.Before(since.Truncate(time.Millisecond)) && s.Name == step && s.Status == status && strings.Contains(s.Detail, text) {
 				return s
 			}
 		}
 	}
 	t.Fatalf("%s has not said %s %s … %s within %s", node, step, status, text, limit)
-	return lab.Step{}
+	return bootlog.Step{}
 }
 
 // etcdMembers waits until etcd has exactly these members, all started.

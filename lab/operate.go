@@ -14,6 +14,7 @@ import (
 
 	"pgha-gen/deploy/secrets"
 	"pgha-gen/generator/role"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab/client"
 	"pgha-gen/lab/netns"
 )
@@ -35,17 +36,17 @@ func (l *Lab) StartAll(ctx context.Context, names ...string) error {
 // WaitStep waits until a machine has said that a step ended so, since it was
 // last powered on. A step that fails ends the wait with an error, unless that
 // is what is waited for.
-func (l *Lab) WaitStep(ctx context.Context, node, step, status string) (Step, error) {
+func (l *Lab) WaitStep(ctx context.Context, node, step, status string) (bootlog.Step, error) {
 	n, err := l.node(node)
 	if err != nil {
-		return Step{}, err
+		return bootlog.Step{}, err
 	}
 	if n.running == nil {
-		return Step{}, fmt.Errorf("%s was never powered on", node)
+		return bootlog.Step{}, fmt.Errorf("%s was never powered on", node)
 	}
-	var last Step
+	var last bootlog.Step
 	_, err = n.running.Console().WaitLine(ctx, func(line string) bool {
-		s, ok := ParseStep(line)
+		s, ok := bootlog.Parse(line)
 		if ok && (s.Name == step && s.Status == status || s.Status == "fail") {
 			last = s
 			return true
@@ -54,7 +55,7 @@ func (l *Lab) WaitStep(ctx context.Context, node, step, status string) (Step, er
 	})
 	switch {
 	case err != nil:
-		return Step{}, fmt.Errorf("%s: waiting for %s %s: %w", node, step, status, err)
+		return bootlog.Step{}, fmt.Errorf("%s: waiting for %s %s: %w", node, step, status, err)
 	case last.Name != step || last.Status != status:
 		return last, fmt.Errorf("%s: waiting for %s %s: %s failed: %s", node, step, status, last.Name, last.Detail)
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"pgha-gen/generator"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/isolate"
@@ -123,7 +124,7 @@ func TestQEMU(t *testing.T) {
 		for {
 			lines := strings.Split(strings.ReplaceAll(read(t, console), "\r", ""), "\n")
 			for ; seen < len(lines)-1; seen++ {
-				step, ok := lab.ParseStep(lines[seen])
+				step, ok := bootlog.Parse(lines[seen])
 				if !ok {
 					continue
 				}

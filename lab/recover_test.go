@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"pgha-gen/lab"
+	"pgha-gen/internal/bootlog"
 )
 
 // The quorum of etcd lost for good, and mended without a login: by metadata's
@@ -125,7 +125,7 @@ func TestEtcdRecovery(t *testing.T) {
 			again := start(t, survivor)
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
 			for _, line := range c.Machine(survivor).Console().Lines() {
-				if s, ok := lab.ParseStep(line.Text); ok && s.Name == "recover" && !s.At.Before(again) && strings.Contains(s.Detail, "alone") {
+				if s, ok := bootlog.Parse(line.Text); ok && s.Name == "recover" && !s.At.Before(again) && strings.Contains(s.Detail, "alone") {
 					t.Errorf("the same order was carried out again: %s", s.Detail)
 				}
 			}

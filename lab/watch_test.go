@@ -22,6 +22,7 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
@@ -305,9 +306,9 @@ func TestDiskGrows(t *testing.T) {
 	}
 	short, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
-	var said lab.Step
+	var said bootlog.Step
 	if _, err := l.Machine(node).Console().WaitLine(short, func(line string) bool {
-		s, ok := lab.ParseStep(line)
+		s, ok := bootlog.Parse(line)
 		if ok && s.Name == "disk" && (strings.Contains(s.Detail, "grow")) {
 			said = s
 		}
@@ -363,7 +364,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for _, want := range []string{"is full, ", "gave up the reserve of 64 MB", "so another node leads: "} {
 		if !slices.ContainsFunc(c.Machine(leader).Console().Lines(), func(line machine.Line) bool {
-			s, ok := lab.ParseStep(line.Text)
+			s, ok := bootlog.Parse(line.Text)
 			return ok && s.Name == "disk" && s.Status == "warn" && strings.Contains(s.Detail, want)
 		}) {
 			t.Errorf("the console of %s does not say %q", leader, want)
@@ -412,7 +413,7 @@ func TestFullDisk(t *testing.T) {
 
 	c.run(t, ctx, leader, "rm -f "+mount+"/18/filler "+mount+"/18/filler.rest")
 	room, err := c.Machine(leader).Console().WaitLine(ctx, func(line string) bool {
-		s, ok := lab.ParseStep(line)
+		s, ok := bootlog.Parse(line)
 		return ok && s.Name == "disk" && s.Status == "ok" && strings.Contains(s.Detail, "has room again")
 	})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/lab"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab/session"
 )
 
@@ -37,6 +37,6 @@ func TestProgressOnTerminal(t *testing.T) {
 	r.Machines = []session.Machine{{Name: "a", Role: "etcd", Address: netip.MustParseAddr("10.0.0.1")}}
 	show("power-on of 1 machines\nmachine  role  address   seconds  step\na        etcd  10.0.0.1        -  powered on\n", "then the table")
 	r.Machines = []session.Machine{{Name: "a", Role: "etcd", Address: netip.MustParseAddr("10.0.0.1"),
-		Steps: []lab.Step{{At: start.Add(time.Second), Name: "secrets", Status: "wait", Detail: "Lockbox does not answer"}}}}
+		Steps: []bootlog.Step{{At: start.Add(time.Second), Name: "secrets", Status: "wait", Detail: "Lockbox does not answer"}}}}
 	show("\x1b[2A\x1b[Jmachine  role  address   seconds  step\na        etcd  10.0.0.1      1.0  secrets wait Lockbox doe…\n", "drawn again, no wider than the terminal")
 }

@@ -12,37 +12,39 @@ import (
 	"time"
 
 	"pgha-gen/cmd/internal/cli"
-	"pgha-gen/lab"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab/session"
 )
 
 // A refresh ends when every machine has said what became of it.
 func TestWatchRefresh(t *testing.T) {
 	const etcd, pg = "demo-etcd-1", "demo-pg-1"
-	step := func(status, detail string) lab.Step { return lab.Step{Name: "refresh", Status: status, Detail: detail} }
+	step := func(status, detail string) bootlog.Step {
+		return bootlog.Step{Name: "refresh", Status: status, Detail: detail}
+	}
 	old := step("ok", "0000 is in force")
 	tests := []struct {
 		name, reason string
-		etcd, pg     []lab.Step
+		etcd, pg     []bootlog.Step
 		out, err     string
 	}{
-		{"taken over", "by its digest", []lab.Step{old, step("ok", "1111 firewall replaced")}, []lab.Step{old, step("ok", "2222 Patroni reloaded")},
+		{"taken over", "by its digest", []bootlog.Step{old, step("ok", "1111 firewall replaced")}, []bootlog.Step{old, step("ok", "2222 Patroni reloaded")},
 			"demo-etcd-1 ok 1111 firewall replaced\ndemo-pg-1 ok 2222 Patroni reloaded\n", ""},
-		{"refused", "the others are waited for", []lab.Step{old, step("ok", "1111 firewall replaced")}, []lab.Step{old, step("fail", "no")},
+		{"refused", "the others are waited for", []bootlog.Step{old, step("ok", "1111 firewall replaced")}, []bootlog.Step{old, step("fail", "no")},
 			"demo-etcd-1 ok 1111 firewall replaced\ndemo-pg-1 fail no\n", "refused by demo-pg-1: what was in force there stays"},
-		{"refused at first", "it is judged again", []lab.Step{old, step("ok", "1111 x")}, []lab.Step{old, step("fail", "no"), step("ok", "2222 x")},
+		{"refused at first", "it is judged again", []bootlog.Step{old, step("ok", "1111 x")}, []bootlog.Step{old, step("fail", "no"), step("ok", "2222 x")},
 			"demo-etcd-1 ok 1111 x\ndemo-pg-1 fail no\ndemo-pg-1 ok 2222 x\n", ""},
-		{"waits", "for its turn", []lab.Step{old, step("wait", "demo-etcd-2 restarts")}, []lab.Step{old},
+		{"waits", "for its turn", []bootlog.Step{old, step("wait", "demo-etcd-2 restarts")}, []bootlog.Step{old},
 			"demo-etcd-1 wait demo-etcd-2 restarts\n", "not in force yet: demo-etcd-1, demo-pg-1"},
-		{"what was before", "is of an earlier spec", []lab.Step{step("ok", "1111 x")}, []lab.Step{old, step("ok", "2222 x")},
+		{"what was before", "is of an earlier spec", []bootlog.Step{step("ok", "1111 x")}, []bootlog.Step{old, step("ok", "2222 x")},
 			"demo-pg-1 ok 2222 x\n", "not in force yet: demo-etcd-1"},
-		{"other steps", "a disk is none", []lab.Step{old, step("ok", "1111 x")}, []lab.Step{old, {Name: "disk", Status: "ok", Detail: "2222"}},
+		{"other steps", "a disk is none", []bootlog.Step{old, step("ok", "1111 x")}, []bootlog.Step{old, {Name: "disk", Status: "ok", Detail: "2222"}},
 			"demo-etcd-1 ok 1111 x\n", "not in force yet: demo-pg-1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			folder := session.Folder(t.TempDir())
-			record := func(etcdSteps, pgSteps []lab.Step) session.Record {
+			record := func(etcdSteps, pgSteps []bootlog.Step) session.Record {
 				return session.Record{Machines: []session.Machine{{Name: etcd, Steps: etcdSteps}, {Name: pg, Steps: pgSteps}}}
 			}
 			data, err := json.Marshal(record(tt.etcd, tt.pg))

@@ -18,7 +18,7 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/role"
-	"pgha-gen/lab"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab/workload"
 )
 
@@ -297,7 +297,7 @@ func protocol(s *stage, start time.Time) (events []Event) {
 			continue
 		}
 		for _, line := range m.Console().Lines() {
-			step, ok := lab.ParseStep(line.Text)
+			step, ok := bootlog.Parse(line.Text)
 			if ok && !line.At.Before(start) && len(events) < most {
 				events = append(events, Event{line.At.Sub(start).Seconds(), step.Node, step.Status, strings.TrimSpace(step.Name + " " + step.Detail)})
 			}

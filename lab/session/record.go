@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab"
 	"pgha-gen/lab/timeline"
 )
@@ -99,14 +100,14 @@ func (r *Record) AddProgress(p Progress) {
 type Machine struct {
 	Name, Role string
 	Address    netip.Addr
-	Steps      []lab.Step // two stages that are seen on the console, then the boot protocol
-	Off        bool       // it has ended
+	Steps      []bootlog.Step // two stages that are seen on the console, then the boot protocol
+	Off        bool           // it has ended
 }
 
 // Last is the newest step that tells something new, or a zero one: once the
 // machine is ready, that something else went well tells nothing.
-func (m Machine) Last() lab.Step {
-	var last lab.Step
+func (m Machine) Last() bootlog.Step {
+	var last bootlog.Step
 	for _, s := range m.Steps {
 		ready := last.Name == "ready" && last.Status == "ok"
 		if !ready || s.Name == "ready" || s.Status != "ok" {
@@ -124,7 +125,7 @@ func (m Machine) Ready() bool {
 }
 
 func (m Machine) readyAt() (time.Time, bool) {
-	i := slices.IndexFunc(m.Steps, func(s lab.Step) bool { return s.Name == "ready" && s.Status == "ok" })
+	i := slices.IndexFunc(m.Steps, func(s bootlog.Step) bool { return s.Name == "ready" && s.Status == "ok" })
 	if i < 0 {
 		return time.Time{}, false
 	}

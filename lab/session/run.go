@@ -17,6 +17,7 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 	"pgha-gen/generator/tree"
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/drill"
@@ -312,9 +313,9 @@ func (k *keeper) follow(ctx context.Context, l *lab.Lab, name string, report fun
 	once := func(err error) { report(err); report = func(error) {} }
 	m := l.Machine(name)
 	for line := range m.Console().Follow(ctx) {
-		s, ok := lab.ParseStep(line.Text)
+		s, ok := bootlog.Parse(line.Text)
 		if !ok && len(stages) > 0 && stages[0].ends.MatchString(line.Text) {
-			s, ok = lab.Step{At: line.At, Node: name, Name: stages[0].name, Status: "ok"}, true
+			s, ok = bootlog.Step{At: line.At, Node: name, Name: stages[0].name, Status: "ok"}, true
 			stages = stages[1:]
 		}
 		if !ok {

@@ -18,8 +18,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/testkit"
-	"pgha-gen/lab"
 	"pgha-gen/lab/client"
 )
 
@@ -192,21 +192,21 @@ func TestPsql(t *testing.T) {
 func at(ms int) time.Time { return time.UnixMilli(1795383740000 + int64(ms)) }
 
 func example() Record {
-	step := func(ms int, name, status, detail string) lab.Step {
-		return lab.Step{At: at(ms), Name: name, Status: status, Detail: detail}
+	step := func(ms int, name, status, detail string) bootlog.Step {
+		return bootlog.Step{At: at(ms), Name: name, Status: status, Detail: detail}
 	}
 	return Record{
 		PID: 42, Cluster: "demo", Network: "pgha", Cache: "/cache", Phase: Up, PoweredOn: at(0), FirstWrite: at(10040),
 		Progress: []Progress{{at(-9000), "image of etcd", "is there after 8.2 s"}, {at(-500), "image of patroni", "is there"}},
 		Machines: []Machine{
 			{Name: "demo-etcd-1", Role: "etcd", Address: netip.MustParseAddr("10.128.0.26"),
-				Steps: []lab.Step{step(800, "systemd", "ok", ""), step(7000, "ready", "ok", "etcd answers at https://10.128.0.26:2379")}},
+				Steps: []bootlog.Step{step(800, "systemd", "ok", ""), step(7000, "ready", "ok", "etcd answers at https://10.128.0.26:2379")}},
 			{Name: "demo-pg-1", Role: "patroni", Address: netip.MustParseAddr("10.128.0.21"),
-				Steps: []lab.Step{step(9100, "ready", "ok", "PostgreSQL: primary running")}},
+				Steps: []bootlog.Step{step(9100, "ready", "ok", "PostgreSQL: primary running")}},
 			{Name: "demo-pg-2", Role: "patroni", Address: netip.MustParseAddr("10.128.0.22"),
-				Steps: []lab.Step{step(6900, "ready", "wait", "PostgreSQL is not there yet: uninitialized stopped")}},
+				Steps: []bootlog.Step{step(6900, "ready", "wait", "PostgreSQL is not there yet: uninitialized stopped")}},
 			{Name: "demo-pg-3", Role: "patroni", Address: netip.MustParseAddr("10.128.0.23"), Off: true,
-				Steps: []lab.Step{step(9000, "ready", "ok", "PostgreSQL: replica running")}},
+				Steps: []bootlog.Step{step(9000, "ready", "ok", "PostgreSQL: replica running")}},
 			{Name: "demo-haproxy-1", Role: "haproxy", Address: netip.MustParseAddr("10.128.0.40")},
 		},
 	}
@@ -248,17 +248,17 @@ func TestLinesSaysThingsOnce(t *testing.T) {
 
 // A machine that says something of its disk later is ready all the same.
 func TestReadyStays(t *testing.T) {
-	ready := lab.Step{Name: "ready", Status: "ok", At: at(9000)}
+	ready := bootlog.Step{Name: "ready", Status: "ok", At: at(9000)}
 	for _, test := range []struct {
 		name  string
-		steps []lab.Step
+		steps []bootlog.Step
 		off   bool
 		want  bool
 	}{
-		{"ready", []lab.Step{ready}, false, true},
-		{"warns later", []lab.Step{ready, {Name: "disk", Status: "warn", At: at(9900)}}, false, true},
-		{"warns before", []lab.Step{{Name: "certificates", Status: "warn", At: at(8000)}}, false, false},
-		{"off", []lab.Step{ready}, true, false},
+		{"ready", []bootlog.Step{ready}, false, true},
+		{"warns later", []bootlog.Step{ready, {Name: "disk", Status: "warn", At: at(9900)}}, false, true},
+		{"warns before", []bootlog.Step{{Name: "certificates", Status: "warn", At: at(8000)}}, false, false},
+		{"off", []bootlog.Step{ready}, true, false},
 	} {
 		r := Record{Machines: []Machine{{Name: "a", Steps: test.steps, Off: test.off}}}
 		if got := r.Machines[0].Ready(); got != test.want {
@@ -271,7 +271,7 @@ func TestReadyStays(t *testing.T) {
 }
 
 func TestTrouble(t *testing.T) {
-	ready := Record{Machines: []Machine{{Name: "a", Steps: []lab.Step{{Name: "ready", Status: "ok"}}}}}
+	ready := Record{Machines: []Machine{{Name: "a", Steps: []bootlog.Step{{Name: "ready", Status: "ok"}}}}}
 	leader := client.Member{Name: "a", Role: "leader", State: "running"}
 	tests := []struct {
 		name, reason string
@@ -366,18 +366,18 @@ func TestInventory(t *testing.T) {
 }
 
 func TestLast(t *testing.T) {
-	step := func(name, status string) lab.Step { return lab.Step{Name: name, Status: status} }
+	step := func(name, status string) bootlog.Step { return bootlog.Step{Name: name, Status: status} }
 	ready := step("ready", "ok")
 	for _, test := range []struct {
 		name, reason string
-		steps        []lab.Step
-		want         lab.Step
+		steps        []bootlog.Step
+		want         bootlog.Step
 	}{
-		{"none", "it was never powered on", nil, lab.Step{}},
-		{"booting", "the newest says how far it is", []lab.Step{step("contract", "ok"), step("identity", "ok")}, step("identity", "ok")},
-		{"ready", "what goes well later tells nothing", []lab.Step{ready, step("converge", "ok"), step("refresh", "ok")}, ready},
-		{"trouble", "what does not, does", []lab.Step{ready, step("refresh", "fail")}, step("refresh", "fail")},
-		{"mended", "and that it is over", []lab.Step{ready, step("refresh", "fail"), step("refresh", "ok")}, step("refresh", "ok")},
+		{"none", "it was never powered on", nil, bootlog.Step{}},
+		{"booting", "the newest says how far it is", []bootlog.Step{step("contract", "ok"), step("identity", "ok")}, step("identity", "ok")},
+		{"ready", "what goes well later tells nothing", []bootlog.Step{ready, step("converge", "ok"), step("refresh", "ok")}, ready},
+		{"trouble", "what does not, does", []bootlog.Step{ready, step("refresh", "fail")}, step("refresh", "fail")},
+		{"mended", "and that it is over", []bootlog.Step{ready, step("refresh", "fail"), step("refresh", "ok")}, step("refresh", "ok")},
 	} {
 		if got := (Machine{Steps: test.steps}).Last(); got != test.want {
 			t.Errorf("%s: %v, want %v: %s", test.name, got, test.want, test.reason)
