@@ -119,6 +119,21 @@ func (u user) nothingLeft() {
 	}
 }
 
+// well waits until status says that all is well, and gives what it says. What a
+// machine has said of itself, the other nodes' Patroni tell up to a loop later.
+func (u user) well(ctx context.Context) string {
+	u.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+		out, err := u.command(ctx, "status").Output()
+		if err == nil && strings.Count(string(out), " ready ok ") == 7 {
+			return string(out)
+		}
+		if time.Now().After(deadline) {
+			u.t.Fatalf("status says (%v):\n%s", err, out)
+		}
+	}
+}
+
 // The lab as a new user would try it; then it is killed, and taken down.
 func TestLab(t *testing.T) {
 	u := newUser(t)
@@ -134,7 +149,7 @@ func TestLab(t *testing.T) {
 		t.Errorf("it does not say what it did:\n%s", progress)
 	}
 
-	out, _ = u.does(0, "status")
+	out = u.well(ctx)
 	if strings.Count(out, " leader ") != 1 {
 		t.Errorf("status shows no leader, or several:\n%s", out)
 	}
@@ -184,15 +199,7 @@ func TestLab(t *testing.T) {
 		t.Errorf("a round that is kept is run again:\n%s", again)
 	}
 	// The machine that was replaced serves before it says that it is ready.
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
-		out, err := u.command(ctx, "status").Output()
-		if err == nil && strings.Count(string(out), " ready ok ") == 7 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after a drill, status says (%v):\n%s", err, out)
-		}
-	}
+	u.well(ctx)
 
 	if err := syscall.Kill(r.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
