@@ -62,7 +62,10 @@ func (s *Settings) checkHealthChecks(at specfile.Place) {
 		key   string
 		value specfile.Duration
 	}{{"inter", s.Checks.Inter}, {"fastinter", s.Checks.FastInter}, {"downinter", s.Checks.DownInter}, {"timeout", s.Checks.Timeout}} {
-		role.CheckRange(at.Key(t.key), t.value, 100*specfile.Millisecond, specfile.Minute, "%s (want 100ms to 1m)")
+		good := role.CheckRange(at.Key(t.key), t.value, 100*specfile.Millisecond, specfile.Minute, "%s (want 100ms to 1m)")
+		if good && t.key == "inter" && t.value < specfile.Second {
+			at.Key(t.key).Warn("a node has %s for the connection and its TLS handshake: a leader whose cores are all busy is taken for gone (want 1s)", t.value)
+		}
 	}
 	role.CheckRange(at.Key("rise"), s.Checks.Rise, 1, 10, "%d (want 1 to 10)")
 	good := role.CheckRange(at.Key("fall"), s.Checks.Fall, 1, 10, "%d (want 1 to 10)")
