@@ -52,7 +52,7 @@ func (l *Lab) Refresh(ctx context.Context, cluster *role.Cluster) error {
 		return err
 	}
 	l.cluster = &c
-	if err := l.putPayloads(); err != nil {
+	if err := errors.Join(l.putPayloads(), l.putBuckets(&c)); err != nil {
 		return err
 	}
 	return l.createNodes(ctx, given, false)

@@ -152,7 +152,23 @@ func (l *Lab) fillLockbox() error {
 	if err := l.generate(l.cluster); err != nil {
 		return err
 	}
-	return l.putPayloads()
+	return errors.Join(l.putPayloads(), l.putBuckets(l.cluster))
+}
+
+// putBuckets makes the buckets of the cluster, each for the accounts of the roles
+// that use it.
+func (l *Lab) putBuckets(c *role.Cluster) error {
+	editors := map[string][]string{}
+	for _, g := range c.Groups {
+		if b := g.Plan.Bucket; b != "" {
+			editors[b] = append(editors[b], labAccount(c, g.Name))
+		}
+	}
+	var failed error
+	for b, accounts := range editors {
+		failed = errors.Join(failed, l.Cloud.PutBucket(b, accounts...))
+	}
+	return failed
 }
 
 // generate makes what the folder of secrets lacks for this cluster, as

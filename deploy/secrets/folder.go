@@ -106,6 +106,10 @@ func generate(dir string, c *role.Cluster, rotate Rotation, world World, place p
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
+	copied, err := was.copyPassphrases(dir, c, world.UID)
+	if err != nil {
+		return nil, err
+	}
 	all, changes, err := signing.ca.Update(c, was.payloads, rotate, world.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
@@ -114,7 +118,7 @@ func generate(dir string, c *role.Cluster, rotate Rotation, world World, place p
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
-	changes = append(changes, mine...)
+	changes = slices.Concat(copied, changes, mine)
 	w := &Written{
 		Dir:      dir,
 		Fresh:    was.files[certificateFile] == nil,
@@ -221,6 +225,40 @@ func read(dir string, c *role.Cluster, uid int) (*content, error) {
 		}
 	}
 	return was, nil
+}
+
+// copyPassphrases takes what this folder lacks and another cluster's folder beside it
+// has.
+func (was *content) copyPassphrases(dir string, c *role.Cluster, uid int) ([]Change, error) {
+	var changes []Change
+	for _, g := range c.WithSecrets() {
+		for _, s := range g.Plan.Secrets {
+			if s.CopyOf == nil || was.payloads[g.Name][s.File] != "" {
+				continue
+			}
+			name := filepath.Join(filepath.Dir(dir), s.CopyOf.Cluster, g.Name+payloadSuffix)
+			data, err := readFile(name, uid, true)
+			if err != nil {
+				return nil, err
+			}
+			if data == nil {
+				continue // said where it is missed
+			}
+			other, err := decodePayload(data)
+			if err != nil {
+				return nil, fmt.Errorf("%q: %w", name, err)
+			}
+			if other[s.CopyOf.Entry] == "" {
+				return nil, fmt.Errorf("%q has no entry %s, by which the backups of cluster %q are encrypted", name, s.CopyOf.Entry, s.CopyOf.Cluster)
+			}
+			if was.payloads[g.Name] == nil {
+				was.payloads[g.Name] = Payload{}
+			}
+			was.payloads[g.Name][s.File] = other[s.CopyOf.Entry]
+			changes = append(changes, Change{g.Name, s.File, "copied", "from cluster " + s.CopyOf.Cluster})
+		}
+	}
+	return changes, nil
 }
 
 // readFile gives a file's content, not nil, or nil if there is no file.

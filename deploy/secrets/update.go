@@ -47,7 +47,7 @@ func ParseRotation(kinds []string, finish bool) (Rotation, error) {
 // Change is one thing that Update did, without its value.
 type Change struct {
 	Role, Entry string
-	What        string // made, renewed, dropped
+	What        string // made, renewed, copied, dropped
 	Why         string // empty for what was made because it was not there
 }
 
@@ -61,7 +61,8 @@ func (c Change) String() string {
 }
 
 // Update gives the secrets of the cluster's machines, role to payload: from old
-// what is there and good, the rest made, and nothing that no machine reads.
+// what is there and good, the rest made, and nothing that no machine reads, but for
+// pass phrases: what they encrypted may still be there.
 //
 // A certificate is renewed, and its key with it, if it ends within 30 days or
 // is not for the names and addresses of its node. Damaged entries are refused:
@@ -81,9 +82,14 @@ func (a *CA) Update(c *role.Cluster, old map[string]Payload, rotate Rotation, no
 			return nil, nil, fmt.Errorf("%s: %w", part.Name, err)
 		}
 		for _, key := range slices.Sorted(maps.Keys(u.old)) {
-			if _, kept := u.fresh[key]; !kept {
-				u.changed(key, "dropped", "no machine of the spec reads it")
+			if _, kept := u.fresh[key]; kept {
+				continue
 			}
+			if strings.HasSuffix(key, role.PassphraseSuffix) {
+				u.fresh[key] = u.old[key] // without it, what it encrypted is lost
+				continue
+			}
+			u.changed(key, "dropped", "no machine of the spec reads it")
 		}
 		all[part.Name] = u.fresh
 		changes = append(changes, u.changes...)
@@ -133,6 +139,8 @@ func (u *update) add(s role.Secret, nodes []role.Node) error {
 		u.fresh[s.File] = password
 	case role.Environment:
 		return u.environment(s)
+	case role.Passphrase:
+		return u.passphrase(s)
 	default:
 		return fmt.Errorf("secret %s: internal error: unknown kind %d", s.File, s.Kind)
 	}
@@ -237,6 +245,26 @@ func (u *update) password(name, old string) (string, error) {
 	}
 	u.changed(name, what, why)
 	return fresh, nil
+}
+
+// passphrase is the old one, whatever is rotated: what it encrypted cannot be read
+// by another.
+func (u *update) passphrase(s role.Secret) error {
+	old := u.old[s.File]
+	switch {
+	case old != "":
+		u.fresh[s.File] = old
+		return nil
+	case s.CopyOf != nil:
+		return fmt.Errorf("entry %s is missing: it is %s of cluster %q (keep the folder of that cluster's secrets beside this one's)", s.File, s.CopyOf.Entry, s.CopyOf.Cluster)
+	}
+	fresh, err := password(u.ca.random)
+	if err != nil {
+		return fmt.Errorf("entry %s: %w", s.File, err)
+	}
+	u.fresh[s.File] = fresh
+	u.changed(s.File, "made", "")
+	return nil
 }
 
 func (u *update) environment(s role.Secret) error {

@@ -25,6 +25,8 @@ func (c *Cluster) Check(at specfile.Place) {
 	targets := at.Key("targets")
 	CheckRange(targets.Key("failover"), c.Targets.Failover, 0, specfile.Hour, "%s (want at most 1h, or 0s for no target)")
 	CheckRange(targets.Key("lost_rows"), c.Targets.LostRows, NoTarget, 0, "%d (want 0, or -1 for no target: how many rows are in what may be lost, nobody knows)")
+	c.checkBackup(at.Key("backup"))
+	c.checkRestore(at.Key("restore"))
 	if c.Secrets.CA != "" {
 		if _, err := ParseCA(string(c.Secrets.CA)); err != nil {
 			secrets.Key("ca").Problem("%v", err)

@@ -22,6 +22,8 @@ type Cluster struct {
 	Failover   Failover          `yaml:"failover"`
 	Durability Durability        `yaml:"durability"`
 	Targets    Targets           `yaml:"targets"`
+	Backup     Backup            `yaml:"backup"`
+	Restore    Restore           `yaml:"restore"`
 	Secrets    Secrets           `yaml:"secrets"`
 	Images     Images            `yaml:"images"`
 	Roles      specfile.Deferred `yaml:"roles,required"`
@@ -152,6 +154,7 @@ func Defaults() *Cluster {
 		Failover:   Fast,
 		Durability: Quorum,
 		Targets:    Targets{LostRows: NoTarget},
+		Backup:     defaultBackup(),
 		Secrets:    Secrets{Lockbox: map[string]string{}},
 		Images: Images{
 			Builder:      Yandex,
@@ -240,9 +243,11 @@ func (c *Cluster) FQDN(node string) string { return node + "." + c.Cloud.Domain 
 // Token is different for every cluster, also for one of the same name in
 // another folder. It marks data disks, and keeps members of different
 // clusters apart. It is no secret.
-func (c *Cluster) Token() string {
-	sum := sha256.Sum256([]byte(c.Cloud.FolderID + "/" + c.Name))
-	return c.Name + "-" + hex.EncodeToString(sum[:4])
+func (c *Cluster) Token() string { return token(c.Cloud.FolderID, c.Name) }
+
+func token(folder, name string) string {
+	sum := sha256.Sum256([]byte(folder + "/" + name))
+	return name + "-" + hex.EncodeToString(sum[:4])
 }
 
 // ImageFamily is the family that the image of a role is published in.

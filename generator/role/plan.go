@@ -21,6 +21,7 @@ type Plan struct {
 	Unit       string           // the systemd unit that they are for
 	User       string           // who owns the secrets
 	DataMount  string           // where the data disk is mounted, if there is one
+	Bucket     string           // of object storage, that they read and write; empty: none
 	Bootstraps bool             // they bootstrap the cluster, if they are told that they may
 	Secrets    []Secret         // what they need of Lockbox
 	Operator   *Operator        // what a person needs who administers what they run; nil: nothing
@@ -51,11 +52,15 @@ type Secret struct {
 	File       string
 	PerNode    bool // each node has its own
 	Kind       SecretKind
-	CommonName string   // of a Certificate; empty: none
-	ProxiedBy  []Node   // of a Certificate: machines that pass clients on, whose names it is good for, too
-	Names      []string // of a Certificate: further names that it is good for
-	Variables  []string // of an Environment: each gets a password
+	CommonName string    // of a Certificate; empty: none
+	ProxiedBy  []Node    // of a Certificate: machines that pass clients on, whose names it is good for, too
+	Names      []string  // of a Certificate: further names that it is good for
+	Variables  []string  // of an Environment: each gets a password
+	CopyOf     *SecretOf // of a Passphrase: another cluster has made it; nil: this one makes it
 }
+
+// SecretOf is an entry of a secret of another cluster.
+type SecretOf struct{ Cluster, Entry string }
 
 // Entry is the name of the secret's entry in Lockbox for a node.
 func (s Secret) Entry(node string) string {
@@ -76,7 +81,11 @@ const (
 	Key                           // the private key of the certificate of the same name
 	Password                      // one password
 	Environment                   // variables with a password each, as systemd reads them
+	Passphrase                    // made once, and kept for as long as there is anything encrypted with it
 )
+
+// PassphraseSuffix is what the files of all Passphrases end in, and no others.
+const PassphraseSuffix = ".passphrase"
 
 // Operator is what a person has who administers what a role runs.
 type Operator struct {

@@ -33,11 +33,24 @@ func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 	s.checkTags(at.Key("nodes"), c.Durability)
 	s.checkConfig(at.Key("config"), "", s.Config)
 	s.checkOperators(c, at)
+	s.checkBackup(c, at)
 	role.CheckPorts(
 		role.PlacedPort{Number: s.Port, At: at.Key("port")},
 		role.PlacedPort{Number: s.RESTPort, At: at.Key("rest_port")})
 	if s.Machine.Preemptible {
 		at.Key("machine").Key("preemptible").Warn("the cloud stops preemptible machines without notice, at least once a day: each time the leader's turn comes, a failover")
+	}
+}
+
+// checkPgBackRest looks at the version that the spec pins.
+func (s *Settings) checkPgBackRest(c *role.Cluster, at specfile.Place) {
+	v := s.Packages.PgBackRest
+	switch {
+	case !role.CheckPackage(at, v, "2.60.0-1.pgdg24.04+1") || v == "" || !c.BacksUp():
+	case older(v, leastPgBackRest):
+		at.Problem("pgBackRest %s (want %s or later: an older one needs a key that does not end)", v, leastPgBackRest)
+	case older(v, soundPgBackRest) && c.Backup.Encryption != role.NoEncryption:
+		at.Warn("pgBackRest %s may encrypt with a weak key if the machine's random numbers fail (fixed in %s)", v, soundPgBackRest)
 	}
 }
 
@@ -83,6 +96,7 @@ func (s *Settings) checkPackages(c *role.Cluster, at specfile.Place) {
 		!strings.HasPrefix(server, strconv.Itoa(s.PostgreSQL)+".") {
 		packages.Key("postgresql").Problem("%q is no version of PostgreSQL %d (want %d.…, or another roles.patroni.postgresql)", server, s.PostgreSQL, s.PostgreSQL)
 	}
+	s.checkPgBackRest(c, packages.Key("pgbackrest"))
 	role.CheckURL(at.Key("apt").Key("mirror"), s.APT.Mirror)
 	images := at.Root().Key("images")
 	if old := tooOld[c.Images.Base.Family]; old != "" && s.APT.Repository == Distribution && c.Images.Builder == role.Yandex && c.Images.Base.ImageID == "" &&

@@ -24,12 +24,14 @@ func TestOwnParameters(t *testing.T) {
 				memory, disk specfile.Size
 				cores        int
 			}{{specfile.GiB, 10 * specfile.GiB, 2}, {1280 * specfile.GiB, 256 * specfile.TiB, 160}} {
-				s := newSettings(&role.Cluster{Failover: role.Balanced})
+				c := &role.Cluster{Failover: role.Balanced}
+				c.Backup.Bucket = "demo-backup"
+				s := newSettings(c)
 				s.PostgreSQL, s.Workload = major, Workload(workload)
 				s.Machine.Memory, s.Machine.Cores, s.Machine.DataDisk.Size = machine.memory, machine.cores, machine.disk
 				s.Members = make([]Node, 70)
 				where := fmt.Sprintf("PostgreSQL %d, %s, %s", major, workload, machine.memory)
-				for _, parameters := range []emit.Map{s.parameters(), s.local()} {
+				for _, parameters := range []emit.Map{s.parameters(), s.local(c)} {
 					for _, pair := range parameters {
 						p, found := known.Find(pair.Key)
 						if !found || p.Preset() {

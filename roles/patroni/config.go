@@ -36,6 +36,11 @@ func (s *Settings) files(c *role.Cluster) ([]cloudinit.File, error) {
 		}
 	}
 	add("databases.json", emit.JSON, s.databasesFile(c))
+	for _, f := range s.backupFiles(c) {
+		data, err := emit.INI(f.sections)
+		failed = errors.Join(failed, err)
+		files = append(files, cloudinit.File{Path: f.path, Data: data})
+	}
 	return files, failed
 }
 
@@ -67,11 +72,11 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "certfile", Value: secretsDir + "node.crt"},
 			{Key: "keyfile", Value: secretsDir + "node.key"},
 		}},
-		{Key: "bootstrap", Value: emit.Map{
+		{Key: "bootstrap", Value: append(emit.Map{
 			{Key: "dcs", Value: s.dcs(c)},
 			{Key: "initdb", Value: s.initdb()},
 			{Key: "post_bootstrap", Value: "/usr/lib/pgha/converge.py bootstrap"},
-		}},
+		}, foundedFrom(c)...)},
 		{Key: "postgresql", Value: emit.Map{
 			{Key: "bin_dir", Value: fmt.Sprintf("/usr/lib/postgresql/%d/bin", s.PostgreSQL)},
 			{Key: "bin_name", Value: emit.Map{
@@ -102,7 +107,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "before_stop", Value: ""},
 			{Key: "recovery_conf", Value: emit.Map{}},
 			{Key: "rewind", Value: []any{}},
-			{Key: "parameters", Value: s.local()},
+			{Key: "parameters", Value: s.local(c)},
 			{Key: "pg_hba", Value: hba},
 			{Key: "pg_ident", Value: []any{"# No user is another one here."}}, // Patroni wants a line
 		}},

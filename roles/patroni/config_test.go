@@ -41,11 +41,12 @@ func TestParametersHaveOnePlace(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSettings(&role.Cluster{Failover: role.Fast})
+			c := &role.Cluster{Failover: role.Fast}
+			s := newSettings(c)
 			for k, v := range test.parameters {
 				s.Parameters[k] = v
 			}
-			local, dcs := keys(s.local()), keys(fromDCS(t, s))
+			local, dcs := keys(s.local(c)), keys(fromDCS(t, s))
 			for _, key := range keys(s.parameters()) {
 				here, there := slices.Contains(local, key), slices.Contains(dcs, key)
 				if here == there {
@@ -72,7 +73,7 @@ func TestParametersHaveOnePlace(t *testing.T) {
 // What runs programs or opens the server is said, so that etcd cannot say it.
 func TestPinned(t *testing.T) {
 	want := map[string]any{
-		"archive_mode": false, "archive_command": "", "archive_library": "",
+		"archive_mode": "off", "archive_command": "/bin/true", "archive_library": "",
 		"shared_preload_libraries": "", "session_preload_libraries": "", "local_preload_libraries": "",
 		"ssl_passphrase_command": "", "external_pid_file": "", "logging_collector": false, "fsync": true, "full_page_writes": true,
 		"hba_file": "/var/lib/postgresql/18/main/pg_hba.conf", "ident_file": "/var/lib/postgresql/18/main/pg_ident.conf",
@@ -98,9 +99,10 @@ func TestPinned(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSettings(&role.Cluster{Failover: role.Fast})
+			c := &role.Cluster{Failover: role.Fast}
+			s := newSettings(c)
 			test.change(s)
-			local := s.local()
+			local := s.local(c)
 			for key, value := range want {
 				if v, ok := test.differs[key]; ok {
 					value = v
@@ -136,7 +138,8 @@ func TestHugePages(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSettings(&role.Cluster{Failover: role.Fast})
+			c := &role.Cluster{Failover: role.Fast}
+			s := newSettings(c)
 			for k, v := range test.parameters {
 				s.Parameters[k] = v
 			}

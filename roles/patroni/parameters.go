@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pgha-gen/generator/emit"
+	"pgha-gen/generator/role"
 	"pgha-gen/generator/specfile"
 )
 
@@ -30,10 +31,8 @@ func (s *Settings) parameters() emit.Map {
 // local are the parameters of this node: all that need not be alike, and
 // those that run programs or open the server, which are said even where they
 // are PostgreSQL's own defaults, so that etcd cannot change them.
-func (s *Settings) local() emit.Map {
-	p := emit.Map{
-		{Key: "archive_mode", Value: false},
-		{Key: "archive_command", Value: ""},
+func (s *Settings) local(c *role.Cluster) emit.Map {
+	p := slices.Concat(archive(c), emit.Map{
 		{Key: "shared_preload_libraries", Value: ""},
 		{Key: "session_preload_libraries", Value: ""},
 		{Key: "local_preload_libraries", Value: ""},
@@ -42,7 +41,7 @@ func (s *Settings) local() emit.Map {
 		{Key: "logging_collector", Value: false},
 		{Key: "fsync", Value: true},
 		{Key: "full_page_writes", Value: true},
-	}
+	})
 	if s.PostgreSQL >= 15 {
 		p = append(p, emit.Pair{Key: "archive_library", Value: ""})
 	}

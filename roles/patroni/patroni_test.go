@@ -87,11 +87,12 @@ func TestFiles(t *testing.T) {
 }
 
 func TestBake(t *testing.T) {
-	c := demo.Small(t, "  patroni:\n=>  patroni:\n    postgresql: 17\n    packages: {postgresql: 17.6-1, patroni: 4.1.5-1}\n    apt: {mirror: \"https://mirror.example/pgdg\"}\n")
+	c := demo.Small(t, "  patroni:\n=>  patroni:\n    postgresql: 17\n    packages: {postgresql: 17.6-1, patroni: 4.1.5-1, pgbackrest: 2.60.0-1}\n    apt: {mirror: \"https://mirror.example/pgdg\"}\n")
 	want := emit.Map{
 		{Key: "POSTGRESQL_MAJOR", Value: "17"},
 		{Key: "POSTGRESQL_VERSION", Value: "17.6-1"},
 		{Key: "PATRONI_VERSION", Value: "4.1.5-1"},
+		{Key: "PGBACKREST_VERSION", Value: "2.60.0-1"},
 		{Key: "APT_REPOSITORY", Value: "pgdg"},
 		{Key: "APT_MIRROR", Value: "https://mirror.example/pgdg"},
 	}

@@ -23,18 +23,17 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{Key: "POSTGRESQL_MAJOR", Value: strconv.Itoa(s.PostgreSQL)},
 			{Key: "POSTGRESQL_VERSION", Value: s.Packages.PostgreSQL},
 			{Key: "PATRONI_VERSION", Value: s.Packages.Patroni},
+			{Key: "PGBACKREST_VERSION", Value: s.Packages.PgBackRest},
 			{Key: "APT_REPOSITORY", Value: string(s.APT.Repository)},
 			{Key: "APT_MIRROR", Value: s.APT.Mirror},
 		},
-		Requires: []string{
-			fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
-			"patroni>=" + leastPatroni,
-		},
-		Exact: s.exact(),
+		Requires: s.requires(c),
+		Exact:    s.exact(),
 
 		Unit:       "patroni.service",
 		User:       "postgres",
 		DataMount:  "/var/lib/postgresql",
+		Bucket:     c.Backup.Bucket,
 		Bootstraps: true,
 		Secrets:    s.secrets(c),
 		Operator: &role.Operator{User: Administrator, Passwords: []role.OperatorPassword{
@@ -48,14 +47,14 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{Number: s.RESTPort, For: "Patroni's REST API: HAProxy's checks, the other nodes, operators, monitoring (TLS)", Limit: restConnections,
 				From: slices.Concat(machines, role.Networks(c.Access.Operators, c.Access.Monitoring))},
 		},
-		Env: emit.Map{
+		Env: append(emit.Map{
 			{Key: "PGHA_PGDATA", Value: s.dataDir()},
 			{Key: "PGHA_POSTGRESQL_PORT", Value: s.Port},
 			{Key: "PGHA_REST_PORT", Value: s.RESTPort},
 			{Key: "PGHA_REACHED_BY", Value: s.reachedBy()},
 			{Key: "PGHA_WATCHDOG", Value: string(s.Watchdog)},
 			{Key: "PGHA_HUGE_PAGES", Value: s.hugePages()},
-		},
+		}, s.backupEnv(c)...),
 		Files:   files,
 		Effects: s.effects(),
 
@@ -77,6 +76,18 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 // hold: HAProxy and each Patroni node need a few at a time.
 const restConnections = 16
 
+// requires is what the image must have.
+func (s *Settings) requires(c *role.Cluster) []string {
+	all := []string{
+		fmt.Sprintf("postgresql>=%d", s.PostgreSQL), fmt.Sprintf("postgresql<%d", s.PostgreSQL+1),
+		"patroni>=" + leastPatroni,
+	}
+	if c.BacksUp() {
+		all = append(all, "pgbackrest>="+leastPgBackRest)
+	}
+	return all
+}
+
 // exact are the packages that the spec pins.
 func (s *Settings) exact() []string {
 	var all []string
@@ -85,6 +96,9 @@ func (s *Settings) exact() []string {
 	}
 	if v := s.Packages.Patroni; v != "" {
 		all = append(all, "patroni="+v)
+	}
+	if v := s.Packages.PgBackRest; v != "" {
+		all = append(all, "pgbackrest="+v)
 	}
 	return all
 }
@@ -104,7 +118,7 @@ func (s *Settings) secrets(c *role.Cluster) []role.Secret {
 	for _, u := range s.applicationUsers() {
 		all = append(all, role.Secret{File: passwordFile(u.Name), Kind: role.Password})
 	}
-	return all
+	return append(all, passphrases(c)...)
 }
 
 // environmentFile has the passwords of Patroni's own users.

@@ -37,6 +37,7 @@ type Settings struct {
 type Packages struct {
 	PostgreSQL string `yaml:"postgresql"`
 	Patroni    string `yaml:"patroni"`
+	PgBackRest string `yaml:"pgbackrest"`
 }
 
 // APT is where the packages come from.

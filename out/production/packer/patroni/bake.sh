@@ -69,13 +69,14 @@ if ! apt-cache show "$server" >/dev/null 2>&1; then
 	stop "there is no $server in the $APT_REPOSITORY repository of $ID $base_version: choose another version, or the other apt_repository"
 fi
 install_packages "$server=${POSTGRESQL_VERSION:-}" "postgresql-client-$POSTGRESQL_MAJOR=${POSTGRESQL_VERSION:-}" \
-	"patroni=${PATRONI_VERSION:-}" \
+	"patroni=${PATRONI_VERSION:-}" "pgbackrest=${PGBACKREST_VERSION:-}" \
 	python3-etcd python3-systemd python3-psycopg2
-hold "$server" "postgresql-client-$POSTGRESQL_MAJOR" patroni
+hold "$server" "postgresql-client-$POSTGRESQL_MAJOR" patroni pgbackrest
 # The package gives it to postgres, and a program of root reads it at boot.
 chown -R root:root /etc/postgresql
 component_package postgresql "$server"
 component_package patroni patroni
+component_package pgbackrest pgbackrest
 component_package python3 python3
 
 deliver patroni.service

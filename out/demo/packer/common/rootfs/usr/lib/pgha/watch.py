@@ -26,6 +26,7 @@ MARKER = os.path.join(step.RUN, "disk-full")
 GROW = os.path.join(step.RUN, "disk-grow")
 METRICS = os.path.join(step.RUN, "metrics", "pgha.prom")
 STATUS = os.path.join(step.RUN, "metrics", "status.json")
+REPORTS = os.path.join(step.RUN, "reports")
 CERTIFICATES = os.path.join(step.RUN, "secrets", "*.crt")
 
 WARN, CALM = 85, 80  # per cent of the disk
@@ -323,6 +324,23 @@ def steps(folder: str) -> dict[str, dict[str, object]]:
     return found
 
 
+def reports(folder: str) -> tuple[dict[str, object], str]:
+    """What programs of the role report of the cluster, by their names; and metrics of it."""
+    found: dict[str, object] = {}
+    text = ""
+    for path in sorted(glob.glob(os.path.join(folder, "*.json")) + glob.glob(os.path.join(folder, "*.prom"))):
+        name, kind = os.path.splitext(os.path.basename(path))
+        try:
+            with open(path, encoding="utf-8") as file:
+                if kind == ".json":
+                    found[name] = json.load(file)
+                else:
+                    text += file.read()
+        except (OSError, ValueError):
+            continue  # taken away just now
+    return found, text
+
+
 def digest() -> str:
     """Of the user-data that is in force; empty: nothing says so yet."""
     try:
@@ -353,11 +371,13 @@ def main() -> None:
         ends = certificates.look(time.time())
         full = disk is not None and disk.full
         said, in_force = steps(step.STEPS), digest()
-        step.write(METRICS, metrics(info, ready, ends, seen, disk.reserved() if disk else 0, full, said))
+        reported, more = reports(REPORTS)
+        step.write(METRICS, metrics(info, ready, ends, seen, disk.reserved() if disk else 0, full, said) + more)
         step.write(STATUS, json.dumps({
             **info, "ready": ready, "user_data": in_force, "steps": said,
             "certificates": [{"file": c.file, "subject": c.subject, "end": int(c.end)} for c in ends],
             "disk": {"size": seen.total, "free": seen.free, "full": full} if seen else None,
+            **reported,
         }) + "\n")
         time.sleep(1)
 

@@ -22,6 +22,11 @@ for path; do
 	case $path in
 	/etc/patroni/bootstrap.yml | /etc/patroni/databases.json) leader=yes ;;
 	/etc/patroni/*) reload=yes ;;
+	/etc/pgbackrest/pgbackrest.conf)
+		# They read it each time, and run only where it is.
+		systemctl restart pgha-storage-key.service
+		systemctl "$([ -e "$path" ] && echo start || echo stop)" pgha-backup.service
+		;;
 	esac
 done
 done='nothing to do'
@@ -53,7 +58,9 @@ if [ -n "$reload" ] && systemctl is-active --quiet patroni.service; then
 		echo "PostgreSQL does not take pg_hba.conf: $wrong"
 		exit 1
 	fi
-	pending=$(ask "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_settings WHERE pending_restart")
+	# Patroni leaves a cluster that was restored with hot_standby off, until its leader
+	# restarts. It counts on replicas alone.
+	pending=$(ask "SELECT string_agg(name, ' ' ORDER BY name) FROM pg_settings WHERE pending_restart AND name <> 'hot_standby'")
 	if [ -n "$pending" ]; then
 		done="$done; PostgreSQL has to be restarted for $pending"
 	fi

@@ -1,0 +1,346 @@
+#!/usr/bin/python3 -sES
+"""While this node leads: the archive is complete, and there is a backup as the spec says.
+
+Who leads, Patroni's lock in etcd says, so there is one at a time. A backup ends when the
+node loses the lead; the next leader finds that one is due, and begins.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import archive
+import databases
+import step
+from patroni_api import this_node
+
+REPORTS = os.path.join(step.RUN, "reports")
+GAP = "/var/lib/postgresql/archive-gap"
+RESTORE = "/run/postgresql/restore"
+SOCKETS = "/var/run/postgresql"
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+LOOK = 30  # seconds between two looks at the repository
+SETTLE = 2 * MINUTE  # so long may a segment be missing that others overtook
+LONGEST = 300  # seconds: of a command that is no backup
+
+STATE = """SELECT json_build_object(
+	'segment', pg_size_bytes(current_setting('wal_segment_size')),
+	'timeline', substring(pg_walfile_name(pg_current_wal_lsn()) FOR 8),
+	'folder', current_setting('data_directory'),
+	'system', (SELECT system_identifier::text FROM pg_control_system()),
+	'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
+	'last', (SELECT extract(epoch FROM last_archived_time) FROM pg_stat_archiver))"""
+WAL = "SELECT json_agg(name) FROM pg_ls_waldir()"
+
+Say = Callable[[str, str, str], None]
+
+
+class Failed(Exception):
+    """pgBackRest or PostgreSQL does not do it, and why."""
+
+
+class Rules:
+    """What the spec says of backups."""
+
+    def __init__(self, at: str, full: int, queue: int) -> None:
+        self.at = int(at[:2]) * HOUR + int(at[3:]) * MINUTE
+        self.full = full * DAY
+        self.queue = queue  # bytes
+
+    def due(self, backups: list[dict[str, Any]], now: float) -> str:
+        """The kind of backup that is due now; empty: none is."""
+        if not backups:
+            return "full"
+        begins = now - (now - self.at) % DAY  # the last time that one was to begin
+        newest = max(b["timestamp"]["start"] for b in backups)
+        if newest >= begins:
+            return ""
+        fulls = [b["timestamp"]["start"] for b in backups if b["type"] == "full"]
+        # One that began late must not move all that follow.
+        return "full" if not fulls or max(fulls) < begins - self.full + HOUR else "incr"
+
+
+class Backups:
+    """The leader's work."""
+
+    def __init__(
+            self, run: Callable[..., str], start: Callable[[str], "subprocess.Popen[str]"], ask: Callable[[str], Any],
+            leads: Callable[[], bool | None], rules: Callable[[], Rules], say: Say, report: Callable[[dict[str, Any] | None], None],
+            restore: Callable[[], str] = lambda: "", gap: str = GAP) -> None:
+        self.run, self.start, self.ask, self.leads = run, start, ask, leads
+        self.rules, self.say, self.report, self.restore, self.gap = rules, say, report, restore, gap
+        self.part = ""  # of the archive, once there is one: that of this database
+        self.complete = False  # former timelines are archived as far as this node can
+        self.missing: dict[tuple[int, int], float] = {}  # holes, and since when
+        self.next_look = self.next_backup = self.next_holes = 0.0
+        self.process: subprocess.Popen[str] | None = None
+        self.kind, self.began = "", 0.0
+        self.said: dict[str, str] = {}
+
+    def look(self, now: float) -> None:
+        """Once a second."""
+        leads = self.leads()
+        if leads is None:
+            return  # Patroni is away for a moment: what runs goes on
+        if not leads:
+            self.stop("another node leads")
+            self.report(None)
+            self.restored()
+            self.part, self.complete, self.missing = "", False, {}
+            self.next_look = self.next_backup = self.next_holes = 0
+            return
+        if self.process:
+            self.wait(now)
+        if now >= self.next_look:
+            self.next_look = now + LOOK
+            try:
+                self.work(now)
+            except (Failed, ValueError) as error:
+                self.tell("archive", "warn", f"{error}; until it is mended, WAL waits on the data disk")
+                self.next_look = now + LOOK / 3
+
+    def work(self, now: float) -> None:
+        """Looks at all of it, and begins a backup if one is due."""
+        state, rules = self.ask(STATE), self.rules()
+        stanza = archive.summary(self.run("info", "--output=json"))
+        if stanza is None:
+            self.run("stanza-create")
+            stanza = archive.summary(self.run("info", "--output=json"))
+        if stanza is None:
+            raise Failed("pgBackRest made a stanza, and does not find it")
+        if str(stanza["db"][-1]["system-id"]) != state["system"]:
+            raise Failed("the folder in the bucket has the backups of another database: give backup.prefix one that is this cluster's alone")
+        self.part = archive.part(stanza)
+        backups = stanza["backup"]
+        if not self.complete:
+            self.finish(state)
+            self.complete = True
+        if backups and now >= self.next_holes:
+            self.next_holes = now + (SETTLE if self.missing else HOUR)
+            self.find_holes(state, backups, now)
+        lost = [hole for hole, since in self.missing.items() if now - since >= SETTLE]
+        kind = rules.due(backups, now)
+        if not kind and (os.path.exists(self.gap) or any(last >= covered(backups, state["segment"]) for _, last in lost)):
+            kind = "incr"
+        waiting = state["waiting"] * state["segment"]
+        known = {
+            "at": int(now), "last_archived": state["last"], "waiting": waiting,
+            "backups": [short(b) for b in backups], "running": self.kind if self.process else "",
+            "gaps": [[archive.text(n, state["segment"]) for n in hole] for hole in lost],
+        }
+        self.report(known)
+        if 2 * waiting > rules.queue:
+            self.tell("archive", "warn", f"{step.size(waiting)} of WAL wait for the archive: at {step.size(rules.queue)} the oldest is dropped")
+        elif lost:
+            self.tell("archive", "warn", f"WAL is missing from {known['gaps'][0][0]} to {known['gaps'][0][1]}: nobody can go back to an instant in it")
+        else:
+            self.tell("archive", "ok", "WAL is archived")
+        if kind and not self.process and now >= self.next_backup:
+            self.begin(kind, now)
+
+    def finish(self, state: dict[str, Any]) -> None:
+        """Archives what a lost leader had not."""
+        timeline = int(state["timeline"], 16)
+        if timeline == 1:
+            return
+        history = self.ask(f"SELECT to_json(pg_read_file('pg_wal/{timeline:08X}.history'))")
+        size = state["segment"]
+        switched = archive.switch(history, size)
+        there = archive.Archive(self.run, size).segments(self.part, 0)
+        for name in archive.unfinished(self.ask(WAL), timeline, switched, there, size):
+            self.run("archive-push", "--no-archive-async", f"{state['folder']}/pg_wal/{name}")
+
+    def find_holes(self, state: dict[str, Any], backups: list[dict[str, Any]], now: float) -> None:
+        """What the archive lacks since the oldest backup."""
+        size = state["segment"]
+        first = archive.segment(backups[0]["archive"]["start"], size)
+        if first is None:
+            return
+        there = archive.Archive(self.run, size).segments(self.part, first.number)
+        found = archive.holes(there, first.number)
+        self.missing = {hole: self.missing.get(hole, now) for hole in found}
+        if self.missing:
+            self.next_holes = now + SETTLE
+
+    def restored(self) -> None:
+        """How a restore goes, by which this node founds the cluster: restore.sh may not say it itself."""
+        status, _, detail = self.restore().partition(" ")
+        if status in ("ok", "wait", "fail"):
+            self.tell("restore", status, detail)
+
+    def begin(self, kind: str, now: float) -> None:
+        """Starts a backup, beside all else."""
+        self.process, self.kind, self.began = self.start(kind), kind, now
+        # What was dropped before is not in the way of this one.
+        try:
+            os.unlink(self.gap)
+        except OSError:
+            pass
+        self.tell("backup", "wait", f"{words(kind)} is being made")
+
+    def wait(self, now: float) -> None:
+        """Ends a backup that has ended."""
+        assert self.process
+        status = self.process.poll()
+        if status is None:
+            return
+        said = self.process.stdout.read() if self.process.stdout else ""
+        self.process, took = None, now - self.began
+        self.next_look = now
+        if status == 0:
+            self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
+            return
+        self.next_backup = now + 5 * MINUTE
+        self.tell("backup", "warn", f"{words(self.kind)} failed after {took:.0f} s: {complaint(said)}; it is tried again")
+
+    def stop(self, why: str) -> None:
+        """Ends a backup before its end."""
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+        self.process = None
+        self.say("backup", "warn", f"{words(self.kind)} was ended: {why}")
+
+    def tell(self, name: str, status: str, detail: str) -> None:
+        """What is as before is not said again, but for figures."""
+        if re.sub(r"\d+", "", detail) != self.said.get(name):
+            self.said[name] = re.sub(r"\d+", "", detail)
+            self.say(name, status, detail)
+
+
+def covered(backups: list[dict[str, Any]], size: int) -> int:
+    """The first segment that the newest backup needs: what is missing before it, no restore of it misses."""
+    starts = (archive.segment(b["archive"]["start"], size) for b in backups)
+    return max((s.number for s in starts if s), default=0)
+
+
+def short(backup: dict[str, Any]) -> dict[str, Any]:
+    """What a person wants to know of one."""
+    return {
+        "label": backup["label"], "type": backup["type"], "start": backup["timestamp"]["start"], "stop": backup["timestamp"]["stop"],
+        "size": backup["info"]["size"], "stored": backup["info"]["repository"].get("delta", 0), "damaged": bool(backup.get("error")),
+    }
+
+
+def words(kind: str) -> str:
+    """A kind of backup, for people."""
+    return {"full": "a full backup", "incr": "an incremental backup"}[kind]
+
+
+def complaint(said: str) -> str:
+    """What pgBackRest complains of, in one line."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    wrong = [re.sub(r"^(P\d+ +)?ERROR: \[\d+\]: ", "", line) for line in lines if "ERROR:" in line]
+    return (wrong or lines or ["it says nothing"])[-1]
+
+
+def command(*arguments: str) -> list[str]:
+    """pgBackRest, as postgres."""
+    return ["setpriv", f"--reuid={databases.SUPERUSER}", f"--regid={databases.SUPERUSER}", "--init-groups", "--",
+            os.path.join(step.LIB, "pgbackrest.sh"), "own", *arguments]
+
+
+def run(*arguments: str) -> str:
+    """What pgBackRest answers."""
+    try:
+        done = subprocess.run(command("--log-level-console=error", *arguments), capture_output=True, text=True, check=False, timeout=LONGEST, cwd="/")
+    except subprocess.TimeoutExpired:
+        raise Failed(f"pgBackRest's {arguments[0]} takes more than {LONGEST} s") from None
+    if done.returncode != 0:
+        raise Failed(f"pgBackRest's {arguments[0]} fails: {complaint(done.stderr + done.stdout)}")
+    return done.stdout
+
+
+def start(kind: str) -> "subprocess.Popen[str]":
+    """A backup, and what is too old by then is removed."""
+    return subprocess.Popen(  # pylint: disable=consider-using-with
+        command("--log-level-console=warn", f"--type={kind}", "backup"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
+
+
+def asker(server: databases.Server) -> Callable[[str], Any]:
+    """Asks PostgreSQL for JSON."""
+    def ask(question: str) -> Any:
+        try:
+            done = server.psql(databases.SUPERUSER, question)
+        except databases.Refused as error:
+            raise Failed(str(error)) from None
+        if done.returncode != 0:
+            raise Failed(f"PostgreSQL does not say: {databases.complaint(done.stderr)}")
+        return json.loads(done.stdout)
+
+    return ask
+
+
+def write(report: dict[str, Any] | None) -> None:
+    """For whoever asks this machine (watch.py). None: another one knows."""
+    files = {"backup.json": json.dumps(report) + "\n", "backup.prom": metrics(report)} if report else {}
+    os.makedirs(REPORTS, exist_ok=True)
+    for name in ("backup.json", "backup.prom"):
+        path = os.path.join(REPORTS, name)
+        if name in files:
+            step.write(path, files[name])
+        elif os.path.exists(path):
+            os.unlink(path)
+
+
+def metrics(report: dict[str, Any]) -> str:
+    """What of it Prometheus should have."""
+    good = [b for b in report["backups"] if not b["damaged"]]
+    lines = []
+    for name, text, value in (
+        ("pgha_backup_last_timestamp_seconds", "When the newest backup ended.", max((b["stop"] for b in good), default=None)),
+        ("pgha_backup_oldest_timestamp_seconds", "When the oldest backup ended: one can go back that far.", min((b["stop"] for b in good), default=None)),
+        ("pgha_archive_last_timestamp_seconds", "When a segment of WAL was last archived.", report["last_archived"]),
+        ("pgha_archive_waiting_bytes", "WAL that waits for the archive.", report["waiting"]),
+        ("pgha_archive_gaps", "Holes in the archive since the oldest backup.", len(report["gaps"])),
+    ):
+        if value is not None:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value:.0f}"]
+    return "\n".join(lines) + "\n"
+
+
+def restore_says(path: str = RESTORE) -> str:
+    """What restore.sh wrote as postgres, and nothing that postgres could not read itself."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with open(descriptor, encoding="utf-8", errors="replace") as file:
+        if os.fstat(descriptor).st_uid == 0:
+            return ""  # a link of another kind to a file of root's
+        return file.readline().strip()
+
+
+def rules_of(file: str) -> Rules:
+    """As the spec has them now."""
+    cluster = step.read_values(file, "PGHA_BACKUP_")
+    return Rules(cluster["PGHA_BACKUP_AT"], int(cluster["PGHA_BACKUP_FULL"]), int(cluster["PGHA_BACKUP_QUEUE"]))
+
+
+def main() -> int:
+    """Works until it is stopped."""
+    file = os.path.join(step.ETC, "cluster.env")
+    patroni = this_node()
+    server = databases.Server(f"host={SOCKETS} port={step.read_values(file, 'PGHA_')['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
+    backups = Backups(
+        run, start, asker(server), lambda: patroni.leads() and server.promoted(), lambda: rules_of(file), step.Console(patroni.name).say, write, restore_says)
+    while True:
+        backups.look(time.time())
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

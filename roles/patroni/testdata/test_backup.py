@@ -1,0 +1,300 @@
+"""backup.py, with a pgBackRest and a PostgreSQL that answer as the test says."""
+
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from typing import Any
+
+import backup
+
+DAY, HOUR = 86400, 3600
+NOON = 1772366400.0  # of 2026-03-01, in UTC
+
+
+def made(label: str, start: float, **more: Any) -> dict[str, Any]:
+    """A backup as pgBackRest's info has it."""
+    return {
+        "label": label, "type": "full" if label.endswith("F") else "incr", "timestamp": {"start": int(start), "stop": int(start) + 60},
+        "archive": {"start": "000000010000000000000002", "stop": "000000010000000000000002"},
+        "info": {"size": 100, "repository": {"delta": 10}}, "error": False, **more,
+    }
+
+
+class TestRules(unittest.TestCase):
+    """When a backup is due."""
+
+    def test_due(self) -> None:
+        """One a day, full ones every 7 days; what was missed is made up for."""
+        rules = backup.Rules("01:00", 7, 1 << 30)
+        at = NOON - 11 * HOUR  # today at 01:00
+        for name, backups, now, want in [
+            ("none yet", [], NOON, "full"),
+            ("today's is there", [made("F", at + 5)], NOON, ""),
+            ("tomorrow, before the time", [made("F", at + 5)], at + DAY - 1, ""),
+            ("tomorrow", [made("F", at + 5)], at + DAY, "incr"),
+            ("days were missed", [made("F", at + 5)], at + 3 * DAY + 9 * HOUR, "incr"),
+            ("a week later", [made("F", at + 5), made("I", at + 6 * DAY + 5)], at + 7 * DAY, "full"),
+            ("the last full one began late", [made("F", at + 50 * 60), made("I", at + 6 * DAY + 5)], at + 7 * DAY, "full"),
+            ("not yet a week", [made("F", at + 5), made("I", at + 5 * DAY + 5)], at + 6 * DAY, "incr"),
+            ("only increments are left", [made("I", at + 5)], at + DAY, "full"),
+        ]:
+            with self.subTest(name):
+                self.assertEqual(rules.due(backups, now), want)
+
+
+class Process:
+    """A backup that runs."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.said = ""
+        self.ended = False
+        self.stdout = self
+
+    def poll(self) -> int | None:
+        """As Popen's."""
+        return self.status
+
+    def read(self) -> str:
+        """All that it said."""
+        return self.said
+
+    def terminate(self) -> None:
+        """As Popen's."""
+        self.ended = True
+
+    def communicate(self, timeout: float = 0) -> None:
+        """As Popen's."""
+
+
+class TestBackups(unittest.TestCase):
+    """The leader's work."""
+
+    def setUp(self) -> None:
+        self.leads: bool | None = True
+        self.info: Any = [{"status": {"code": 0, "message": "ok"}, "db": [{"id": 1, "version": "18", "system-id": 7}], "backup": [made("20260301F", NOON)]}]
+        self.state = {"segment": 16 << 20, "timeline": "00000001", "waiting": 0, "last": NOON - 5, "system": "7", "folder": "/data"}
+        self.names = ["000000010000000000000002", "000000010000000000000003"]
+        self.wrong: dict[str, str] = {}
+        self.ran: list[str] = []
+        self.said: list[str] = []
+        self.reports: list[dict[str, Any] | None] = []
+        self.restore = ""
+        self.process = Process()
+        self.folder = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
+        self.addCleanup(self.folder.cleanup)
+        self.gap = os.path.join(self.folder.name, "archive-gap")
+        self.backups = backup.Backups(
+            self.run_pgbackrest, self.start, self.ask, lambda: self.leads, lambda: backup.Rules("01:00", 7, 1 << 30),
+            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda: self.restore, self.gap)
+
+    def run_pgbackrest(self, *arguments: str) -> str:
+        """What pgBackRest answers."""
+        if arguments[0] in self.wrong:
+            raise backup.Failed(self.wrong[arguments[0]])
+        if arguments[0] == "info":
+            return json.dumps(self.info)
+        if arguments[0] == "repo-ls":
+            if arguments[-1].endswith("18-1"):
+                return json.dumps({name[:16]: {} for name in self.names})
+            return json.dumps({name + "-a.zst": {} for name in self.names if name.startswith(arguments[-1][-16:])})
+        self.ran.append(" ".join(arguments))
+        if arguments[0] == "stanza-create":
+            self.info[0]["status"]["code"] = 2
+        return ""
+
+    def start(self, kind: str) -> Any:
+        """A backup begins."""
+        self.ran.append(kind)
+        self.process = Process()
+        return self.process
+
+    def ask(self, question: str) -> Any:
+        """What PostgreSQL answers."""
+        if "postgresql" in self.wrong:
+            raise backup.Failed(self.wrong["postgresql"])
+        if "history" in question:
+            return "1\t0/5000158\tno recovery target specified\n"
+        if "pg_ls_waldir" in question:
+            return ["000000010000000000000004", "000000020000000000000005"]
+        return self.state
+
+    def test_begins(self) -> None:
+        """A cluster without a backup has a stanza at once, and a full backup."""
+        self.info[0].update(status={"code": 1, "message": "missing stanza path"}, backup=[])
+        self.backups.look(NOON)
+        self.assertEqual(self.ran, ["stanza-create", "full"])
+        self.process.status = 0
+        self.info[0]["backup"] = [made("20260301-120000F", NOON)]
+        self.backups.look(NOON + 9)
+        self.assertEqual(self.said, [
+            "archive ok WAL is archived", "backup wait a full backup is being made", "backup ok a full backup is made, in 9 s"])
+        self.assertEqual(self.reports[-1], {
+            "at": int(NOON) + 9, "last_archived": NOON - 5, "waiting": 0, "running": "", "gaps": [], "backups": [
+                {"label": "20260301-120000F", "type": "full", "start": int(NOON), "stop": int(NOON) + 60, "size": 100, "stored": 10, "damaged": False}]})
+        self.assertEqual(self.ran, ["stanza-create", "full"], "and no second one")
+
+    def test_fails(self) -> None:
+        """It is said why, and tried again after five minutes."""
+        self.info[0]["backup"] = []
+        self.backups.look(NOON)
+        self.process.status, self.process.said = 55, "P00   WARN: x\nP00  ERROR: [055]: unable to load: [FileMissingError]\n"
+        self.backups.look(NOON + 30)
+        self.assertEqual(self.said[-1], "backup warn a full backup failed after 30 s: unable to load: [FileMissingError]; it is tried again")
+        for later in (60, 120, 300):
+            self.backups.look(NOON + later)
+        self.assertEqual(self.ran, ["full"])
+        self.backups.look(NOON + 331)
+        self.assertEqual(self.ran, ["full", "full"])
+
+    def test_another_leads(self) -> None:
+        """What runs is ended; while Patroni is silent it goes on."""
+        self.info[0]["backup"] = []
+        self.backups.look(NOON)
+        self.leads = None
+        self.backups.look(NOON + 1)
+        self.assertFalse(self.process.ended)
+        self.leads = False
+        self.backups.look(NOON + 2)
+        self.assertTrue(self.process.ended)
+        self.assertEqual(self.said[-1], "backup warn a full backup was ended: another node leads")
+        self.assertIsNone(self.reports[-1])
+
+    def test_lost_leader(self) -> None:
+        """What it had not archived, the next one does, and what it archives itself it leaves."""
+        self.state["timeline"] = "00000002"
+        self.names += ["000000020000000000000005"]
+        self.backups.look(NOON)
+        self.assertEqual(self.ran, ["archive-push --no-archive-async /data/pg_wal/000000010000000000000004"])
+
+    def test_hole(self) -> None:
+        """It is said once it stays, and a backup begins after which nothing is missing."""
+        self.names.append("000000010000000000000006")
+        self.backups.look(NOON)
+        self.assertEqual(self.said, ["archive ok WAL is archived"])
+        self.backups.look(NOON + 125)
+        self.assertEqual(self.said[1:], [
+            "archive warn WAL is missing from 0000000000000004 to 0000000000000005: nobody can go back to an instant in it",
+            "backup wait an incremental backup is being made"])
+        report = self.reports[-1]
+        assert report
+        self.assertEqual(report["gaps"], [["0000000000000004", "0000000000000005"]])
+
+    def test_one_hole_one_backup(self) -> None:
+        """A backup that began after the hole covers it, so that no other one begins."""
+        self.names.append("000000010000000000000006")
+        self.backups.look(NOON)
+        self.backups.look(NOON + 125)
+        self.process.status = 0
+        self.info[0]["backup"].append(made("20260301I", NOON + 125, archive={"start": "000000010000000000000006", "stop": "000000010000000000000006"}))
+        for later in range(126, 600, 10):
+            self.backups.look(NOON + later)
+        self.assertEqual(self.ran, ["incr"])
+
+    def test_dropped(self) -> None:
+        """pgBackRest dropped WAL: a backup begins, and the mark is gone."""
+        with open(self.gap, "w", encoding="ascii"):
+            pass
+        self.backups.look(NOON)
+        self.assertEqual(self.ran, ["incr"])
+        self.assertFalse(os.path.exists(self.gap))
+
+    def test_waits(self) -> None:
+        """Before it is too much; and figures alone are no news."""
+        self.state["waiting"] = 33
+        self.backups.look(NOON)
+        self.state["waiting"] = 44
+        self.backups.look(NOON + 40)
+        self.assertEqual(self.said, ["archive warn 528 MB of WAL wait for the archive: at 1024 MB the oldest is dropped"])
+
+    def test_problems(self) -> None:
+        """Each in one sentence; the next look is soon."""
+        for name, change, want in [
+            ("no bucket", {"info": "pgBackRest's info fails: [404]"}, "pgBackRest's info fails: [404]"),
+            ("PostgreSQL", {"postgresql": "PostgreSQL does not say: x"}, "PostgreSQL does not say: x"),
+        ]:
+            with self.subTest(name):
+                self.wrong = change
+                self.backups.next_look = 0
+                self.backups.look(NOON)
+                self.assertEqual(self.said[-1], f"archive warn {want}; until it is mended, WAL waits on the data disk")
+                self.assertEqual(self.backups.next_look, NOON + 10)
+        self.wrong = {}
+        self.state["system"] = "8"
+        self.backups.look(NOON + 10)
+        self.assertIn("has the backups of another database: give backup.prefix", self.said[-1])
+        self.info = []
+        self.backups.look(NOON + 20)
+        self.assertIn("pgBackRest's info is not in its form", self.said[-1])
+
+    def test_restore(self) -> None:
+        """What restore.sh wrote is said by a node that founds the cluster; nothing else is."""
+        self.leads = False
+        for text in ("", "wait the cluster is restored", "wait the cluster is restored", "fail it is not", "rm -rf /", "ok"):
+            self.restore = text
+            self.backups.look(NOON)
+        self.assertEqual(self.said, ["restore wait the cluster is restored", "restore fail it is not", "restore ok "])
+
+
+class TestFiles(unittest.TestCase):
+    """What is read and written."""
+
+    def test_metrics(self) -> None:
+        """Of good backups."""
+        report: dict[str, Any] = {"backups": [{"stop": 5, "damaged": False}, {"stop": 9, "damaged": True}], "last_archived": None, "waiting": 3, "gaps": []}
+        got = [line for line in backup.metrics(report).splitlines() if not line.startswith("#")]
+        self.assertEqual(got, [
+            "pgha_backup_last_timestamp_seconds 5", "pgha_backup_oldest_timestamp_seconds 5", "pgha_archive_waiting_bytes 3", "pgha_archive_gaps 0"])
+
+    def test_write(self) -> None:
+        """A node that leads no more leaves nothing."""
+        with tempfile.TemporaryDirectory() as folder:
+            backup.REPORTS = os.path.join(folder, "reports")
+            backup.write({"backups": [], "last_archived": 1.0, "waiting": 0, "gaps": []})
+            self.assertEqual(sorted(os.listdir(backup.REPORTS)), ["backup.json", "backup.prom"])
+            backup.write(None)
+            self.assertEqual(os.listdir(backup.REPORTS), [])
+
+    def test_restore_says(self) -> None:
+        """Not what a link points to, nor what is root's."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "restore")
+            self.assertEqual(backup.restore_says(path), "")
+            with open(path, "w", encoding="ascii") as file:
+                file.write("ok restored\nmore\n")
+            self.assertEqual(backup.restore_says(path), "" if os.geteuid() == 0 else "ok restored")
+            if os.geteuid() == 0:
+                os.chown(path, 1, 1)
+                self.assertEqual(backup.restore_says(path), "ok restored")
+            os.symlink(path, path + ".link")
+            self.assertEqual(backup.restore_says(path + ".link"), "")
+
+    def test_complaint(self) -> None:
+        """The error itself."""
+        for said, want in [
+            ("P00   INFO: begin\nERROR: [028]: foo\nHINT: bar", "foo"),
+            ("P01  ERROR: [103]: a b", "a b"),
+            ("sh: not found\n", "sh: not found"),
+            ("\n", "it says nothing"),
+        ]:
+            self.assertEqual(backup.complaint(said), want)
+
+    def test_run(self) -> None:
+        """A program that fails, and one that hangs."""
+        before = backup.command, backup.LONGEST
+        self.addCleanup(lambda: (setattr(backup, "command", before[0]), setattr(backup, "LONGEST", before[1])))
+        backup.command = lambda *arguments: ["sh", "-c", arguments[-1]]  # type: ignore[assignment]
+        self.assertEqual(backup.run("info", "echo 1"), "1\n")
+        with self.assertRaisesRegex(backup.Failed, "^pgBackRest's info fails: gone$"):
+            backup.run("info", "echo 'ERROR: [1]: gone' >&2; exit 3")
+        backup.LONGEST = 1
+        with self.assertRaisesRegex(backup.Failed, "^pgBackRest's info takes more than 1 s$"):
+            backup.run("info", "sleep 9")
+        process = subprocess.Popen(["true"])
+        self.assertEqual(process.wait(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
