@@ -1,0 +1,152 @@
+package yandex
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"pgha-gen/generator/cloud"
+)
+
+// Replacement is a machine that is deleted, if it is there, and created anew.
+type Replacement struct {
+	*created
+	there *compute.Instance // nil: it is gone
+	gone  *compute.Disk     // the data disk that is deleted with it; nil: none
+}
+
+// NewReplacement is what is to be done so that a machine of p is a new one, with
+// its data disk or with an empty one. Or it is the first reason why it cannot
+// be. The new machine never has the permission to bootstrap.
+func NewReplacement(p *cloud.Plan, f *Found, m *cloud.Machine, newDisk bool) (*Replacement, error) {
+	if err := checkGiven(p, f); err != nil {
+		return nil, err
+	}
+	for _, m := range p.Machines {
+		if there := f.Machines[m.Name]; there != nil && there.Labels[label] == p.Cluster && there.Metadata[permission] != "" {
+			return nil, fmt.Errorf("machine %s may still bootstrap a cluster (complete the deployment first: pgha-cloud deploy)", m.Name)
+		}
+	}
+	r := &Replacement{created: &created{Machine: m}, there: f.Machines[m.Name]}
+	if r.there != nil && r.there.Labels[label] != p.Cluster {
+		return nil, fmt.Errorf(notOurs, machine, m.Name, r.there.Labels[label], p.Cluster)
+	}
+	if err := r.data(p, f, newDisk); err != nil {
+		return nil, err
+	}
+	var err error
+	r.ids, err = f.refer(m)
+	return r, err
+}
+
+// data checks the data disk, and decides what becomes of it.
+func (r *Replacement) data(p *cloud.Plan, f *Found, newDisk bool) error {
+	if r.Data == nil {
+		if newDisk {
+			return fmt.Errorf("machine %s has no data disk", r.Name)
+		}
+		return nil
+	}
+	d := f.Disks[r.Data.Name]
+	switch {
+	case d == nil:
+		if r.there != nil && !newDisk {
+			return fmt.Errorf("machine %s is there, and its data disk %s is not (--new-disk makes an empty one)", r.Name, r.Data.Name)
+		}
+		r.disk = true
+		return nil
+	case d.Labels[label] != p.Cluster:
+		return fmt.Errorf(notOurs, disk, d.Name, d.Labels[label], p.Cluster)
+	}
+	for _, id := range d.InstanceIds {
+		if id != r.there.GetId() {
+			return fmt.Errorf("disk %s is attached to another machine: instance %s (detach it there)", d.Name, id)
+		}
+	}
+	if newDisk {
+		r.disk, r.gone = true, d
+		return nil
+	}
+	if d.ZoneId != r.Zone {
+		return fmt.Errorf("disk %s is in zone %s, and the spec wants machine %s in %s (--new-disk makes an empty one there)", d.Name, d.ZoneId, r.Name, r.Zone)
+	}
+	if r.there != nil && r.there.Status != compute.Instance_DELETING && len(d.InstanceIds) == 0 {
+		return fmt.Errorf("machine %s is there, and its data disk %s is not attached to it (attach it, or delete the machine)", r.Name, d.Name)
+	}
+	for _, a := range r.there.GetSecondaryDisks() {
+		if a.DiskId == d.Id && a.AutoDelete {
+			return fmt.Errorf("disk %s would be deleted with machine %s: its auto-delete is on (detach it, and attach it again without)", d.Name, r.Name)
+		}
+	}
+	return nil
+}
+
+// Says is what is done, for people.
+func (r *Replacement) Says() string {
+	text := fmt.Sprintf("machine %s is created from image %s", r.Name, r.ids.image)
+	if r.there != nil {
+		text = fmt.Sprintf("machine %s is deleted, and created anew from image %s", r.Name, r.ids.image)
+	}
+	switch {
+	case r.Data == nil:
+	case r.gone != nil:
+		text += "; its disk " + r.Data.Name + " is deleted, and it gets an empty one"
+	case r.disk:
+		text += "; it gets an empty disk " + r.Data.Name
+	default:
+		text += "; it keeps its disk " + r.Data.Name
+	}
+	return text
+}
+
+// Do deletes what is there, creates the machine, and waits until it is ready.
+// What fails or is interrupted leaves what the next run completes.
+func (r *Replacement) Do(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, w World) error {
+	if r.there != nil {
+		w.Said(r.Name, "deleting the machine")
+		if err := r.delete(ctx, cc, w); err != nil {
+			return trouble("delete machine "+r.Name, err)
+		}
+	}
+	if r.gone != nil {
+		w.Said(r.Name, "deleting its data disk")
+		op, err := compute.NewDiskServiceClient(cc).Delete(ctx, &compute.DeleteDiskRequest{DiskId: r.gone.Id})
+		if _, err := done[*emptypb.Empty](ctx, cc, op, err); err != nil {
+			return trouble("delete disk "+r.Data.Name, err)
+		}
+	}
+	if err := r.create(ctx, cc, p, w); err != nil {
+		return err
+	}
+	return ready(ctx, cc, r.id, r.Name, w)
+}
+
+// delete also waits for a machine that is being deleted already.
+func (r *Replacement) delete(ctx context.Context, cc grpc.ClientConnInterface, w World) error {
+	client := compute.NewInstanceServiceClient(cc)
+	if r.there.Status != compute.Instance_DELETING {
+		op, err := client.Delete(ctx, &compute.DeleteInstanceRequest{InstanceId: r.there.Id})
+		_, err = done[*emptypb.Empty](ctx, cc, op, err)
+		return err
+	}
+	for {
+		_, err := client.Get(ctx, &compute.GetInstanceRequest{InstanceId: r.there.Id})
+		if status.Code(err) == codes.NotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(w.Between):
+		}
+	}
+}
