@@ -1,13 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"os"
+	"regexp"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
 
+	"pgha-gen/deploy/operate/operatetest"
 	"pgha-gen/deploy/yandex/yandextest"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
@@ -23,8 +29,42 @@ func TestMain(m *testing.M) {
 				return yandextest.Connect(ctx, address, os.Getenv("YC_TOKEN"))
 			}
 		}
-		os.Exit(run(os.Args[1:], demo.Roles(), cloud, os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(run(os.Args[1:], demo.Roles(), cloud, operatetest.Behind(os.Getenv("MACHINES")), os.Stdin, os.Stdout, os.Stderr))
 	}})
+}
+
+// What docs/operations.md shows is what the commands say, but for numbers.
+func TestOperations(t *testing.T) {
+	operations := testkit.Text(t, "../../docs/operations.md")
+	numbers := regexp.MustCompile(`[0-9]+\.[0-9] s`)
+	authority := operatetest.NewAuthority(t)
+	operator := operatetest.Folder(t, authority)
+	t.Chdir(t.TempDir())
+	testkit.OK(t, os.WriteFile("pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600))
+	blocks := regexp.MustCompile(`(?m)^\$ pgha-cloud (.*)\n((?:[^$`+"`"+`\n].*\n)+)`).FindAllStringSubmatch(operations, -1)
+	if len(blocks) < 2 {
+		t.Fatalf("%d commands are shown", len(blocks))
+	}
+	for _, m := range blocks {
+		args, want := append(strings.Fields(m[1]), "--operator", operator), m[2]
+		t.Run(m[1], func(t *testing.T) {
+			machines, api := operatetest.New(t, authority), yandextest.New(t, cloudapi.Config{})
+			machines.Leader, api.Power = "demo-pg-1", machines.Power
+			cloud := func(ctx context.Context) (grpc.ClientConnInterface, error) {
+				return yandextest.Connect(ctx, api.Address, yandextest.Token)
+			}
+			var said bytes.Buffer
+			if status := run([]string{"deploy", "--yes"}, demo.Roles(), cloud, machines.Dial, strings.NewReader(""), &said, &said); status != 0 {
+				t.Fatal(said.String())
+			}
+			said.Reset()
+			machines.Refuse["demo-etcd-1"] = strings.Contains(want, "demo-etcd-1 is not well")
+			status := run(args, demo.Roles(), cloud, machines.Dial, strings.NewReader(""), &said, &said)
+			if diff := cmp.Diff(numbers.ReplaceAllString(want, "N s"), numbers.ReplaceAllString(said.String(), "N s")); diff != "" {
+				t.Errorf("status %d (-docs/operations.md +got):\n%s", status, diff)
+			}
+		})
+	}
 }
 
 func TestScript(t *testing.T) {
@@ -34,9 +74,14 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("CLOUD", yandextest.New(t, cloudapi.Config{}).Address)
+			authority := operatetest.NewAuthority(t)
+			machines, cloud := operatetest.New(t, authority), yandextest.New(t, cloudapi.Config{})
+			cloud.Power = machines.Power
+			env.Setenv("MACHINES", operatetest.Relay(t, machines.Dial))
+			env.Setenv("CLOUD", cloud.Address)
 			env.Setenv("YC_TOKEN", yandextest.Token)
-			return os.WriteFile(env.WorkDir+"/pgha.yaml", []byte(demo.Spec(t)), 0o600)
+			return errors.Join(os.WriteFile(env.WorkDir+"/pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600),
+				os.MkdirAll(env.WorkDir+"/secrets/demo", 0o700), os.Rename(operatetest.Folder(t, authority), env.WorkDir+"/secrets/demo/operator"))
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package operate
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,9 @@ import (
 // not; one whose loss costs etcd its quorum; a leader that nobody could take over
 // from; the only one of its kind with its data.
 func (s *State) PlanReplace(name string, empty bool) (*Plan, error) {
+	if s.silent() {
+		return nil, errors.New(s.Troubles()[0])
+	}
 	p := newPlan()
 	if err := s.mayLoseVoter(p, name, empty); err != nil {
 		return nil, err

@@ -62,6 +62,8 @@ func TestPlanReplace(t *testing.T) {
 			"cannot replace haproxy-1: haproxy-2 is not well: HAProxy's statistics: no answer within 1.5s (bring it back or replace it first: pgha-gen cluster status)"},
 		{"the other proxy knows no leader", "writers would have none", []func(*State){second, func(s *State) { s.Proxies[1].Writers = nil }}, of("haproxy-1", false), nil, nil,
 			"cannot replace haproxy-1: haproxy-2 is not well: it sends writers to (none), and pg-1 leads (bring it back or replace it first: pgha-gen cluster status)"},
+		{"nobody answers", "the host may be in no network of operators", []func(*State){away("etcd-1", "etcd-2", "etcd-3", "pg-1", "pg-2", "pg-3", "haproxy-1")}, of("pg-3", false), nil, nil,
+			"no machine answers this host: etcd-1 says: no answer within 1.5s (is this host in access.operators, and the cluster up?)"},
 		{"the only node, empty", "its data are nowhere else", []func(*State){alone}, of("pg-1", true), nil, nil,
 			"cannot replace pg-1 with an empty disk: its data are on no other machine (let it keep its disk)"},
 		{"the only member, empty", "nor here", []func(*State){alone}, of("etcd-1", true), nil, nil,

@@ -33,6 +33,7 @@ const Token = "t1.exampletoken"
 type Cloud struct {
 	*cloudapi.Cloud
 	Address string
+	Power   func(name string, on bool) // of a machine that is created or deleted; nil: nothing
 
 	mu   sync.Mutex
 	said map[string]string
@@ -92,10 +93,17 @@ func (c *Cloud) Say(name, step string) {
 }
 
 // Create, like the methods below, is that of cloudapi.Machines.
-func (c *Cloud) Create(context.Context, *compute.Instance) error { return nil }
+func (c *Cloud) Create(_ context.Context, i *compute.Instance) error { return c.power(i, true) }
 
-// Delete forgets nothing.
-func (c *Cloud) Delete(context.Context, *compute.Instance) error { return nil }
+// Delete switches the machine off.
+func (c *Cloud) Delete(_ context.Context, i *compute.Instance) error { return c.power(i, false) }
+
+func (c *Cloud) power(i *compute.Instance, on bool) error {
+	if c.Power != nil {
+		c.Power(i.Name, on)
+	}
+	return nil
+}
 
 // Start does nothing.
 func (c *Cloud) Start(context.Context, *compute.Instance) error { return nil }

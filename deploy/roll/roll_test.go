@@ -1,0 +1,166 @@
+package roll_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"google.golang.org/grpc/codes"
+
+	"pgha-gen/deploy/operate"
+	"pgha-gen/deploy/operate/operatetest"
+	"pgha-gen/deploy/roll"
+	"pgha-gen/deploy/yandex"
+	"pgha-gen/deploy/yandex/yandextest"
+	"pgha-gen/generator/cloud"
+	"pgha-gen/internal/testkit"
+	"pgha-gen/lab/cloudapi"
+)
+
+// world is a cloud whose machines run a cluster.
+type world struct {
+	*roll.Cluster
+	cloud    *yandextest.Cloud
+	machines *operatetest.Machines
+
+	mu   sync.Mutex
+	said []string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	a := operatetest.NewAuthority(t)
+	w := &world{cloud: yandextest.New(t, cloudapi.Config{}), machines: operatetest.New(t, a)}
+	w.cloud.Power = w.machines.Power
+	operator, err := operate.Open(operatetest.Folder(t, a), time.Now())
+	testkit.OK(t, err)
+	running, err := operate.NewClient(w.machines.Cluster, operator, w.machines.Digests, operate.World{Dial: w.machines.Dial, Now: time.Now, Patience: w.machines.Patience})
+	testkit.OK(t, err)
+	t.Cleanup(running.Close)
+	api, err := yandextest.Connect(t.Context(), w.cloud.Address, yandextest.Token)
+	testkit.OK(t, err)
+	w.Cluster = &roll.Cluster{Plan: cloud.New(w.machines.Cluster), API: api, Running: running, Now: time.Now, Limit: time.Minute, World: yandex.World{
+		UserData: map[string]string{"etcd": "#cloud-config\n# etcd\n", "patroni": "#cloud-config\n# patroni\n", "haproxy": "#cloud-config\n# haproxy\n"},
+		Between:  5 * time.Millisecond,
+		Said: func(name, sentence string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.said = append(w.said, name+": "+sentence)
+		},
+	}}
+	found, err := yandex.Look(t.Context(), api, w.Plan)
+	testkit.OK(t, err)
+	steps, err := yandex.Plan(w.Plan, found)
+	testkit.OK(t, err)
+	testkit.OK(t, steps.Do(t.Context(), api, w.Plan, w.World))
+	return w
+}
+
+// replaced are the machines that were created since the deployment, in order.
+func (w *world) replaced() (names []string) {
+	for _, call := range w.cloud.Calls() {
+		if r, ok := call.Request.(*compute.CreateInstanceRequest); ok {
+			names = append(names, r.Name)
+		}
+	}
+	return names[len(w.Plan.Machines):]
+}
+
+// TestReplace: a leader hands over first, and a machine counts as replaced once
+// the cluster counts on it.
+func TestReplace(t *testing.T) {
+	w := newWorld(t)
+	w.machines.Out["demo-pg-3"] = false
+	p, err := w.Replace(t.Context(), "demo-pg-3", false)
+	testkit.OK(t, err)
+	want := []string{
+		"demo-pg-3 hands over to demo-pg-1 (streams, 0 B behind, in the quorum)",
+		"machine demo-pg-3 is deleted, and created anew from image fd8patroni; it keeps its disk demo-pg-3-data",
+	}
+	if diff := cmp.Diff(want, p.Lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	testkit.OK(t, w.Do(t.Context(), p))
+	if diff := cmp.Diff([]string{"demo-pg-3"}, w.replaced()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if w.machines.Leader != "demo-pg-1" || !strings.Contains(w.said[len(w.said)-1], "demo-pg-3: replaced, and the cluster counts it as whole, after ") {
+		t.Errorf("%s leads; it said last: %s", w.machines.Leader, w.said[len(w.said)-1])
+	}
+}
+
+// TestReplaceRefused: nothing is done where the cluster would not survive it.
+func TestReplaceRefused(t *testing.T) {
+	w := newWorld(t)
+	tests := []struct {
+		name, of string
+		spoil    func(bool)
+		want     string
+	}{
+		{"another member of etcd is lost", "demo-etcd-1", func(on bool) { w.machines.Refuse["demo-etcd-2"] = on }, "cannot replace demo-etcd-1: demo-etcd-2 is not well: etcd: connection refused"},
+		{"another standby is lost", "demo-pg-1", func(on bool) { w.machines.Refuse["demo-pg-2"] = on }, "cannot replace demo-pg-1: demo-pg-2 is not well: it does not answer: connection refused"},
+		{"no standby is in the quorum", "demo-pg-3", func(on bool) { w.machines.Out["demo-pg-1"], w.machines.Out["demo-pg-2"] = on, on }, "cannot replace demo-pg-3: demo-pg-1 is not well"},
+		{"paused", "demo-pg-1", func(on bool) { w.machines.Paused = on }, "cannot replace demo-pg-1: Patroni is paused"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.spoil(true)
+			defer test.spoil(false)
+			_, err := w.Replace(t.Context(), test.of, false)
+			if text := fmt.Sprint(err); !strings.HasPrefix(text, test.want) || strings.Contains(text, "\n") {
+				t.Errorf("error %q, want %q", text, test.want)
+			}
+		})
+	}
+	if len(w.replaced()) > 0 || len(w.machines.Told) > 0 {
+		t.Errorf("%q were replaced; the nodes were told %q", w.replaced(), w.machines.Told)
+	}
+}
+
+// TestReplaceFaults: a fault behind the deletion leaves what the next run
+// completes, and a machine that is ready and does not count is said.
+func TestReplaceFaults(t *testing.T) {
+	w := newWorld(t)
+	p, err := w.Replace(t.Context(), "demo-pg-1", false)
+	testkit.OK(t, err)
+	w.cloud.Break(cloudapi.Fault{Method: "InstanceService.Create", Code: codes.ResourceExhausted, Message: "Quota exceeded"})
+	if err := w.Do(t.Context(), p); !strings.HasPrefix(fmt.Sprint(err), "cannot create machine demo-pg-1: Quota exceeded (") {
+		t.Errorf("error %v", err)
+	}
+	w.cloud.Mend()
+	// The machine is away now, and is what is replaced.
+	p, err = w.Replace(t.Context(), "demo-pg-1", false)
+	testkit.OK(t, err)
+	if diff := cmp.Diff([]string{"machine demo-pg-1 is created from image fd8patroni; it keeps its disk demo-pg-1-data"}, p.Lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	testkit.OK(t, w.Do(t.Context(), p))
+
+	w.machines.Out["demo-pg-1"] = true
+	w.Limit = 2 * time.Second
+	err = w.Do(t.Context(), p)
+	if text := fmt.Sprint(err); !strings.HasPrefix(text, "machine demo-pg-1 is ready, but the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status)") {
+		t.Errorf("error %q", text)
+	}
+
+	// What was true when it was planned is looked at again.
+	w.machines.Out["demo-pg-1"] = false
+	p, err = w.Replace(t.Context(), "demo-pg-1", false)
+	testkit.OK(t, err)
+	w.machines.Refuse["demo-pg-2"] = true
+	before := len(w.replaced())
+	if err := w.Do(t.Context(), p); !strings.HasPrefix(fmt.Sprint(err), "cannot replace demo-pg-1: demo-pg-2 is not well") {
+		t.Errorf("error %v", err)
+	}
+	w.machines.Refuse["demo-pg-2"] = false
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Do(ctx, p); err == nil || len(w.replaced()) != before {
+		t.Errorf("error %v; replaced %q", err, w.replaced())
+	}
+}
