@@ -75,7 +75,7 @@ func TestCreateScript(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t))
-	address := serveAPI(t, ctx, c.Lab)
+	_, address := serveAPI(t, ctx, c.Lab)
 	spec := c.Cluster()
 	out := filepath.Join(labtest.State(t), "out")
 	testkit.OK(t, demo.Files(t, &spec).Write(ctx, out))
@@ -135,8 +135,9 @@ func TestCreateScript(t *testing.T) {
 func TestDeploy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	c := newClusterOf(t, ctx, demo.Cluster(t))
-	conn, err := yandextest.Connect(ctx, serveAPI(t, ctx, c.Lab), token)
+	c := newClusterOf(t, ctx, demo.Cluster(t, "operators: []=>operators: [10.99.7.0/24]"))
+	_, address := serveAPI(t, ctx, c.Lab)
+	conn, err := yandextest.Connect(ctx, address, token)
 	testkit.OK(t, err)
 	spec := c.Cluster()
 	world := yandex.World{UserData: userData(t, &spec), Between: time.Second, Said: func(name, sentence string) {
@@ -187,6 +188,13 @@ func TestDeploy(t *testing.T) {
 			t.Errorf("not well: %+v", s)
 		}
 	}
+
+	l := startLoad(t, ctx, c, 4)
+	r := c.rolling(t, ctx, conn, &spec)
+	leader := c.whole(t, ctx)
+	gap := l.replace(t, ctx, r, leader, false)
+	t.Logf("%.2f s without a write while %s, which led, was replaced", gap.Seconds(), leader)
+	l.end(t, ctx)
 }
 
 // userData is that of each role.
@@ -203,7 +211,7 @@ func userData(t *testing.T, c *role.Cluster) map[string]string {
 }
 
 // serveAPI serves the cloud's API of a lab, and gives its address.
-func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) string {
+func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) (*cloudapi.Cloud, string) {
 	t.Helper()
 	none := map[string]int64{"compute.ssdDisks.size": -1, "compute.instanceCores.count": -1} // the reference needs more than a new folder has
 	api, err := l.CloudAPI(cloudapi.Config{Token: token, Quotas: none})
@@ -220,5 +228,5 @@ func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) string {
 		}
 		api.Close()
 	})
-	return listener.Addr().String()
+	return api, listener.Addr().String()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
 	"google.golang.org/grpc"
 
 	"pgha-gen/deploy/operate/operatetest"
@@ -42,7 +43,7 @@ func TestOperations(t *testing.T) {
 	t.Chdir(t.TempDir())
 	testkit.OK(t, os.WriteFile("pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600))
 	blocks := regexp.MustCompile(`(?m)^\$ pgha-cloud (.*)\n((?:[^$`+"`"+`\n].*\n)+)`).FindAllStringSubmatch(operations, -1)
-	if len(blocks) < 2 {
+	if len(blocks) < 3 {
 		t.Fatalf("%d commands are shown", len(blocks))
 	}
 	for _, m := range blocks {
@@ -58,6 +59,9 @@ func TestOperations(t *testing.T) {
 				t.Fatal(said.String())
 			}
 			said.Reset()
+			if strings.Contains(want, "fd8newer") {
+				api.Has(t, &compute.Image{Id: "fd8newer", Name: "newer", Family: "demo-patroni", Status: compute.Image_READY})
+			}
 			machines.Refuse["demo-etcd-1"] = strings.Contains(want, "demo-etcd-1 is not well")
 			status := run(args, demo.Roles(), cloud, machines.Dial, strings.NewReader(""), &said, &said)
 			if diff := cmp.Diff(numbers.ReplaceAllString(want, "N s"), numbers.ReplaceAllString(said.String(), "N s")); diff != "" {

@@ -120,11 +120,15 @@ func (a *app) replace(ctx context.Context, r *replacement, known func(*cloud.Pla
 	if err != nil {
 		return interrupted(ctx, err, "nothing was done")
 	}
-	for i, line := range p.Lines {
-		fmt.Fprintf(a.Err, "%d. %s\n", i+1, cli.Printable(line))
+	for _, line := range p.Lines {
+		fmt.Fprintln(a.Err, cli.Printable(line))
 	}
 	for _, note := range p.Notes {
 		fmt.Fprintf(a.Err, "-  %s\n", cli.Printable(note))
+	}
+	if p.Nothing() {
+		a.Say("nothing to do")
+		return nil
 	}
 	if err := a.agreed(r.yes); err != nil {
 		return err

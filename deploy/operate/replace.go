@@ -13,8 +13,8 @@ import (
 // not; one whose loss costs etcd its quorum; a leader that nobody could take over
 // from; the only one of its kind with its data.
 func (s *State) PlanReplace(name string, empty bool) (*Plan, error) {
-	if s.silent() {
-		return nil, errors.New(s.Troubles()[0])
+	if err := s.Silent(); err != nil {
+		return nil, err
 	}
 	p := newPlan()
 	if err := s.mayLoseVoter(p, name, empty); err != nil {
@@ -24,6 +24,15 @@ func (s *State) PlanReplace(name string, empty bool) (*Plan, error) {
 		return nil, err
 	}
 	return p, s.mayLoseProxy(p, name)
+}
+
+// Silent is that nobody at all answers, which says nothing of the cluster; nil:
+// somebody does.
+func (s *State) Silent() error {
+	if s.silent() {
+		return errors.New(s.Troubles()[0])
+	}
+	return nil
 }
 
 // only refuses the loss of the data that no other machine has.
@@ -124,9 +133,44 @@ func (s *State) mayLoseProxy(p *Plan, name string) error {
 	return nil
 }
 
-// Lacks says what a machine lacks to count as whole: that it is ready, works by
-// the spec, and that the others count on what it runs. Empty: nothing.
+// Order is how late a machine may be replaced when all are, one after the other:
+// etcd's members first and their leader behind them, then what runs none of this,
+// then the database, and its leader last.
+func (s *State) Order(name string) int {
+	for _, v := range s.DCS {
+		if v.Name == name {
+			if v.Leader {
+				return 1
+			}
+			return 0
+		}
+	}
+	switch m := s.Member(name); {
+	case m == nil:
+		return 2
+	case !m.leads():
+		return 3
+	}
+	return 4
+}
+
+// Lacks says what a machine lacks to count as whole: that it is well, and works
+// by the spec. Empty: nothing.
 func (s *State) Lacks(name string) string {
+	if why := s.Unwell(name); why != "" {
+		return why
+	}
+	for _, m := range s.Machines {
+		if m.Name == name && m.Spec != "" && m.UserData != m.Spec {
+			return fmt.Sprintf("it works by user-data %s, and the spec has %s", none(m.UserData), m.Spec)
+		}
+	}
+	return ""
+}
+
+// Unwell says why the others cannot count on a machine, and on what it runs.
+// Empty: they can.
+func (s *State) Unwell(name string) string {
 	for _, m := range s.Machines {
 		switch {
 		case m.Name != name:
@@ -134,8 +178,6 @@ func (s *State) Lacks(name string) string {
 			return "it does not answer: " + m.Error
 		case !m.Ready:
 			return "it is not ready"
-		case m.Spec != "" && m.UserData != m.Spec:
-			return fmt.Sprintf("it works by user-data %s, and the spec has %s", none(m.UserData), m.Spec)
 		}
 	}
 	for _, v := range s.DCS {

@@ -2,6 +2,8 @@ package operate
 
 import (
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // second adds a proxy.
@@ -121,5 +123,18 @@ func TestLacks(t *testing.T) {
 		if why := s.Lacks(m.Name); why != "" {
 			t.Errorf("%s lacks %q where all is well", m.Name, why)
 		}
+	}
+}
+
+// TestOrder: etcd's leader behind its members, the database's behind everything.
+func TestOrder(t *testing.T) {
+	s := healthy()
+	order := map[string]int{}
+	for _, m := range s.Machines {
+		order[m.Name] = s.Order(m.Name)
+	}
+	want := map[string]int{"etcd-1": 0, "etcd-3": 0, "etcd-2": 1, "haproxy-1": 2, "pg-2": 3, "pg-3": 3, "pg-1": 4}
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

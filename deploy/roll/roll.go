@@ -33,16 +33,17 @@ type Plan struct {
 	turns []turn
 }
 
-// turn is a machine that is replaced.
+// turn is a machine that is replaced, or waited for.
 type turn struct {
 	name    string
 	newDisk bool
+	await   bool // it is as it should be, but does not count as whole yet
 }
 
 // Replace is the plan of one machine. Refused: what the cloud or the cluster
 // would not survive; see yandex.NewReplacement and operate's PlanReplace.
 func (c *Cluster) Replace(ctx context.Context, name string, newDisk bool) (*Plan, error) {
-	t := turn{name, newDisk}
+	t := turn{name: name, newDisk: newDisk}
 	r, err := c.replacement(ctx, t)
 	if err != nil {
 		return nil, err
@@ -56,6 +57,9 @@ func (c *Cluster) Replace(ctx context.Context, name string, newDisk bool) (*Plan
 		p.Lines = append(p.Lines, t.Says)
 	}
 	p.Lines = append(p.Lines, r.Says())
+	for i, line := range p.Lines {
+		p.Lines[i] = fmt.Sprintf("%d. %s", i+1, line)
+	}
 	return p, nil
 }
 
@@ -67,21 +71,65 @@ func (c *Cluster) replacement(ctx context.Context, t turn) (*yandex.Replacement,
 	return yandex.NewReplacement(c.Plan, found, c.Plan.Machine(t.name), t.newDisk)
 }
 
+// Nothing tells whether there is nothing to do.
+func (p *Plan) Nothing() bool { return len(p.turns) == 0 }
+
 // Do runs a plan, and says how each machine goes on. It stops at the first that
 // does not get ready, or that the cluster does not count as whole.
 func (c *Cluster) Do(ctx context.Context, p *Plan) error {
-	for _, t := range p.turns {
-		if err := c.turn(ctx, t); err != nil {
+	for i, t := range p.turns {
+		count := ""
+		if len(p.turns) > 1 {
+			count = fmt.Sprintf(" (%d of %d)", i+1, len(p.turns))
+		}
+		err := c.turn(ctx, t, count)
+		if err != nil && len(p.turns) > 1 {
+			return fmt.Errorf("%w; %d of %d machines are done", err, i, len(p.turns))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Cluster) turn(ctx context.Context, t turn) error {
+func (c *Cluster) turn(ctx context.Context, t turn, count string) error {
 	ctx, end := context.WithTimeout(ctx, c.Limit)
 	defer end()
 	start := c.Now()
+	what := "is whole"
+	if t.await {
+		if err := c.failed(ctx, t.name); err != nil {
+			return err
+		}
+	} else {
+		what = "replaced, and the cluster counts it as whole,"
+		if err := c.replace(ctx, t); err != nil {
+			return err
+		}
+	}
+	if err := c.whole(ctx, t.name); err != nil {
+		return err
+	}
+	c.World.Said(t.name, fmt.Sprintf("%s after %.1f s%s", what, c.Now().Sub(start).Seconds(), count))
+	return nil
+}
+
+// failed tells of a machine whose boot has ended without it getting ready.
+func (c *Cluster) failed(ctx context.Context, name string) error {
+	states, err := yandex.States(ctx, c.API, c.Plan)
+	if err != nil {
+		return err
+	}
+	for _, s := range states {
+		if s.Name == name {
+			return s.Failed()
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) replace(ctx context.Context, t turn) error {
 	if err := c.ready(ctx, t); err != nil {
 		return err
 	}
@@ -89,14 +137,7 @@ func (c *Cluster) turn(ctx context.Context, t turn) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Do(ctx, c.API, c.Plan, c.World); err != nil {
-		return err
-	}
-	if err := c.whole(ctx, t.name); err != nil {
-		return err
-	}
-	c.World.Said(t.name, fmt.Sprintf("replaced, and the cluster counts it as whole, after %.1f s", c.Now().Sub(start).Seconds()))
-	return nil
+	return r.Do(ctx, c.API, c.Plan, c.World)
 }
 
 // settle is how long a guard may be in the way that would not be a moment

@@ -79,8 +79,8 @@ func TestReplace(t *testing.T) {
 	p, err := w.Replace(t.Context(), "demo-pg-3", false)
 	testkit.OK(t, err)
 	want := []string{
-		"demo-pg-3 hands over to demo-pg-1 (streams, 0 B behind, in the quorum)",
-		"machine demo-pg-3 is deleted, and created anew from image fd8patroni; it keeps its disk demo-pg-3-data",
+		"1. demo-pg-3 hands over to demo-pg-1 (streams, 0 B behind, in the quorum)",
+		"2. machine demo-pg-3 is deleted, and created anew from image fd8patroni; it keeps its disk demo-pg-3-data",
 	}
 	if diff := cmp.Diff(want, p.Lines); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -136,7 +136,7 @@ func TestReplaceFaults(t *testing.T) {
 	// The machine is away now, and is what is replaced.
 	p, err = w.Replace(t.Context(), "demo-pg-1", false)
 	testkit.OK(t, err)
-	if diff := cmp.Diff([]string{"machine demo-pg-1 is created from image fd8patroni; it keeps its disk demo-pg-1-data"}, p.Lines); diff != "" {
+	if diff := cmp.Diff([]string{"1. machine demo-pg-1 is created from image fd8patroni; it keeps its disk demo-pg-1-data"}, p.Lines); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	testkit.OK(t, w.Do(t.Context(), p))
@@ -162,5 +162,153 @@ func TestReplaceFaults(t *testing.T) {
 	cancel()
 	if err := w.Do(ctx, p); err == nil || len(w.replaced()) != before {
 		t.Errorf("error %v; replaced %q", err, w.replaced())
+	}
+}
+
+// newer adds a newer image for each role.
+func (w *world) newer(t *testing.T, roles ...string) {
+	for _, role := range roles {
+		w.cloud.Has(t, &compute.Image{Id: "fd8newer" + role, Name: "newer-" + role, Family: "demo-" + role, Status: compute.Image_READY})
+	}
+}
+
+// TestRoll: members of the DCS first and their leader behind them, then the
+// proxy, then the replicas, then the leader, by one switchover.
+func TestRoll(t *testing.T) {
+	w := newWorld(t)
+	p, err := w.Roll(t.Context(), "")
+	testkit.OK(t, err)
+	if !p.Nothing() || len(p.Lines) != 7 || p.Lines[0] != "keep     demo-etcd-2" {
+		t.Errorf("it would do something: %q", p.Lines)
+	}
+	w.newer(t, "etcd", "patroni", "haproxy")
+	p, err = w.Roll(t.Context(), "haproxy")
+	testkit.OK(t, err)
+	if diff := cmp.Diff([]string{"replace  demo-haproxy-1: its image is fd8haproxy, and the newest is fd8newerhaproxy"}, p.Lines); diff != "" {
+		t.Errorf("a role (-want +got):\n%s", diff)
+	}
+	p, err = w.Roll(t.Context(), "")
+	testkit.OK(t, err)
+	if diff := cmp.Diff("replace  demo-pg-3: its image is fd8patroni, and the newest is fd8newerpatroni; it leads, and hands over first", p.Lines[6]); diff != "" {
+		t.Errorf("the leader (-want +got):\n%s", diff)
+	}
+	testkit.OK(t, w.Do(t.Context(), p))
+	want := []string{"demo-etcd-2", "demo-etcd-3", "demo-etcd-1", "demo-haproxy-1", "demo-pg-1", "demo-pg-2", "demo-pg-3"}
+	if diff := cmp.Diff(want, w.replaced()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if n := len(w.machines.Told); n != 1 {
+		t.Errorf("the nodes were told %q", w.machines.Told)
+	}
+	p, err = w.Roll(t.Context(), "")
+	testkit.OK(t, err)
+	if !p.Nothing() {
+		t.Errorf("a second run would do something: %q", p.Lines)
+	}
+
+	w.World.UserData["etcd"] = "#cloud-config\n# another\n"
+	p, err = w.Roll(t.Context(), "")
+	testkit.OK(t, err)
+	if diff := cmp.Diff("replace  demo-etcd-2: its user-data is not the spec's", p.Lines[0]); diff != "" {
+		t.Errorf("user-data (-want +got):\n%s", diff)
+	}
+}
+
+// TestRollFaults: it stops at the first machine that does not get whole, says
+// how far it came, and the next run goes on.
+func TestRollFaults(t *testing.T) {
+	tests := []struct {
+		name  string
+		spoil func(w *world)
+		want  string // of the error
+		done  []string
+		mend  func(w *world)
+		next  []string // that the next run does, in order
+	}{
+		{"one is not created", func(w *world) {
+			w.cloud.Break(cloudapi.Fault{Method: "InstanceService.Create", After: 4, Code: codes.ResourceExhausted, Message: "Quota exceeded"})
+		}, "cannot create machine demo-pg-1: Quota exceeded (ask for a higher quota in the console, or want less in the spec; then run this again: it goes on where it stopped); 4 of 7 machines are done",
+			[]string{"demo-etcd-2", "demo-etcd-3", "demo-etcd-1", "demo-haproxy-1", "demo-pg-1"}, func(w *world) { w.cloud.Mend() },
+			[]string{"create   demo-pg-1: it is not there", "replace  demo-pg-2", "replace  demo-pg-3"}},
+		{"one does not get ready", func(w *world) { w.cloud.Say("demo-etcd-3", "disk fail no file system") },
+			"machine demo-etcd-3: disk failed: no file system (mend it, delete the machine, and run this again: it goes on where it stopped); 1 of 7 machines are done",
+			[]string{"demo-etcd-2", "demo-etcd-3"}, func(w *world) { w.cloud.Say("demo-etcd-3", "ready ok") },
+			[]string{"replace  demo-etcd-1", "replace  demo-haproxy-1", "replace  demo-pg-1", "replace  demo-pg-2", "replace  demo-pg-3"}},
+		{"one does not count", func(w *world) { w.machines.Out["demo-pg-1"] = true }, "machine demo-pg-1 is ready, but the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status): context deadline exceeded; 0 of 7 machines are done",
+			[]string{"demo-pg-1"}, func(w *world) { w.machines.Out["demo-pg-1"] = false },
+			[]string{"replace  demo-etcd-2", "replace  demo-etcd-3", "replace  demo-etcd-1", "replace  demo-haproxy-1", "replace  demo-pg-2", "replace  demo-pg-3"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.newer(t, "etcd", "patroni", "haproxy")
+			w.Limit = 3 * time.Second
+			test.spoil(w)
+			p, err := w.Roll(t.Context(), "")
+			testkit.OK(t, err)
+			err = w.Do(t.Context(), p)
+			if text := fmt.Sprint(err); text != test.want {
+				t.Errorf("error %q\nwant  %q", text, test.want)
+			}
+			if diff := cmp.Diff(test.done, w.replaced()); diff != "" {
+				t.Errorf("done (-want +got):\n%s", diff)
+			}
+			test.mend(w)
+			p, err = w.Roll(t.Context(), "")
+			testkit.OK(t, err)
+			var next []string
+			for _, line := range p.Lines {
+				if verb, _, _ := strings.Cut(line, " "); verb != "keep" {
+					name, _, _ := strings.Cut(line, ": its")
+					next = append(next, name)
+				}
+			}
+			if diff := cmp.Diff(test.next, next); diff != "" {
+				t.Errorf("next (-want +got):\n%s", diff)
+			}
+			w.Limit = time.Minute
+			testkit.OK(t, w.Do(t.Context(), p))
+		})
+	}
+}
+
+// TestRollWaits: a machine that is as it should be, and does not count yet, is
+// waited for, unless its boot has failed.
+func TestRollWaits(t *testing.T) {
+	w := newWorld(t)
+	w.machines.Out["demo-pg-1"] = true
+	p, err := w.Roll(t.Context(), "")
+	testkit.OK(t, err)
+	if diff := cmp.Diff("wait     demo-pg-1: it does not stream yet", p.Lines[0]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	w.cloud.Say("demo-pg-1", "disk fail no file system")
+	if err := w.Do(t.Context(), p); !strings.HasPrefix(fmt.Sprint(err), "machine demo-pg-1: disk failed: no file system (mend it, delete the machine, and run this again") {
+		t.Errorf("error %v", err)
+	}
+	w.cloud.Say("demo-pg-1", "ready ok")
+	time.AfterFunc(300*time.Millisecond, func() { w.machines.Join("demo-pg-1") })
+	testkit.OK(t, w.Do(t.Context(), p))
+	if len(w.replaced()) > 0 {
+		t.Errorf("%q were replaced", w.replaced())
+	}
+}
+
+// TestRollRefused: nothing is planned where the first machine could not go.
+func TestRollRefused(t *testing.T) {
+	w := newWorld(t)
+	w.newer(t, "etcd")
+	w.machines.Paused = true
+	_, err := w.Roll(t.Context(), "etcd")
+	testkit.OK(t, err) // that is nothing to etcd
+	w.newer(t, "patroni")
+	if _, err := w.Roll(t.Context(), "patroni"); !strings.HasPrefix(fmt.Sprint(err), "cannot replace demo-pg-1: Patroni is paused") {
+		t.Errorf("error %v", err)
+	}
+	for _, m := range w.Plan.Machines {
+		w.machines.Refuse[m.Name] = true
+	}
+	if _, err := w.Roll(t.Context(), ""); !strings.HasPrefix(fmt.Sprint(err), "no machine answers this host: demo-etcd-1 says: connection refused") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -167,7 +167,7 @@ func ready(ctx context.Context, cc grpc.ClientConnInterface, id, name string, w 
 		case last.Ready():
 			return nil
 		case last.Failed():
-			return fmt.Errorf("machine %s: %s failed: %s (mend it, delete the machine, and %s)", name, last.Name, last.Detail, again)
+			return failed(name, last)
 		}
 		select {
 		case <-ctx.Done():
@@ -178,6 +178,10 @@ func ready(ctx context.Context, cc grpc.ClientConnInterface, id, name string, w 
 		case <-time.After(w.Between):
 		}
 	}
+}
+
+func failed(name string, last bootlog.Step) error {
+	return fmt.Errorf("machine %s: %s failed: %s (mend it, delete the machine, and %s)", name, last.Name, last.Detail, again)
 }
 
 // console is the last step that a machine has said; that it is ready or has

@@ -23,6 +23,7 @@ type Found struct {
 	Machines map[string]*compute.Instance // with metadata
 	Consoles map[string]bootlog.Step      // the last step of those that may still bootstrap
 	Images   map[string]string            // ids by family; "": the family has none
+	Sources  map[string]string            // images that disks were made of, by the disks' ids
 	IDs      map[string]map[string]string // of what is around machines, by kind and name
 	Given    map[string]place             // of what the spec has the id of; not there: not found
 
@@ -30,7 +31,7 @@ type Found struct {
 }
 
 func newFound() *Found {
-	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, IDs: map[string]map[string]string{}, Given: map[string]place{}}
+	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, Sources: map[string]string{}, IDs: map[string]map[string]string{}, Given: map[string]place{}}
 }
 
 // place is where something given is.
@@ -93,6 +94,7 @@ func (f *Found) lookDisks(ctx context.Context, cc grpc.ClientConnInterface, p *c
 		defer f.mu.Unlock()
 		for _, d := range r.GetDisks() {
 			f.Disks[d.Name] = d
+			f.Sources[d.Id] = d.GetSourceImageId()
 		}
 		return r.GetNextPageToken(), err
 	})

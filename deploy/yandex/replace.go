@@ -1,6 +1,7 @@
 package yandex
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -43,6 +44,23 @@ func NewReplacement(p *cloud.Plan, f *Found, m *cloud.Machine, newDisk bool) (*R
 	var err error
 	r.ids, err = f.refer(m)
 	return r, err
+}
+
+// Outdated says why a machine that is there should be a new one, clause by
+// clause: a newer image, other user-data, or what else the spec wants. missing
+// is one that is not there.
+func Outdated(f *Found, m *cloud.Machine, userData string) (why []string, missing bool) {
+	there := f.Machines[m.Name]
+	if there == nil || there.Status == compute.Instance_DELETING {
+		return nil, true
+	}
+	if is, newest := f.Sources[there.GetBootDisk().GetDiskId()], f.Images[m.ImageFamily]; is != newest {
+		why = append(why, fmt.Sprintf("its image is %s, and the newest is %s", cmp.Or(is, "not known"), newest))
+	}
+	if there.Metadata["user-data"] != userData {
+		why = append(why, "its user-data is not the spec's")
+	}
+	return append(why, differsMachine(there, m)...), false
 }
 
 // data checks the data disk, and decides what becomes of it.

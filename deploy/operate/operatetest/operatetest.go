@@ -326,6 +326,13 @@ func (f *Machines) Power(name string, on bool) {
 	}
 }
 
+// Join puts a node into the quorum.
+func (f *Machines) Join(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Out[name] = false
+}
+
 // start restarts a node's PostgreSQL, for which nothing is pending any more.
 func (f *Machines) start(name string) { f.started[name]++; f.Pending[name] = false }
 
