@@ -131,12 +131,14 @@ func TestCreateScript(t *testing.T) {
 
 // pgha-cloud deploy creates the machines of the reference, waits for what they say on
 // their consoles, and takes the permission to bootstrap back; refresh gives them a
-// changed spec while they run.
+// changed spec while they run; roll replaces all of them under load, and nothing
+// that was acknowledged is lost. Long, replace gives one of them, and then the
+// leader, an empty disk.
 func TestDeploy(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, "operators: []=>operators: [10.99.7.0/24]"))
-	_, address := serveAPI(t, ctx, c.Lab)
+	api, address := serveAPI(t, ctx, c.Lab)
 	conn, err := yandextest.Connect(ctx, address, token)
 	testkit.OK(t, err)
 	spec := c.Cluster()
@@ -189,11 +191,36 @@ func TestDeploy(t *testing.T) {
 		}
 	}
 
+	for _, g := range spec.Groups {
+		testkit.OK(t, api.Put(&compute.Image{Id: "fd8next" + g.Name, Family: spec.ImageFamily(g.Name), Status: compute.Image_READY}))
+	}
 	l := startLoad(t, ctx, c, 4)
 	r := c.rolling(t, ctx, conn, &spec)
 	leader := c.whole(t, ctx)
-	gap := l.replace(t, ctx, r, leader, false)
-	t.Logf("%.2f s without a write while %s, which led, was replaced", gap.Seconds(), leader)
+	p, err := r.Roll(ctx, "")
+	testkit.OK(t, err)
+	c.started = time.Now()
+	gaps := l.roll(t, ctx, r, p)
+	t.Logf("all %d machines replaced in %.1f s", len(gaps), time.Since(c.started).Seconds())
+	for _, name := range c.Names() {
+		// The only HAProxy is missed until its machine has booted.
+		most := map[string]time.Duration{leader: 20 * time.Second, balancer: time.Minute}[name]
+		if gap, ok := gaps[name]; !ok || gap > max(most, 10*time.Second) {
+			t.Errorf("%s: replaced is %v, %.2f s without a write", name, ok, gap.Seconds())
+		}
+	}
+	if p, err = r.Roll(ctx, ""); err != nil || !p.Nothing() {
+		t.Errorf("a second run would do %q: %v", p.Lines, err)
+	}
+	if os.Getenv("PGHA_TEST_LONG") != "" {
+		for _, name := range []string{"demo-etcd-1", c.whole(t, ctx)} {
+			p, err := r.Replace(ctx, name, true)
+			testkit.OK(t, err)
+			if gap := l.roll(t, ctx, r, p)[name]; gap > 20*time.Second {
+				t.Errorf("%s: replaced with an empty disk, %.2f s without a write", name, gap.Seconds())
+			}
+		}
+	}
 	l.end(t, ctx)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,12 +48,23 @@ func (c *cluster) rolling(t *testing.T, ctx context.Context, api grpc.ClientConn
 	}
 }
 
-// replace replaces a machine, and gives the longest time without an acknowledged
-// write meanwhile.
-func (l *load) replace(t *testing.T, ctx context.Context, r *roll.Cluster, name string, newDisk bool) time.Duration {
+// roll replaces the machines of a plan, and gives the longest time without an
+// acknowledged write for each.
+func (l *load) roll(t *testing.T, ctx context.Context, r *roll.Cluster, p *roll.Plan) map[string]time.Duration {
 	t.Helper()
-	p, err := r.Replace(ctx, name, newDisk)
-	testkit.OK(t, err)
-	gap, _ := l.fault(t, ctx, time.Second, func() { testkit.OK(t, r.Do(ctx, p)) })
-	return gap
+	gaps, since := map[string]time.Duration{}, time.Now()
+	said := r.World.Said
+	defer func() { r.World.Said = said }()
+	r.World.Said = func(name, sentence string) {
+		said(name, sentence)
+		if !strings.HasPrefix(sentence, "replaced, ") {
+			return
+		}
+		gaps[name] = l.Gap(since).Long()
+		since = time.Now()
+		t.Logf("%s: %.2f s without an acknowledged write", name, gaps[name].Seconds())
+	}
+	l.Forget()
+	testkit.OK(t, r.Do(ctx, p))
+	return gaps
 }

@@ -22,6 +22,7 @@ type replacement struct {
 	operator cli.OperatorFolder
 	yes      bool
 	limit    time.Duration
+	instead  string // what to do if it is interrupted
 }
 
 func (r *replacement) flags(cmd *cobra.Command) {
@@ -39,7 +40,7 @@ func (r *replacement) check() error {
 }
 
 func (a *app) replaceCommand() *cobra.Command {
-	var r replacement
+	r := replacement{instead: "what was begun goes on by itself: run this again if pgha-cloud status does not have the machine"}
 	var newDisk bool
 	cmd := &cobra.Command{
 		Use:   "replace NODE",
@@ -133,5 +134,5 @@ func (a *app) replace(ctx context.Context, r *replacement, known func(*cloud.Pla
 	if err := a.agreed(r.yes); err != nil {
 		return err
 	}
-	return interrupted(ctx, c.Do(ctx, p), "what was begun goes on by itself; pgha-cloud status, and run this again if the machine is not there")
+	return interrupted(ctx, c.Do(ctx, p), r.instead)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 func (a *app) rollCommand() *cobra.Command {
-	var r replacement
+	r := replacement{instead: "run this again: it goes on where it stopped"}
 	var role string
 	cmd := &cobra.Command{
 		Use:   "roll [--role ROLE]",

@@ -130,11 +130,11 @@ func (c *Cluster) failed(ctx context.Context, name string) error {
 }
 
 func (c *Cluster) replace(ctx context.Context, t turn) error {
-	if err := c.ready(ctx, t); err != nil {
-		return err
-	}
 	r, err := c.replacement(ctx, t)
 	if err != nil {
+		return err
+	}
+	if err := c.ready(ctx, t); err != nil {
 		return err
 	}
 	return r.Do(ctx, c.API, c.Plan, c.World)
@@ -169,23 +169,24 @@ func (c *Cluster) ready(ctx context.Context, t turn) error {
 	}
 }
 
+// soon is how long a wait for a new machine is nothing to speak of.
+const soon = 5 * time.Second
+
 // whole waits until the cluster counts on the machine.
 func (c *Cluster) whole(ctx context.Context, name string) error {
-	shown := ""
+	start, last, said := c.Now(), "", ""
 	for {
 		why := c.Running.Look(ctx).Lacks(name)
 		switch {
 		case why == "":
 			return nil
-		case ctx.Err() != nil:
-			if shown == "" {
-				shown = why
-			}
-			return fmt.Errorf("machine %s is ready, but the cluster does not count it as whole: %s (it may still come: pgha-gen cluster status): %w", name, shown, ctx.Err())
-		case why != shown:
-			shown = why
+		case ctx.Err() != nil: // nobody could answer
+			return fmt.Errorf("machine %s is ready, but the cluster does not count it as whole: %s (it may still come: pgha-gen cluster status): %w", name, cmp.Or(last, why), ctx.Err())
+		case why != said && c.Now().Sub(start) > soon:
+			said = why
 			c.World.Said(name, "waiting: "+why)
 		}
+		last = why
 		c.pause(ctx)
 	}
 }

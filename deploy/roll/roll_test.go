@@ -71,9 +71,9 @@ func (w *world) replaced() (names []string) {
 	return names[len(w.Plan.Machines):]
 }
 
-// TestReplace: a leader hands over first, and a machine counts as replaced once
+// TestReplaceOne: a leader hands over first, and a machine counts as replaced once
 // the cluster counts on it.
-func TestReplace(t *testing.T) {
+func TestReplaceOne(t *testing.T) {
 	w := newWorld(t)
 	w.machines.Out["demo-pg-3"] = false
 	p, err := w.Replace(t.Context(), "demo-pg-3", false)
@@ -94,8 +94,8 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// TestReplaceRefused: nothing is done where the cluster would not survive it.
-func TestReplaceRefused(t *testing.T) {
+// TestReplaceOneRefused: nothing is done where the cluster would not survive it.
+func TestReplaceOneRefused(t *testing.T) {
 	w := newWorld(t)
 	tests := []struct {
 		name, of string
@@ -122,9 +122,9 @@ func TestReplaceRefused(t *testing.T) {
 	}
 }
 
-// TestReplaceFaults: a fault behind the deletion leaves what the next run
+// TestReplaceOneFaults: a fault behind the deletion leaves what the next run
 // completes, and a machine that is ready and does not count is said.
-func TestReplaceFaults(t *testing.T) {
+func TestReplaceOneFaults(t *testing.T) {
 	w := newWorld(t)
 	p, err := w.Replace(t.Context(), "demo-pg-1", false)
 	testkit.OK(t, err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
@@ -42,8 +43,26 @@ func NewReplacement(p *cloud.Plan, f *Found, m *cloud.Machine, newDisk bool) (*R
 		return nil, err
 	}
 	var err error
-	r.ids, err = f.refer(m)
-	return r, err
+	if r.ids, err = f.refer(m); err != nil {
+		return nil, err
+	}
+	r.keepAddress()
+	return r, nil
+}
+
+// keepAddress has the new machine get the address of the old one where the spec
+// leaves it to the cloud: a load balancer may have it.
+func (r *Replacement) keepAddress() {
+	if r.Address.IsValid() || r.there == nil {
+		return
+	}
+	for _, nic := range r.there.NetworkInterfaces {
+		if at, err := netip.ParseAddr(nic.GetPrimaryV4Address().GetAddress()); err == nil && nic.SubnetId == r.ids.subnet {
+			m := *r.Machine
+			m.Address = at
+			r.Machine = &m
+		}
+	}
 }
 
 // Outdated says why a machine that is there should be a new one, clause by

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -55,10 +56,10 @@ func state(t *testing.T, cc grpc.ClientConnInterface, p *cloud.Plan, name string
 	return found.Machines[name], found.Disks[name+"-data"]
 }
 
-// TestReplace: a machine is a new one at its old address, from the newest image,
+// TestReplaceMachine: a machine is a new one at its old address, from the newest image,
 // with the new user-data and never with the permission to bootstrap; its disk is
 // the old one, or a new one.
-func TestReplace(t *testing.T) {
+func TestReplaceMachine(t *testing.T) {
 	c, cc, p := deployed(t, cloudapi.Config{Delay: 5 * time.Millisecond})
 	c.Has(t, &compute.Image{Id: "fd8newer", Name: "demo-patroni-2", Family: "demo-patroni", Status: compute.Image_READY})
 	before, data := state(t, cc, p, "demo-pg-2")
@@ -95,17 +96,23 @@ func TestReplace(t *testing.T) {
 		t.Errorf("disk %s of %d is now %s of %d", data.Id, data.Size, fresh.Id, fresh.Size)
 	}
 
+	p.Machine("demo-haproxy-1").Address = netip.Addr{} // the cloud chose it
+	balancer, _ := state(t, cc, p, "demo-haproxy-1")
+	address := balancer.NetworkInterfaces[0].PrimaryV4Address.Address
 	r, err = replace(t.Context(), cc, p, "demo-haproxy-1", false)
 	testkit.OK(t, err)
 	if want := "machine demo-haproxy-1 is deleted, and created anew from image fd8haproxy"; r.Says() != want {
 		t.Errorf("it says %q, want %q", r.Says(), want)
 	}
+	if after, _ := state(t, cc, p, "demo-haproxy-1"); after.NetworkInterfaces[0].PrimaryV4Address.Address != address {
+		t.Errorf("its address was %s, and is %s", address, after.NetworkInterfaces[0].PrimaryV4Address.Address)
+	}
 	whole(t, cc, p)
 }
 
-// TestReplaceFaults: what fails or is interrupted in the middle leaves what the
+// TestReplaceMachineFaults: what fails or is interrupted in the middle leaves what the
 // next run completes: one machine, with the data that it had.
-func TestReplaceFaults(t *testing.T) {
+func TestReplaceMachineFaults(t *testing.T) {
 	tests := []struct {
 		name  string
 		spoil func(*yandextest.Cloud)
@@ -196,9 +203,9 @@ func TestReplaceFaults(t *testing.T) {
 	})
 }
 
-// TestReplaceGuards is a table of what is refused: one sentence, and nothing is
+// TestReplaceMachineGuards is a table of what is refused: one sentence, and nothing is
 // done.
-func TestReplaceGuards(t *testing.T) {
+func TestReplaceMachineGuards(t *testing.T) {
 	relabel := func(name string) func(*yandex.Found) {
 		return func(f *yandex.Found) { f.Machines[name].Labels = nil }
 	}

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -85,7 +86,9 @@ func (c *Cloud) Serve(ctx context.Context, l net.Listener, options ...grpc.Serve
 	c.mu.Unlock()
 	// All methods have one handler: what they are is said by the descriptors of
 	// the API.
-	server := grpc.NewServer(append(options, grpc.UnknownServiceHandler(c.handle))...)
+	// The SDK asks every 30 s whether its connection lives.
+	lives := grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true})
+	server := grpc.NewServer(append(options, lives, grpc.UnknownServiceHandler(c.handle))...)
 	defer context.AfterFunc(ctx, server.Stop)()
 	if err := server.Serve(cuts); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
 		return err
