@@ -44,11 +44,23 @@ func (c *Cluster) Roll(ctx context.Context, role string) (*Plan, error) {
 			p.turns = append(p.turns, turn{name: one.name, await: one.verb == await})
 		}
 	}
-	if p.Nothing() || p.turns[0].await {
-		return p, nil
+	for i, t := range p.turns {
+		if t.await {
+			continue
+		}
+		before, err := s.PlanReplace(t.name, false)
+		switch {
+		case err != nil && i == 0:
+			return nil, err
+		case err == nil:
+			for _, note := range before.Notes {
+				if !slices.Contains(p.Notes, note) {
+					p.Notes = append(p.Notes, note)
+				}
+			}
+		}
 	}
-	_, err = s.PlanReplace(p.turns[0].name, false)
-	return p, err
+	return p, nil
 }
 
 // The verbs of a step.
@@ -79,6 +91,8 @@ func (c *Cluster) step(found *yandex.Found, s *operate.State, m *cloud.Machine) 
 		one.says = strings.TrimSuffix(fmt.Sprintf("%-7s  %s: %s", word, m.Name, text), ": ")
 	}
 	switch {
+	case missing && m.Data != nil && found.Disks[m.Data.Name] == nil:
+		return one, fmt.Errorf("machine %s is not there, nor is its data disk (if the node is new: pgha-cloud refresh, then pgha-cloud deploy; else pgha-cloud replace %s)", m.Name, m.Name)
 	case missing:
 		say(create, 0, "create", "it is not there")
 	case len(why) > 0 && lacks != "":

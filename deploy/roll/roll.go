@@ -181,7 +181,7 @@ func (c *Cluster) whole(ctx context.Context, name string) error {
 		case why == "":
 			return nil
 		case ctx.Err() != nil: // nobody could answer
-			return fmt.Errorf("machine %s is ready, but the cluster does not count it as whole: %s (it may still come: pgha-gen cluster status): %w", name, cmp.Or(last, why), ctx.Err())
+			return fmt.Errorf("machine %s is ready, but after %s the cluster does not count it as whole: %s (it may still come: pgha-gen cluster status)", name, c.Limit, cmp.Or(last, why))
 		case why != said && c.Now().Sub(start) > soon:
 			said = why
 			c.World.Said(name, "waiting: "+why)

@@ -144,7 +144,7 @@ func TestReplaceOneFaults(t *testing.T) {
 	w.machines.Out["demo-pg-1"] = true
 	w.Limit = 2 * time.Second
 	err = w.Do(t.Context(), p)
-	if text := fmt.Sprint(err); !strings.HasPrefix(text, "machine demo-pg-1 is ready, but the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status)") {
+	if text := fmt.Sprint(err); !strings.HasPrefix(text, "machine demo-pg-1 is ready, but after 2s the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status)") {
 		t.Errorf("error %q", text)
 	}
 
@@ -234,7 +234,7 @@ func TestRollFaults(t *testing.T) {
 			"machine demo-etcd-3: disk failed: no file system (mend it, delete the machine, and run this again: it goes on where it stopped); 1 of 7 machines are done",
 			[]string{"demo-etcd-2", "demo-etcd-3"}, func(w *world) { w.cloud.Say("demo-etcd-3", "ready ok") },
 			[]string{"replace  demo-etcd-1", "replace  demo-haproxy-1", "replace  demo-pg-1", "replace  demo-pg-2", "replace  demo-pg-3"}},
-		{"one does not count", func(w *world) { w.machines.Out["demo-pg-1"] = true }, "machine demo-pg-1 is ready, but the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status): context deadline exceeded; 0 of 7 machines are done",
+		{"one does not count", func(w *world) { w.machines.Out["demo-pg-1"] = true }, "machine demo-pg-1 is ready, but after 3s the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status); 0 of 7 machines are done",
 			[]string{"demo-pg-1"}, func(w *world) { w.machines.Out["demo-pg-1"] = false },
 			[]string{"replace  demo-etcd-2", "replace  demo-etcd-3", "replace  demo-etcd-1", "replace  demo-haproxy-1", "replace  demo-pg-2", "replace  demo-pg-3"}},
 	}
@@ -305,10 +305,41 @@ func TestRollRefused(t *testing.T) {
 	if _, err := w.Roll(t.Context(), "patroni"); !strings.HasPrefix(fmt.Sprint(err), "cannot replace demo-pg-1: Patroni is paused") {
 		t.Errorf("error %v", err)
 	}
+	if diff := cmp.Diff([]string{
+		"etcd: 2 other members are healthy, and go on",
+		"HAProxy is on no other machine: clients cannot connect meanwhile",
+	}, notes(t, w, "etcd", "haproxy")); diff != "" {
+		t.Errorf("notes (-want +got):\n%s", diff)
+	}
+
+	// A node that never was needs more than a machine.
+	api := compute.NewInstanceServiceClient(w.API)
+	found, err := yandex.Look(t.Context(), w.API, w.Plan)
+	testkit.OK(t, err)
+	_, err = api.Delete(t.Context(), &compute.DeleteInstanceRequest{InstanceId: found.Machines["demo-pg-2"].Id})
+	testkit.OK(t, err)
+	_, err = compute.NewDiskServiceClient(w.API).Delete(t.Context(), &compute.DeleteDiskRequest{DiskId: found.Disks["demo-pg-2-data"].Id})
+	testkit.OK(t, err)
+	if _, err := w.Roll(t.Context(), ""); fmt.Sprint(err) != "machine demo-pg-2 is not there, nor is its data disk (if the node is new: pgha-cloud refresh, then pgha-cloud deploy; else pgha-cloud replace demo-pg-2)" {
+		t.Errorf("error %v", err)
+	}
 	for _, m := range w.Plan.Machines {
 		w.machines.Refuse[m.Name] = true
 	}
 	if _, err := w.Roll(t.Context(), ""); !strings.HasPrefix(fmt.Sprint(err), "no machine answers this host: demo-etcd-1 says: connection refused") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// notes are those of a roll with newer images of these roles.
+func notes(t *testing.T, w *world, roles ...string) []string {
+	t.Helper()
+	var all []string
+	for _, role := range roles {
+		w.newer(t, role)
+		p, err := w.Roll(t.Context(), role)
+		testkit.OK(t, err)
+		all = append(all, p.Notes...)
+	}
+	return all
 }
