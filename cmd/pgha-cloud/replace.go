@@ -55,7 +55,7 @@ over to a node that can take over without loss. It is refused if etcd would have
 or while another machine of the same role is not well; a machine that is lost itself is
 replaced all the same. It ends when the machine has said that it is ready, and the others
 count on it: etcd's member votes, a replica streams and gets readers, HAProxy knows the
-leader.
+leader, and gets clients from the load balancer, if there is one.
 
 What it is going to do is shown first. On a terminal it asks then; elsewhere it needs
 --yes, and without it does nothing (status 2). Where it was interrupted before the new

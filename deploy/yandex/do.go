@@ -9,6 +9,8 @@ import (
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"pgha-gen/generator/cloud"
@@ -156,7 +158,8 @@ func ready(ctx context.Context, cc grpc.ClientConnInterface, id, name string, w 
 	shown := ""
 	for {
 		last, err := console(ctx, cc, id, name)
-		if err != nil && ctx.Err() == nil {
+		// The call may know of ctx's end before ctx says so.
+		if err != nil && ctx.Err() == nil && status.Code(err) != codes.DeadlineExceeded {
 			return trouble("read the console of machine "+name, err)
 		}
 		if sentence := strings.TrimSpace(last.Name + " " + last.Status + " " + last.Detail); sentence != "" && sentence != shown {

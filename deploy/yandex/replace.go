@@ -142,7 +142,8 @@ func (r *Replacement) Says() string {
 	return text
 }
 
-// Do deletes what is there, creates the machine, and waits until it is ready.
+// Do deletes what is there, creates the machine, and waits until it is ready and,
+// where a load balancer has it as a target, gets clients.
 // What fails or is interrupted leaves what the next run completes.
 func (r *Replacement) Do(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, w World) error {
 	if r.there != nil {
@@ -161,7 +162,10 @@ func (r *Replacement) Do(ctx context.Context, cc grpc.ClientConnInterface, p *cl
 	if err := r.create(ctx, cc, p, w); err != nil {
 		return err
 	}
-	return ready(ctx, cc, r.id, r.Name, w)
+	if err := ready(ctx, cc, r.id, r.Name, w); err != nil {
+		return err
+	}
+	return balanced(ctx, cc, p, r.id, r.Name, w)
 }
 
 // delete also waits for a machine that is being deleted already.

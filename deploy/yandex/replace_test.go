@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/loadbalancer/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
@@ -247,5 +248,39 @@ func TestReplaceMachineGuards(t *testing.T) {
 				t.Errorf("error %q, want %q in it", text, test.want)
 			}
 		})
+	}
+}
+
+// TestReplaceBalanced: the target of a load balancer counts once that sends
+// clients to it.
+func TestReplaceBalanced(t *testing.T) {
+	c, cc, p := deployed(t, cloudapi.Config{})
+	p.Balancer = &cloud.Balancer{Name: "demo", Targets: []string{"demo-haproxy-1"}}
+	_, err := replace(t.Context(), cc, p, "demo-haproxy-1", false)
+	testkit.OK(t, err) // there is none yet
+	targets := &loadbalancer.TargetGroup{Id: "enptargets", Name: "demo", RegionId: "ru-central1", Targets: []*loadbalancer.Target{{SubnetId: "e9bexample", Address: "10.128.0.40"}}}
+	c.Has(t, targets, &loadbalancer.NetworkLoadBalancer{Id: "enpbalancer", Name: "demo", AttachedTargetGroups: []*loadbalancer.AttachedTargetGroup{{TargetGroupId: "enptargets"}}})
+	c.SetTarget("10.128.0.40", loadbalancer.TargetState_INITIAL)
+	time.AfterFunc(500*time.Millisecond, func() { c.SetTarget("10.128.0.40", loadbalancer.TargetState_HEALTHY) })
+	start := time.Now()
+	_, err = replace(t.Context(), cc, p, "demo-haproxy-1", false)
+	testkit.OK(t, err)
+	if took := time.Since(start); took < 500*time.Millisecond {
+		t.Errorf("it did not wait, but ended after %v", took)
+	}
+	c.SetTarget("10.128.0.40", loadbalancer.TargetState_UNHEALTHY)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err = replace(ctx, cc, p, "demo-haproxy-1", false); fmt.Sprint(err) != "machine demo-haproxy-1 is ready, but load balancer demo sends no clients to it: it is unhealthy (it may still come)" {
+		t.Errorf("error %v", err)
+	}
+	c.Break(cloudapi.Fault{Method: "NetworkLoadBalancerService.GetTargetStates", Code: codes.PermissionDenied, Message: "Permission denied"})
+	if _, err = replace(t.Context(), cc, p, "demo-haproxy-1", false); !strings.HasPrefix(fmt.Sprint(err), "cannot ask load balancer demo for its targets: Permission denied (") {
+		t.Errorf("error %v", err)
+	}
+	c.Mend()
+	targets.Targets = nil
+	if _, err = replace(t.Context(), cc, p, "demo-haproxy-1", false); fmt.Sprint(err) != "load balancer demo has no target with the address 10.128.0.40 of machine demo-haproxy-1 (sh create.sh adds it)" {
+		t.Errorf("error %v", err)
 	}
 }
