@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,7 +70,8 @@ func runYc() error {
 }
 
 // create.sh creates the machines of the reference by the cloud's API. They boot,
-// and clients write; what the API shows and changes is theirs.
+// and clients write; what the API shows and changes is theirs. replace.sh gives one
+// of them a new machine, with the data disk of the old one.
 func TestCreateScript(t *testing.T) {
 	testkit.Need(t, "jq")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -79,9 +81,9 @@ func TestCreateScript(t *testing.T) {
 	spec := c.Cluster()
 	out := filepath.Join(labtest.State(t), "out")
 	testkit.OK(t, demo.Files(t, &spec).Write(ctx, out))
-	script := func(args ...string) string {
+	script := func(name string, args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(out, "deploy", "create.sh")}, args...)...)
+		cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(out, "deploy", name)}, args...)...)
 		bin := t.TempDir()
 		self, err := os.Executable()
 		testkit.OK(t, err)
@@ -89,12 +91,12 @@ func TestCreateScript(t *testing.T) {
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LAB_API="+address)
 		said, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("create.sh %q: %v\n%s", args, err, said)
+			t.Fatalf("%s %q: %v\n%s", name, args, err, said)
 		}
 		return string(said)
 	}
 	c.started = time.Now()
-	script()
+	script("create.sh")
 	if err := c.write(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +104,10 @@ func TestCreateScript(t *testing.T) {
 	if err := c.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if said := script(); strings.Contains(said, "creating") {
+	if said := script("create.sh"); strings.Contains(said, "creating") {
 		t.Errorf("a second run creates something:\n%s", said)
 	}
-	script("finish")
+	script("create.sh", "finish")
 
 	conn, err := dialAPI(address)
 	testkit.OK(t, err)
@@ -126,6 +128,29 @@ func TestCreateScript(t *testing.T) {
 		if err != nil || strings.Contains(string(seen), "pgha-bootstrap") {
 			t.Errorf("the metadata of %s has %q behind finish: %v", i.Name, seen, err)
 		}
+	}
+
+	const member = "demo-etcd-2"
+	mark := func(args ...string) error {
+		_, err := c.Machine(member).Exec(ctx, append(args, "/var/lib/pgha-here")...)
+		return err
+	}
+	testkit.OK(t, mark("touch"))
+	script("replace.sh", member)
+	if err := c.WaitReady(ctx, member); err != nil {
+		t.Fatal(err)
+	}
+	if mark("test", "-e") == nil {
+		t.Errorf("%s has the boot disk that it had", member)
+	}
+	if step, err := c.WaitStep(ctx, member, "etcd-join", "ok"); err != nil || !strings.HasPrefix(step.Detail, "own log") {
+		t.Errorf("%s does not have the data disk that it had: %q, %v", member, step.Detail, err)
+	}
+	if err := c.write(ctx, 2); err != nil {
+		t.Error(err)
+	}
+	if rows, err := c.rows(ctx, writers); err != nil || !slices.Equal(rows, []int{1, 2}) {
+		t.Errorf("the rows are %v: %v", rows, err)
 	}
 }
 
