@@ -20,9 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"pgha-gen/deploy/yandex"
-	"pgha-gen/deploy/yandex/yandextest"
 	"pgha-gen/generator"
-	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
@@ -162,30 +160,10 @@ func TestCreateScript(t *testing.T) {
 func TestDeploy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	c := newClusterOf(t, ctx, demo.Cluster(t, "operators: []=>operators: [10.99.7.0/24]"))
-	api, address := serveAPI(t, ctx, c.Lab)
-	conn, err := yandextest.Connect(ctx, address, token)
-	testkit.OK(t, err)
-	spec := c.Cluster()
-	world := yandex.World{UserData: userData(t, &spec), Between: time.Second, Said: func(name, sentence string) {
-		if strings.HasPrefix(sentence, "ready ok") {
-			t.Logf("%s: %s", name, sentence)
-		}
-	}}
-	plan := cloud.New(&spec)
-	look := func() *yandex.Steps {
-		t.Helper()
-		found, err := yandex.Look(ctx, conn, plan)
-		testkit.OK(t, err)
-		steps, err := yandex.Plan(plan, found)
-		testkit.OK(t, err)
-		return steps
-	}
-	c.started = time.Now()
-	testkit.OK(t, look().Do(ctx, conn, plan, world))
-	t.Logf("all machines ready %.1f s after deploy began", time.Since(c.started).Seconds())
+	d := deploy(t, ctx, demo.Cluster(t, operators))
+	c, spec := d.cluster, &d.spec
 	testkit.OK(t, c.write(ctx, 1))
-	if steps := look(); !steps.Nothing() {
+	if steps := d.steps(t, ctx); !steps.Nothing() {
 		t.Errorf("a second run would do something: %+v", steps.Items)
 	}
 	for _, name := range c.Names() {
@@ -197,18 +175,18 @@ func TestDeploy(t *testing.T) {
 
 	const more = "10.77.0.0/24"
 	spec.Access.Clients = append(spec.Access.Clients, netip.MustParsePrefix(more))
-	refresh, err := yandex.NewRefresh(ctx, conn, plan, userData(t, &spec), "")
+	refresh, err := yandex.NewRefresh(ctx, d.conn, d.plan, userData(t, spec), "")
 	testkit.OK(t, err)
 	if len(refresh.Changes) == 0 || len(refresh.Missing) > 0 {
 		t.Errorf("refresh would change %q, and misses %q", refresh.Changes, refresh.Missing)
 	}
-	testkit.OK(t, refresh.Do(ctx, conn, func(string, string) {}))
+	testkit.OK(t, refresh.Do(ctx, d.conn, func(string, string) {}))
 	took := within(t, 30*time.Second, "HAProxy admits the network that is new", func() bool {
 		_, err := c.Machine("demo-haproxy-1").Exec(ctx, "grep", "-q", more, "/etc/haproxy/haproxy.cfg")
 		return err == nil
 	})
 	t.Logf("in force on HAProxy's machine %.1f s after refresh", took.Seconds())
-	states, err := yandex.States(ctx, conn, plan)
+	states, err := yandex.States(ctx, d.conn, d.plan)
 	testkit.OK(t, err)
 	for _, s := range states {
 		if !s.Well() {
@@ -216,32 +194,22 @@ func TestDeploy(t *testing.T) {
 		}
 	}
 
-	for _, g := range spec.Groups {
-		testkit.OK(t, api.Put(&compute.Image{Id: "fd8next" + g.Name, Family: spec.ImageFamily(g.Name), Status: compute.Image_READY}))
-	}
 	l := startLoad(t, ctx, c, 4)
-	r := c.rolling(t, ctx, conn, &spec)
 	leader := c.whole(t, ctx)
-	p, err := r.Roll(ctx, "")
-	testkit.OK(t, err)
-	c.started = time.Now()
-	gaps := l.roll(t, ctx, r, p)
-	t.Logf("all %d machines replaced in %.1f s", len(gaps), time.Since(c.started).Seconds())
+	r := c.rolling(t, ctx, d.conn, spec)
+	gaps := d.rollAll(t, ctx, r, l.Load)
 	for _, name := range c.Names() {
 		// The only HAProxy is missed until its machine has booted.
 		most := map[string]time.Duration{leader: 20 * time.Second, balancer: time.Minute}[name]
-		if gap, ok := gaps[name]; !ok || gap > max(most, 10*time.Second) {
-			t.Errorf("%s: replaced is %v, %.2f s without a write", name, ok, gap.Seconds())
+		if gap := gaps[name]; gap > max(most, 10*time.Second) {
+			t.Errorf("%s: %.2f s without a write", name, gap.Seconds())
 		}
-	}
-	if p, err = r.Roll(ctx, ""); err != nil || !p.Nothing() {
-		t.Errorf("a second run would do %q: %v", p.Lines, err)
 	}
 	if os.Getenv("PGHA_TEST_LONG") != "" {
 		for _, name := range []string{"demo-etcd-1", c.whole(t, ctx)} {
 			p, err := r.Replace(ctx, name, true)
 			testkit.OK(t, err)
-			if gap := l.roll(t, ctx, r, p)[name]; gap > 20*time.Second {
+			if gap := doRoll(t, ctx, r, p, l.Load)[name]; gap > 20*time.Second {
 				t.Errorf("%s: replaced with an empty disk, %.2f s without a write", name, gap.Seconds())
 			}
 		}

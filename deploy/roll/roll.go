@@ -68,6 +68,9 @@ func (c *Cluster) replacement(ctx context.Context, t turn) (*yandex.Replacement,
 	if err != nil {
 		return nil, err
 	}
+	if err := yandex.Changing(c.Plan, found, t.name); err != nil {
+		return nil, err
+	}
 	return yandex.NewReplacement(c.Plan, found, c.Plan.Machine(t.name), t.newDisk)
 }
 

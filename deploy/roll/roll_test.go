@@ -117,6 +117,19 @@ func TestReplaceOneRefused(t *testing.T) {
 			}
 		})
 	}
+	t.Run("somebody else replaces another", func(t *testing.T) {
+		found, err := yandex.Look(t.Context(), w.API, w.Plan)
+		testkit.OK(t, err)
+		holds := make(chan bool)
+		w.cloud.Power = func(string, bool) { <-holds }
+		_, err = compute.NewInstanceServiceClient(w.API).Delete(t.Context(), &compute.DeleteInstanceRequest{InstanceId: found.Machines["demo-pg-2"].Id})
+		testkit.OK(t, err)
+		_, err = w.Replace(t.Context(), "demo-etcd-1", false)
+		if text := fmt.Sprint(err); text != "machine demo-pg-2 is deleting just now: one at a time (run this again once it is ready)" {
+			t.Errorf("error %q", text)
+		}
+		close(holds)
+	})
 	if len(w.replaced()) > 0 || len(w.machines.Told) > 0 {
 		t.Errorf("%q were replaced; the nodes were told %q", w.replaced(), w.machines.Told)
 	}

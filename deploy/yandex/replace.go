@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
@@ -48,6 +49,18 @@ func NewReplacement(p *cloud.Plan, f *Found, m *cloud.Machine, newDisk bool) (*R
 	}
 	r.keepAddress()
 	return r, nil
+}
+
+// Changing is that another machine of the plan than the one of that name is being
+// created or deleted just now, by this run or somebody else's; nil: none is.
+func Changing(p *cloud.Plan, f *Found, name string) error {
+	for _, m := range p.Machines {
+		there := f.Machines[m.Name]
+		if m.Name != name && there != nil && there.Labels[label] == p.Cluster && (starts(there.Status) || there.Status == compute.Instance_DELETING) {
+			return fmt.Errorf("machine %s is %s just now: one at a time (run this again once it is ready)", m.Name, strings.ToLower(there.Status.String()))
+		}
+	}
+	return nil
 }
 
 // keepAddress has the new machine get the address of the old one where the spec
