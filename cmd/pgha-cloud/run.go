@@ -29,8 +29,8 @@ func run(args []string, known []*role.Role, cloud connector, in io.Reader, out, 
 		Use:   "pgha-cloud",
 		Short: "A highly available PostgreSQL cluster in Yandex Cloud",
 		Long: `pgha-cloud makes the cluster that pgha.yaml describes exist in Yandex Cloud, by its
-API. It does what the scripts that pgha-gen render writes do for disks and machines, many
-at once, and waits until the machines are ready.
+API. It does what the scripts that pgha-gen render writes do, many things at once,
+and waits until the machines are ready.
 
 Credentials are the first of these that is there, and are neither written nor shown:
   YC_TOKEN                      an IAM token

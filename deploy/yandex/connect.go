@@ -1,5 +1,4 @@
-// Package yandex makes the disks and machines of a planned cluster exist, by
-// the API of Yandex Cloud.
+// Package yandex makes a planned cluster exist, by the API of Yandex Cloud.
 package yandex
 
 import (
