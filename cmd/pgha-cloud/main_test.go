@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"google.golang.org/grpc"
 
+	"pgha-gen/deploy/secrets"
 	"pgha-gen/deploy/yandex/yandextest"
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/cloudapi"
@@ -16,7 +22,7 @@ import (
 
 // TestMain has the command speak to the cloud of the test, if it has one.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pgha-cloud": func() {
+	testscript.Main(m, map[string]func(){"generate-secrets": generateSecrets, "pgha-cloud": func() {
 		cloud := connect(os.Getenv)
 		if address := os.Getenv("CLOUD"); address != "" {
 			cloud = func(ctx context.Context) (grpc.ClientConnInterface, error) {
@@ -25,6 +31,21 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(run(os.Args[1:], demo.Roles(), cloud, os.Stdin, os.Stdout, os.Stderr))
 	}})
+}
+
+// generateSecrets is pgha-gen secrets generate.
+func generateSecrets() {
+	text, err := os.ReadFile("pgha.yaml")
+	if err == nil {
+		var c *role.Cluster
+		if c, err = generator.Read("pgha.yaml", text, demo.Roles()); err == nil {
+			_, err = secrets.Generate("secrets/"+c.Name, c, secrets.Rotation{Passwords: len(os.Args) > 1}, secrets.World{UID: os.Geteuid(), Now: time.Now(), Random: rand.Reader})
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func TestScript(t *testing.T) {

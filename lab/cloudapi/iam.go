@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -176,13 +177,10 @@ func addVersion(c *Cloud, r *request, in *lockbox.AddVersionRequest) (proto.Mess
 	if err != nil {
 		return nil, err
 	}
-	var base payload
-	if in.BaseVersionId != "" {
-		known, ok := c.payloads[in.BaseVersionId]
-		if !ok {
-			return nil, status.Errorf(codes.NotFound, "Version %s not found", in.BaseVersionId)
-		}
-		base = known
+	from := cmp.Or(in.BaseVersionId, s.CurrentVersion.GetId())
+	base, ok := c.payloads[from]
+	if !ok && from != "" {
+		return nil, status.Errorf(codes.NotFound, "Version %s not found", from)
 	}
 	before := s.CurrentVersion
 	if err := c.version(s, in.Description, base, in.PayloadEntries); err != nil {
