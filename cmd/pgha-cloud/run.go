@@ -38,7 +38,7 @@ Credentials are the first of these that is there, and are neither written nor sh
   yc                            what yc iam create-token gives, by yc's own profile
   metadata                      the account of the machine that this runs on`,
 	}
-	root.AddCommand(a.deployCommand(), a.statusCommand(), a.refreshCommand(), a.secretsCommand(), a.destroyCommand())
+	root.AddCommand(a.validateCommand(), a.deployCommand(), a.statusCommand(), a.refreshCommand(), a.secretsCommand(), a.destroyCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
 }
 

@@ -508,17 +508,13 @@ func record(r *cloud.Record, lb *loadbalancer.NetworkLoadBalancer) *dns.RecordSe
 	return &dns.RecordSet{Name: r.Name, Type: "A", Ttl: int64(r.TTL), Data: []string{address(lb)}}
 }
 
-// addParts adds what is to be done of parts, or is the first reason why they
-// cannot be there.
-func (s *Steps) addParts(p *cloud.Plan, f *Found, waves [][]*part) ([][]*todo, error) {
+// addParts adds parts, and gives what is to be done of them.
+func (s *Steps) addParts(f *Found, waves [][]*part) [][]*todo {
 	var all [][]*todo
 	for _, wave := range waves {
 		var todos []*todo
 		for _, one := range wave {
 			there := f.Around[one.kind][one.name]
-			if there != nil && there.GetLabels()[label] != p.Cluster {
-				return nil, fmt.Errorf(notOurs, one.kind, one.name, there.GetLabels()[label], p.Cluster)
-			}
 			t := &todo{part: one, create: there == nil, settle: one.settle != nil && (there == nil || !one.settled(f, there))}
 			var differs []string
 			if there != nil && one.differs != nil {
@@ -537,7 +533,7 @@ func (s *Steps) addParts(p *cloud.Plan, f *Found, waves [][]*part) ([][]*todo, e
 			all = append(all, todos)
 		}
 	}
-	return all, nil
+	return all
 }
 
 // extraParts are those of the cluster that the spec does not want.

@@ -52,6 +52,34 @@ func folder(t *testing.T, p *cloud.Plan, config cloudapi.Config) (*yandextest.Cl
 	return c, connect(t, c)
 }
 
+// based has made what goes before the machines of a plan, and filled its secrets.
+func based(ctx context.Context, t *testing.T, c *yandextest.Cloud, cc grpc.ClientConnInterface, p *cloud.Plan, s *said) error {
+	t.Helper()
+	found, err := yandex.Look(ctx, cc, p)
+	if err != nil {
+		return err
+	}
+	steps, err := yandex.Base(p, found)
+	if err != nil {
+		return err
+	}
+	if err := steps.Do(ctx, cc, p, yandex.World{Said: s.say}); err != nil {
+		return err
+	}
+	c.Fill(t, p)
+	return nil
+}
+
+// all is a deployment from nothing: what goes before machines, secrets, machines.
+func all(ctx context.Context, t *testing.T, c *yandextest.Cloud, cc grpc.ClientConnInterface, p *cloud.Plan, s *said) error {
+	t.Helper()
+	if err := based(ctx, t, c, cc, p, s); err != nil {
+		return err
+	}
+	_, err := deploy(ctx, cc, p, s)
+	return err
+}
+
 // TestAround: from a folder with nothing but images, all is made that create.sh
 // makes; then there is nothing to do.
 func TestAround(t *testing.T) {
@@ -63,11 +91,7 @@ func TestAround(t *testing.T) {
 			p := empty(t, test.kind, test.zone)
 			c, cc := folder(t, p, cloudapi.Config{Delay: time.Millisecond})
 			s := &said{}
-			steps, err := deploy(t.Context(), cc, p, s)
-			testkit.OK(t, err)
-			if n := verbs(steps); len(n) != 1 || n[yandex.Create] < 30 {
-				t.Errorf("it did %v", n)
-			}
+			testkit.OK(t, all(t.Context(), t, c, cc, p, s))
 			whole(t, cc, p)
 			for _, line := range []string{"network new: created", "secret new-etcd: has its reader", "security group new-etcd: has the rules of the spec", "entry point db.example.net: " + test.address} {
 				if !s.has(line) {
@@ -162,7 +186,7 @@ func TestAroundFaults(t *testing.T) {
 			p := empty(t, "internal", "create")
 			c, cc := folder(t, p, cloudapi.Config{})
 			c.Break(fault)
-			_, err := deploy(t.Context(), cc, p, &said{})
+			err := all(t.Context(), t, c, cc, p, &said{})
 			if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot ") || !strings.Contains(text, want) || strings.Contains(text, "\n") {
 				t.Errorf("error %q", text)
 			}
@@ -174,8 +198,7 @@ func TestAroundFaults(t *testing.T) {
 				t.Errorf("%d machines without what goes before them", n)
 			}
 			c.Mend()
-			_, err = deploy(t.Context(), cc, p, &said{})
-			testkit.OK(t, err)
+			testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 			whole(t, cc, p)
 		})
 	}
@@ -196,12 +219,11 @@ func TestAroundInterrupt(t *testing.T) {
 				}
 				cancel()
 			}()
-			if _, err := deploy(ctx, cc, p, &said{}); err == nil || !strings.Contains(err.Error(), "context canceled") {
+			if err := all(ctx, t, c, cc, p, &said{}); err == nil || !strings.Contains(err.Error(), "context canceled") {
 				t.Errorf("error %v", err)
 			}
 			time.Sleep(50 * time.Millisecond) // what was begun ends by itself
-			_, err := deploy(t.Context(), cc, p, &said{})
-			testkit.OK(t, err)
+			testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 			whole(t, cc, p)
 		})
 	}
@@ -263,9 +285,8 @@ func TestAroundChanges(t *testing.T) {
 			return nil, nil
 		}, yandex.Item{Verb: yandex.Extra, Kind: "secret", Name: "new-old"}},
 	}
-	_, cc := folder(t, p, cloudapi.Config{})
-	_, err := deploy(t.Context(), cc, p, &said{})
-	testkit.OK(t, err)
+	c, cc := folder(t, p, cloudapi.Config{})
+	testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			found, err := yandex.Look(t.Context(), cc, p)
@@ -330,8 +351,7 @@ func TestDestroyAround(t *testing.T) {
 	c, cc := folder(t, p, cloudapi.Config{})
 	c.Has(t, &iam.ServiceAccount{Id: "ajeother", Name: "other"})
 	before := left(t, cc, p)
-	_, err := deploy(t.Context(), cc, p, &said{})
-	testkit.OK(t, err)
+	testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 	s := &said{}
 	testkit.OK(t, yandex.Destroy(t.Context(), cc, p, yandex.Doomed{}, s.say))
 	for _, line := range []string{"secret new-etcd: kept", "service account new-etcd: kept", "new-pg-1-data: kept", "network new: deleted", "record db.example.net.: deleted", "zone new: deleted"} {
@@ -345,7 +365,7 @@ func TestDestroyAround(t *testing.T) {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
 	// It comes back, with what was kept.
-	_, err = deploy(t.Context(), cc, p, &said{})
+	_, err := deploy(t.Context(), cc, p, &said{})
 	testkit.OK(t, err)
 	whole(t, cc, p)
 	for range 2 {
@@ -368,16 +388,15 @@ func TestDestroyFaults(t *testing.T) {
 			p := empty(t, "internal", "create")
 			c, cc := folder(t, p, cloudapi.Config{})
 			before := left(t, cc, p)
-			_, err := deploy(t.Context(), cc, p, &said{})
-			testkit.OK(t, err)
+			testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 			c.Break(cloudapi.Fault{Method: method, Times: 1, Late: i%2 == 0, Code: codes.Internal, Message: "No luck"})
-			all := yandex.Doomed{Disks: true, Secrets: true}
-			err = yandex.Destroy(t.Context(), cc, p, all, (&said{}).say)
+			everything := yandex.Doomed{Disks: true, Secrets: true}
+			err := yandex.Destroy(t.Context(), cc, p, everything, (&said{}).say)
 			if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot delete ") || !strings.HasSuffix(text, ": No luck (run this again: it goes on where it stopped)") {
 				t.Errorf("error %q", text)
 			}
 			c.Mend()
-			testkit.OK(t, yandex.Destroy(t.Context(), cc, p, all, (&said{}).say))
+			testkit.OK(t, yandex.Destroy(t.Context(), cc, p, everything, (&said{}).say))
 			if diff := cmp.Diff(before, left(t, cc, p)); diff != "" {
 				t.Errorf("left (-want +got):\n%s", diff)
 			}

@@ -37,8 +37,11 @@ func newFound() *Found {
 	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, Given: map[string]place{}, Around: map[cloud.Kind]map[string]thing{}, Readers: map[string][]string{}}
 }
 
-// place is where something given is.
-type place struct{ zone, network string }
+// place is something given, and where it is.
+type place struct {
+	zone, network string
+	thing         thing
+}
 
 // Look asks for what is there. It changes nothing.
 func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Found, error) {
@@ -67,13 +70,13 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 	g.Go(func() error { return f.lookAround(ctx, cc, p) })
 	for _, given := range p.Given {
 		g.Go(func() error {
-			at, known, err := find(ctx, cc, given)
+			at, err := find(ctx, cc, given)
 			if err != nil && status.Code(err) != codes.NotFound {
 				return trouble(fmt.Sprintf("find %s %s of %s", given.Kind, given.ID, given.Key), err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil || !known {
+			if err == nil {
 				f.Given[given.ID] = at
 			}
 			return nil
@@ -155,28 +158,27 @@ func pages(what string, page func(token string) (next string, err error)) error 
 	}
 }
 
-// find asks for one that the spec gives; known is false for kinds that machines
-// do not depend on.
-func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (at place, known bool, err error) {
+// find asks for one that the spec gives.
+func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (place, error) {
 	switch g.Kind {
 	case cloud.KindNetwork:
-		_, err := vpc.NewNetworkServiceClient(cc).Get(ctx, &vpc.GetNetworkRequest{NetworkId: g.ID})
-		return place{network: g.ID}, true, err
+		t, err := vpc.NewNetworkServiceClient(cc).Get(ctx, &vpc.GetNetworkRequest{NetworkId: g.ID})
+		return place{"", g.ID, t}, err
 	case cloud.KindSubnet:
-		s, err := vpc.NewSubnetServiceClient(cc).Get(ctx, &vpc.GetSubnetRequest{SubnetId: g.ID})
-		return place{s.GetZoneId(), s.GetNetworkId()}, true, err
+		t, err := vpc.NewSubnetServiceClient(cc).Get(ctx, &vpc.GetSubnetRequest{SubnetId: g.ID})
+		return place{t.GetZoneId(), t.GetNetworkId(), t}, err
 	case cloud.KindSecurityGroup:
-		s, err := vpc.NewSecurityGroupServiceClient(cc).Get(ctx, &vpc.GetSecurityGroupRequest{SecurityGroupId: g.ID})
-		return place{network: s.GetNetworkId()}, true, err
+		t, err := vpc.NewSecurityGroupServiceClient(cc).Get(ctx, &vpc.GetSecurityGroupRequest{SecurityGroupId: g.ID})
+		return place{"", t.GetNetworkId(), t}, err
 	case cloud.KindAccount:
-		_, err := iam.NewServiceAccountServiceClient(cc).Get(ctx, &iam.GetServiceAccountRequest{ServiceAccountId: g.ID})
-		return place{}, true, err
+		t, err := iam.NewServiceAccountServiceClient(cc).Get(ctx, &iam.GetServiceAccountRequest{ServiceAccountId: g.ID})
+		return place{"", "", t}, err
 	case cloud.KindSecret:
-		_, err := lockbox.NewSecretServiceClient(cc).Get(ctx, &lockbox.GetSecretRequest{SecretId: g.ID})
-		return place{}, true, err
+		t, err := lockbox.NewSecretServiceClient(cc).Get(ctx, &lockbox.GetSecretRequest{SecretId: g.ID})
+		return place{"", "", t}, err
 	case cloud.KindZone:
-		_, err := dns.NewDnsZoneServiceClient(cc).Get(ctx, &dns.GetDnsZoneRequest{DnsZoneId: g.ID})
-		return place{}, true, err
+		t, err := dns.NewDnsZoneServiceClient(cc).Get(ctx, &dns.GetDnsZoneRequest{DnsZoneId: g.ID})
+		return place{"", "", t}, err
 	}
-	return place{}, false, nil
+	return place{}, fmt.Errorf("nobody knows how to find a %s", g.Kind)
 }

@@ -58,33 +58,29 @@ func (s *Steps) Nothing() bool {
 }
 
 const (
-	disk        = "disk"
-	machine     = "machine"
-	label       = "pgha-cluster"
-	permission  = "pgha-bootstrap"
-	notOurs     = "%s %s is there and is not this cluster's: its label " + label + " is %q, not %q (delete it, or choose another name in the spec)"
-	gibibyte    = 1 << 30
-	anotherZone = "%s: %s %s is in zone %s, not in %s"
+	disk       = "disk"
+	machine    = "machine"
+	label      = "pgha-cluster"
+	permission = "pgha-bootstrap"
+	notOurs    = "%s %s is there and is not this cluster's: its label " + label + " is %q, not %q (delete it, or choose another name in the spec)"
+	gibibyte   = 1 << 30
 )
 
 // Plan is what is to be done so that what p wants is there. Or it is the first
 // reason why it cannot be: nothing is begun that could not be finished.
 func Plan(p *cloud.Plan, f *Found) (*Steps, error) {
-	s, err := Base(p, f)
-	if err != nil {
-		return nil, err
+	if all := f.troubles(p, true); len(all) > 0 {
+		return nil, all[0]
 	}
+	s := newSteps(f)
+	s.base = s.addParts(f, base(p))
 	for _, machines := range p.Roles() {
 		permitted := machines[0].Bootstraps && mayBootstrap(p, f, machines)
 		for _, m := range machines {
-			if err := s.add(p, f, m, permitted); err != nil {
-				return nil, err
-			}
+			s.add(f, m, permitted)
 		}
 	}
-	if s.front, err = s.addParts(p, f, front(p)); err != nil {
-		return nil, err
-	}
+	s.front = s.addParts(f, front(p))
 	s.extra(p, f)
 	return s, nil
 }
@@ -92,32 +88,16 @@ func Plan(p *cloud.Plan, f *Found) (*Steps, error) {
 // Base is Plan of what goes before machines alone. What nobody wants any more, only
 // Plan tells.
 func Base(p *cloud.Plan, f *Found) (*Steps, error) {
-	if err := checkGiven(p, f); err != nil {
-		return nil, err
+	if all := f.troubles(p, false); len(all) > 0 {
+		return nil, all[0]
 	}
-	s := &Steps{do: map[string]*created{}, ids: map[string]string{}, found: f}
-	var err error
-	s.base, err = s.addParts(p, f, base(p))
-	return s, err
+	s := newSteps(f)
+	s.base = s.addParts(f, base(p))
+	return s, nil
 }
 
-func checkGiven(p *cloud.Plan, f *Found) error {
-	network := ""
-	for _, g := range p.Given {
-		at, ok := f.Given[g.ID]
-		switch {
-		case !ok:
-			return fmt.Errorf("%s: cannot find %s %s (is the id right, and does the account see it?)", g.Key, g.Kind, g.ID)
-		case at.zone != g.Zone:
-			return fmt.Errorf(anotherZone, g.Key, g.Kind, g.ID, at.zone, g.Zone)
-		case at.network == "":
-		case network != "" && at.network != network:
-			return fmt.Errorf("%s: %s %s is in network %s, and others of the spec are in %s (want one network)", g.Key, g.Kind, g.ID, at.network, network)
-		default:
-			network = at.network
-		}
-	}
-	return nil
+func newSteps(f *Found) *Steps {
+	return &Steps{do: map[string]*created{}, ids: map[string]string{}, found: f}
 }
 
 // mayBootstrap tells whether machines of a role that are created may bootstrap
@@ -132,20 +112,14 @@ func mayBootstrap(p *cloud.Plan, f *Found, machines []*cloud.Machine) bool {
 	return !slices.ContainsFunc(machines, func(m *cloud.Machine) bool { return f.Machines[m.Name] != nil && f.ready(m.Name) })
 }
 
-func (s *Steps) add(p *cloud.Plan, f *Found, m *cloud.Machine, permitted bool) error {
-	c := &created{Machine: m, permitted: permitted}
+func (s *Steps) add(f *Found, m *cloud.Machine, permitted bool) {
+	c := &created{Machine: m, permitted: permitted, image: f.Images[m.ImageFamily]}
 	if m.Data != nil {
 		d := f.Disks[m.Data.Name]
-		if d != nil && d.Labels[label] != p.Cluster {
-			return fmt.Errorf(notOurs, disk, d.Name, d.Labels[label], p.Cluster)
-		}
 		c.disk, c.diskID = d == nil, d.GetId()
 		s.item(disk, m.Data.Name, d != nil, differsDisk(d, m))
 	}
 	there := f.Machines[m.Name]
-	if there != nil && there.Labels[label] != p.Cluster {
-		return fmt.Errorf(notOurs, machine, m.Name, there.Labels[label], p.Cluster)
-	}
 	if there != nil {
 		s.ids[m.Name] = there.Id
 	}
@@ -161,13 +135,9 @@ func (s *Steps) add(p *cloud.Plan, f *Found, m *cloud.Machine, permitted bool) e
 			s.Items = s.Items[:len(s.Items)-2] // the machine has another one
 			s.item(machine, m.Name, true, []string{"it has no data disk " + m.Data.Name})
 		}
-		return nil
-	}
-	if c.image = f.Images[m.ImageFamily]; c.image == "" {
-		return fmt.Errorf("machine %s: no image in family %s (bake one: sh packer/images.sh)", m.Name, m.ImageFamily)
+		return
 	}
 	s.do[m.Name] = c
-	return nil
 }
 
 func starts(s compute.Instance_Status) bool {

