@@ -22,15 +22,27 @@ import (
 
 // TestMain has the command speak to the cloud of the test, if it has one.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"generate-secrets": generateSecrets, "pgha-cloud": func() {
-		cloud := connect(os.Getenv)
-		if address := os.Getenv("CLOUD"); address != "" {
-			cloud = func(ctx context.Context) (grpc.ClientConnInterface, error) {
-				return yandextest.Connect(ctx, address, os.Getenv("YC_TOKEN"))
+	testscript.Main(m, map[string]func(){
+		"generate-secrets": generateSecrets,
+		"pgha-cloud": func() {
+			cloud := connect(os.Getenv)
+			if address := os.Getenv("CLOUD"); address != "" {
+				cloud = func(ctx context.Context) (grpc.ClientConnInterface, error) {
+					return yandextest.Connect(ctx, address, os.Getenv("YC_TOKEN"))
+				}
 			}
-		}
-		os.Exit(run(os.Args[1:], demo.Roles(), cloud, os.Stdin, os.Stdout, os.Stderr))
-	}})
+			os.Exit(run(os.Args[1:], demo.Roles(), cloud, os.Stdin, os.Stdout, os.Stderr))
+		},
+		"yc":     func() { ended(yc(os.Args[1:])) },
+		"packer": func() { ended(packer(os.Args[1:])) },
+	})
+}
+
+func ended(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // generateSecrets is pgha-gen secrets generate.
@@ -42,10 +54,7 @@ func generateSecrets() {
 			_, err = secrets.Generate("secrets/"+c.Name, c, secrets.Rotation{Passwords: len(os.Args) > 1}, secrets.World{UID: os.Geteuid(), Now: time.Now(), Random: rand.Reader})
 		}
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	ended(err)
 }
 
 func TestScript(t *testing.T) {

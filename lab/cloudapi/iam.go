@@ -236,6 +236,8 @@ func quotas() map[string]int64 {
 	return map[string]int64{
 		"compute.instances.count": 12, "compute.instanceCores.count": 32, "compute.instanceMemory.size": 128 << 30,
 		"compute.disks.count": 32, "compute.ssdDisks.size": 200 << 30, "compute.hddDisks.size": 500 << 30, "compute.images.count": 32,
+		"vpc.networks.count": 2, "vpc.subnets.count": 6, "vpc.routeTables.count": 8, "vpc.securityGroups.count": 10,
+		"ylb.networkLoadBalancers.count": 2,
 	}
 }
 

@@ -40,8 +40,8 @@ type Cloud struct {
 	said map[string]string
 }
 
-// New serves a cloud with everything around the machines of the example.
-func New(t testing.TB, config cloudapi.Config) *Cloud {
+// Empty serves a cloud with an empty folder.
+func Empty(t testing.TB, config cloudapi.Config) *Cloud {
 	t.Helper()
 	c := &Cloud{said: map[string]string{}}
 	config.Folder, config.Token, config.Machines = "b1gexample", Token, c
@@ -62,6 +62,13 @@ func New(t testing.TB, config cloudapi.Config) *Cloud {
 		}
 		c.Close()
 	})
+	return c
+}
+
+// New serves a cloud with everything around the machines of the example.
+func New(t testing.TB, config cloudapi.Config) *Cloud {
+	t.Helper()
+	c := Empty(t, config)
 	c.Has(t, &vpc.Network{Id: "enpexample", Name: "example"}, &vpc.Gateway{Id: "enpkqexample", Name: "example"},
 		&vpc.RouteTable{Id: "enprtexample", Name: "example", NetworkId: "enpexample", StaticRoutes: []*vpc.StaticRoute{{
 			Destination: &vpc.StaticRoute_DestinationPrefix{DestinationPrefix: "0.0.0.0/0"}, NextHop: &vpc.StaticRoute_GatewayId{GatewayId: "enpkqexample"},
