@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -15,7 +18,10 @@ import (
 	"google.golang.org/grpc"
 
 	"pgha-gen/deploy/operate/operatetest"
+	"pgha-gen/deploy/secrets"
 	"pgha-gen/deploy/yandex/yandextest"
+	"pgha-gen/generator"
+	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/cloudapi"
@@ -23,15 +29,39 @@ import (
 
 // TestMain has the command speak to the cloud of the test, if it has one.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pgha-cloud": func() {
-		cloud := connect(os.Getenv)
-		if address := os.Getenv("CLOUD"); address != "" {
-			cloud = func(ctx context.Context) (grpc.ClientConnInterface, error) {
-				return yandextest.Connect(ctx, address, os.Getenv("YC_TOKEN"))
+	testscript.Main(m, map[string]func(){
+		"generate-secrets": generateSecrets,
+		"pgha-cloud": func() {
+			cloud := connect(os.Getenv)
+			if address := os.Getenv("CLOUD"); address != "" {
+				cloud = func(ctx context.Context) (grpc.ClientConnInterface, error) {
+					return yandextest.Connect(ctx, address, os.Getenv("YC_TOKEN"))
+				}
 			}
+			os.Exit(run(os.Args[1:], demo.Roles(), cloud, operatetest.Behind(os.Getenv("MACHINES")), os.Stdin, os.Stdout, os.Stderr))
+		},
+		"yc":     func() { ended(yc(os.Args[1:])) },
+		"packer": func() { ended(packer(os.Args[1:])) },
+	})
+}
+
+func ended(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// generateSecrets is pgha-gen secrets generate.
+func generateSecrets() {
+	text, err := os.ReadFile("pgha.yaml")
+	if err == nil {
+		var c *role.Cluster
+		if c, err = generator.Read("pgha.yaml", text, demo.Roles()); err == nil {
+			_, err = secrets.Generate("secrets/"+c.Name, c, secrets.Rotation{Passwords: len(os.Args) > 1}, secrets.World{UID: os.Geteuid(), Now: time.Now(), Random: rand.Reader})
 		}
-		os.Exit(run(os.Args[1:], demo.Roles(), cloud, operatetest.Behind(os.Getenv("MACHINES")), os.Stdin, os.Stdout, os.Stderr))
-	}})
+	}
+	ended(err)
 }
 
 // What docs/operations.md shows is what the commands say, but for numbers.
@@ -85,7 +115,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("CLOUD", cloud.Address)
 			env.Setenv("YC_TOKEN", yandextest.Token)
 			return errors.Join(os.WriteFile(env.WorkDir+"/pgha.yaml", []byte(demo.Spec(t, operatetest.Operators)), 0o600),
-				os.MkdirAll(env.WorkDir+"/secrets/demo", 0o700), os.Rename(operatetest.Folder(t, authority), env.WorkDir+"/secrets/demo/operator"))
+				os.Rename(operatetest.Folder(t, authority), env.WorkDir+"/operator"))
 		},
 	})
 }

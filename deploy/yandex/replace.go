@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,33 +23,53 @@ type Replacement struct {
 	*created
 	there *compute.Instance // nil: it is gone
 	gone  *compute.Disk     // the data disk that is deleted with it; nil: none
+	found *Found
 }
 
 // NewReplacement is what is to be done so that a machine of p is a new one, with
 // its data disk or with an empty one. Or it is the first reason why it cannot
 // be. The new machine never has the permission to bootstrap.
 func NewReplacement(p *cloud.Plan, f *Found, m *cloud.Machine, newDisk bool) (*Replacement, error) {
-	if err := checkGiven(p, f); err != nil {
-		return nil, err
+	if all := f.replaceTroubles(p, m); len(all) > 0 {
+		return nil, all[0]
 	}
 	for _, m := range p.Machines {
-		if there := f.Machines[m.Name]; there != nil && there.Labels[label] == p.Cluster && there.Metadata[permission] != "" {
+		if there := f.Machines[m.Name]; there != nil && there.Metadata[permission] != "" {
 			return nil, fmt.Errorf("machine %s may still bootstrap a cluster (complete the deployment first: pgha-cloud deploy)", m.Name)
 		}
 	}
-	r := &Replacement{created: &created{Machine: m}, there: f.Machines[m.Name]}
-	if r.there != nil && r.there.Labels[label] != p.Cluster {
-		return nil, fmt.Errorf(notOurs, machine, m.Name, r.there.Labels[label], p.Cluster)
-	}
-	if err := r.data(p, f, newDisk); err != nil {
-		return nil, err
-	}
-	var err error
-	if r.ids, err = f.refer(m); err != nil {
+	r := &Replacement{created: &created{Machine: m, image: f.Images[m.ImageFamily]}, there: f.Machines[m.Name], found: f}
+	if err := r.data(f, newDisk); err != nil {
 		return nil, err
 	}
 	r.keepAddress()
 	return r, nil
+}
+
+// replaceTroubles are the reasons why the machine cannot be created.
+func (f *Found) replaceTroubles(p *cloud.Plan, m *cloud.Machine) []error {
+	all := slices.Concat(f.givenTroubles(p), f.strangers(p))
+	if f.Images[m.ImageFamily] == "" {
+		all = append(all, fmt.Errorf("machine %s: no image in family %s (bake one: sh packer/images.sh)", m.Name, m.ImageFamily))
+	}
+	needs := func(kind cloud.Kind, r *cloud.Ref) {
+		if r != nil && *r != (cloud.Ref{}) && f.id(kind, *r) == "" {
+			all = append(all, fmt.Errorf("machine %s: the folder has no %s %s (pgha-cloud deploy base makes it)", m.Name, kind, r.Name))
+		}
+	}
+	needs(cloud.KindSubnet, &m.Subnet)
+	needs(cloud.KindAccount, m.Account)
+	needs(cloud.KindSecret, m.Secret)
+	needs(kindPlacement, &cloud.Ref{Name: m.PlacementGroup})
+	for _, g := range m.SecurityGroups {
+		needs(cloud.KindSecurityGroup, &g)
+	}
+	for _, payload := range p.Payloads {
+		if err := f.payloadTrouble(payload); payload.Role == m.Role && err != nil {
+			all = append(all, err)
+		}
+	}
+	return all
 }
 
 // Changing is that another machine of the plan than the one of that name is being
@@ -70,7 +91,7 @@ func (r *Replacement) keepAddress() {
 		return
 	}
 	for _, nic := range r.there.NetworkInterfaces {
-		if at, err := netip.ParseAddr(nic.GetPrimaryV4Address().GetAddress()); err == nil && nic.SubnetId == r.ids.subnet {
+		if at, err := netip.ParseAddr(nic.GetPrimaryV4Address().GetAddress()); err == nil && nic.SubnetId == r.found.id(cloud.KindSubnet, r.Subnet) {
 			m := *r.Machine
 			m.Address = at
 			r.Machine = &m
@@ -96,7 +117,7 @@ func Outdated(f *Found, m *cloud.Machine, userData string) (why []string, missin
 }
 
 // data checks the data disk, and decides what becomes of it.
-func (r *Replacement) data(p *cloud.Plan, f *Found, newDisk bool) error {
+func (r *Replacement) data(f *Found, newDisk bool) error {
 	if r.Data == nil {
 		if newDisk {
 			return fmt.Errorf("machine %s has no data disk", r.Name)
@@ -104,16 +125,14 @@ func (r *Replacement) data(p *cloud.Plan, f *Found, newDisk bool) error {
 		return nil
 	}
 	d := f.Disks[r.Data.Name]
-	switch {
-	case d == nil:
+	if d == nil {
 		if r.there != nil && !newDisk {
 			return fmt.Errorf("machine %s is there, and its data disk %s is not (--new-disk makes an empty one)", r.Name, r.Data.Name)
 		}
 		r.disk = true
 		return nil
-	case d.Labels[label] != p.Cluster:
-		return fmt.Errorf(notOurs, disk, d.Name, d.Labels[label], p.Cluster)
 	}
+	r.diskID = d.Id
 	for _, id := range d.InstanceIds {
 		if id != r.there.GetId() {
 			return fmt.Errorf("disk %s is attached to another machine: instance %s (detach it there)", d.Name, id)
@@ -139,9 +158,9 @@ func (r *Replacement) data(p *cloud.Plan, f *Found, newDisk bool) error {
 
 // Says is what is done, for people.
 func (r *Replacement) Says() string {
-	text := fmt.Sprintf("machine %s is created from image %s", r.Name, r.ids.image)
+	text := fmt.Sprintf("machine %s is created from image %s", r.Name, r.image)
 	if r.there != nil {
-		text = fmt.Sprintf("machine %s is deleted, and created anew from image %s", r.Name, r.ids.image)
+		text = fmt.Sprintf("machine %s is deleted, and created anew from image %s", r.Name, r.image)
 	}
 	switch {
 	case r.Data == nil:
@@ -172,13 +191,13 @@ func (r *Replacement) Do(ctx context.Context, cc grpc.ClientConnInterface, p *cl
 			return trouble("delete disk "+r.Data.Name, err)
 		}
 	}
-	if err := r.create(ctx, cc, p, w); err != nil {
+	if err := r.create(ctx, newBuilder(cc, p, r.found, w.Said), w); err != nil {
 		return err
 	}
 	if err := ready(ctx, cc, r.id, r.Name, w); err != nil {
 		return err
 	}
-	return balanced(ctx, cc, p, r.id, r.Name, w)
+	return r.balanced(ctx, cc, p, w)
 }
 
 // delete also waits for a machine that is being deleted already.

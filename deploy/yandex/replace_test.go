@@ -251,6 +251,26 @@ func TestReplaceMachineGuards(t *testing.T) {
 	}
 }
 
+// TestReplaceNeeds: what the machine refers to, and its secrets, must be there
+// before the old one is deleted.
+func TestReplaceNeeds(t *testing.T) {
+	c, cc, p := deployed(t, cloudapi.Config{})
+	refused := func(want string) {
+		t.Helper()
+		_, err := replace(t.Context(), cc, p, "demo-pg-1", false)
+		if text := fmt.Sprint(err); !strings.HasPrefix(text, want) || strings.Contains(text, "\n") {
+			t.Errorf("error %q, want %q", text, want)
+		}
+	}
+	testkit.OK(t, c.SetPayload("e6qexamplepatroni", map[string]string{"ca.crt": "x"}))
+	refused("secret e6qexamplepatroni has no entry ")
+	p.Machine("demo-pg-1").SecurityGroups = []cloud.Ref{{Name: "demo-patroni"}}
+	refused("machine demo-pg-1: the folder has no security group demo-patroni (pgha-cloud deploy base makes it)")
+	if n := len(requests[*compute.DeleteInstanceRequest](c, "InstanceService.Delete")); n > 0 {
+		t.Errorf("%d machines were deleted", n)
+	}
+}
+
 // TestReplaceBalanced: the target of a load balancer counts once that sends
 // clients to it.
 func TestReplaceBalanced(t *testing.T) {
@@ -258,8 +278,9 @@ func TestReplaceBalanced(t *testing.T) {
 	p.Balancer = &cloud.Balancer{Name: "demo", Targets: []string{"demo-haproxy-1"}}
 	_, err := replace(t.Context(), cc, p, "demo-haproxy-1", false)
 	testkit.OK(t, err) // there is none yet
-	targets := &loadbalancer.TargetGroup{Id: "enptargets", Name: "demo", RegionId: "ru-central1", Targets: []*loadbalancer.Target{{SubnetId: "e9bexample", Address: "10.128.0.40"}}}
-	c.Has(t, targets, &loadbalancer.NetworkLoadBalancer{Id: "enpbalancer", Name: "demo", AttachedTargetGroups: []*loadbalancer.AttachedTargetGroup{{TargetGroupId: "enptargets"}}})
+	ours := map[string]string{"pgha-cluster": "demo"}
+	targets := &loadbalancer.TargetGroup{Id: "enptargets", Name: "demo", Labels: ours, RegionId: "ru-central1", Targets: []*loadbalancer.Target{{SubnetId: "e9bexample", Address: "10.128.0.40"}}}
+	c.Has(t, targets, &loadbalancer.NetworkLoadBalancer{Id: "enpbalancer", Name: "demo", Labels: ours, AttachedTargetGroups: []*loadbalancer.AttachedTargetGroup{{TargetGroupId: "enptargets"}}})
 	c.SetTarget("10.128.0.40", loadbalancer.TargetState_INITIAL)
 	time.AfterFunc(500*time.Millisecond, func() { c.SetTarget("10.128.0.40", loadbalancer.TargetState_HEALTHY) })
 	start := time.Now()
@@ -280,7 +301,7 @@ func TestReplaceBalanced(t *testing.T) {
 	}
 	c.Mend()
 	targets.Targets = nil
-	if _, err = replace(t.Context(), cc, p, "demo-haproxy-1", false); fmt.Sprint(err) != "load balancer demo has no target with the address 10.128.0.40 of machine demo-haproxy-1 (sh create.sh adds it)" {
+	if _, err = replace(t.Context(), cc, p, "demo-haproxy-1", false); fmt.Sprint(err) != "load balancer demo has no target with the address 10.128.0.40 of machine demo-haproxy-1 (pgha-cloud deploy adds it)" {
 		t.Errorf("error %v", err)
 	}
 }
