@@ -9,6 +9,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -96,6 +98,63 @@ func TestOperations(t *testing.T) {
 			status := run(args, demo.Roles(), cloud, machines.Dial, strings.NewReader(""), &said, &said)
 			if diff := cmp.Diff(numbers.ReplaceAllString(want, "N s"), numbers.ReplaceAllString(said.String(), "N s")); diff != "" {
 				t.Errorf("status %d (-docs/operations.md +got):\n%s", status, diff)
+			}
+		})
+	}
+}
+
+// watched is what a command says, while it runs.
+type watched struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// Ctrl-C ends replace and roll with one sentence, which says how it goes on.
+func TestInterrupted(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"replace demo-pg-1", "pgha-cloud: interrupted (what was begun goes on by itself: run this again if pgha-cloud status does not have the machine)\n"},
+		{"roll --role patroni", "pgha-cloud: interrupted (run this again: it goes on where it stopped)\n"},
+	} {
+		t.Run(test.args, func(t *testing.T) {
+			authority := operatetest.NewAuthority(t)
+			machines, api := operatetest.New(t, authority), yandextest.New(t, cloudapi.Config{})
+			api.Power = machines.Power
+			cloud := func(ctx context.Context) (grpc.ClientConnInterface, error) {
+				return yandextest.Connect(ctx, api.Address, yandextest.Token)
+			}
+			text := demo.Spec(t, operatetest.Operators)
+			said := &watched{}
+			if status := run([]string{"deploy", "-f", "-", "--yes"}, demo.Roles(), cloud, machines.Dial, strings.NewReader(text), said, said); status != 0 {
+				t.Fatal(said)
+			}
+			said = &watched{}
+			api.Has(t, &compute.Image{Id: "fd8newer", Name: "newer", Family: "demo-patroni", Status: compute.Image_READY})
+			api.Say("demo-pg-1", "join wait for others")
+			status := make(chan int)
+			go func() {
+				args := append(strings.Fields(test.args), "-f", "-", "--operator", operatetest.Folder(t, authority), "--yes")
+				status <- run(args, demo.Roles(), cloud, machines.Dial, strings.NewReader(text), said, said)
+			}()
+			for deadline := time.Now().Add(time.Minute); !strings.Contains(said.String(), "demo-pg-1: created; it boots"); time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal(said)
+				}
+			}
+			testkit.OK(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
+			if got := <-status; got != 1 || !strings.HasSuffix(said.String(), test.want) {
+				t.Errorf("status %d, and it said %q, want %q", got, said, test.want)
 			}
 		})
 	}
