@@ -47,7 +47,8 @@ func (a *app) replaceCommand() *cobra.Command {
 		Short: "Delete a machine, and create it anew",
 		Long: `Delete a machine, and create it anew: from the newest image of its role, with the
 user-data of the spec, at its old address. It keeps its data disk; with --new-disk that is
-deleted, and the new machine copies its data from the others. It never founds a cluster.
+deleted, and the new machine copies its data from the others; much data may need a longer
+--timeout. It never founds a cluster.
 
 It looks at the cluster as pgha-gen cluster does, from a network in access.operators, with
 the folder that pgha-gen secrets generate writes for the operator. A leader first hands

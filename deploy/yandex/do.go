@@ -2,6 +2,7 @@ package yandex
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -190,6 +191,9 @@ func ready(ctx context.Context, cc grpc.ClientConnInterface, id, name string, w 
 		case <-ctx.Done():
 			if shown == "" {
 				shown = "it has said nothing yet"
+			}
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return fmt.Errorf("machine %s is not ready in time: %s (it may still come: pgha-cloud status; --timeout waits longer)", name, shown)
 			}
 			return fmt.Errorf("machine %s is not ready: %s: %w", name, shown, ctx.Err())
 		case <-time.After(w.Between):

@@ -196,7 +196,7 @@ func TestReplaceMachineFaults(t *testing.T) {
 		c.Say("demo-pg-1", "join wait for others")
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := replace(ctx, cc, p, "demo-pg-1", false); !strings.Contains(fmt.Sprint(err), "machine demo-pg-1 is not ready: ") {
+		if _, err := replace(ctx, cc, p, "demo-pg-1", false); !strings.HasPrefix(fmt.Sprint(err), "machine demo-pg-1 is not ready in time: ") || !strings.HasSuffix(err.Error(), " (it may still come: pgha-cloud status; --timeout waits longer)") {
 			t.Errorf("error %v", err)
 		}
 		c.Say("demo-pg-1", "ready ok")
