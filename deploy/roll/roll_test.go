@@ -155,9 +155,9 @@ func TestReplaceOneFaults(t *testing.T) {
 	testkit.OK(t, w.Do(t.Context(), p))
 
 	w.machines.Out["demo-pg-1"] = true
-	w.Limit = 2 * time.Second
+	w.Limit = 6 * time.Second
 	err = w.Do(t.Context(), p)
-	if text := fmt.Sprint(err); !strings.HasPrefix(text, "machine demo-pg-1 is ready, but after 2s the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status)") {
+	if text := fmt.Sprint(err); !strings.HasPrefix(text, "machine demo-pg-1 is ready, but after 6s the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status)") {
 		t.Errorf("error %q", text)
 	}
 
@@ -247,7 +247,7 @@ func TestRollFaults(t *testing.T) {
 			"machine demo-etcd-3: disk failed: no file system (mend it, delete the machine, and run this again: it goes on where it stopped); 1 of 7 machines are done",
 			[]string{"demo-etcd-2", "demo-etcd-3"}, func(w *world) { w.cloud.Say("demo-etcd-3", "ready ok") },
 			[]string{"replace  demo-etcd-1", "replace  demo-haproxy-1", "replace  demo-pg-1", "replace  demo-pg-2", "replace  demo-pg-3"}},
-		{"one does not count", func(w *world) { w.machines.Out["demo-pg-1"] = true }, "machine demo-pg-1 is ready, but after 3s the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status); 0 of 7 machines are done",
+		{"one does not count", func(w *world) { w.machines.Out["demo-pg-1"], w.Limit = true, 6*time.Second }, "machine demo-pg-1 is ready, but after 6s the cluster does not count it as whole: it does not stream yet (it may still come: pgha-gen cluster status); 0 of 7 machines are done",
 			[]string{"demo-pg-1"}, func(w *world) { w.machines.Out["demo-pg-1"] = false },
 			[]string{"replace  demo-etcd-2", "replace  demo-etcd-3", "replace  demo-etcd-1", "replace  demo-haproxy-1", "replace  demo-pg-2", "replace  demo-pg-3"}},
 	}
@@ -255,7 +255,6 @@ func TestRollFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.newer(t, "etcd", "patroni", "haproxy")
-			w.Limit = 3 * time.Second
 			test.spoil(w)
 			p, err := w.Roll(t.Context(), "")
 			testkit.OK(t, err)

@@ -118,6 +118,9 @@ func (f *Found) lookMachines(ctx context.Context, cc grpc.ClientConnInterface, p
 		g.Go(func() error {
 			if p.Machine(m.Name) != nil {
 				full, err := client.Get(ctx, &compute.GetInstanceRequest{InstanceId: m.Id, View: compute.InstanceView_FULL})
+				if status.Code(err) == codes.NotFound {
+					return nil // it was deleted behind the list
+				}
 				if err != nil {
 					return trouble("look at machine "+m.Name, err)
 				}
