@@ -62,8 +62,9 @@ func TestCommandsExist(t *testing.T) {
 		{regexp.MustCompile(`(?m)(?:^|\x60)make\s([a-z-]+)`), "../Makefile", "\n%s:", 10},
 		{regexp.MustCompile(`(?m)(?:^ *|\x60)pgha-gen ([a-z]+)`), "../cmd/pgha-gen/*.go", `"%s`, 8},
 		{regexp.MustCompile(`(?m)(?:^|\x60)bin/pgha-lab ([a-z]+)`), "../cmd/pgha-lab/*.go", `"%s`, 1},
+		{regexp.MustCompile(`(?m)(?:^ *|\x60|\$ )pgha-cloud ([a-z]+)`), "../cmd/pgha-cloud/*.go", `"%s`, 6},
 		{regexp.MustCompile(`-var ([a-z_]+)=?`), "../packer/template/*/source.pkr.hcl", `variable "%s"`, 8},
-		{regexp.MustCompile(`\x60--([a-z-]+)[\x60 ]`), "../cmd/pgha-gen/*.go", `"%s"`, 2},
+		{regexp.MustCompile(`\x60--([a-z-]+)[\x60 ]`), "../cmd/pgha-*/*.go", `"%s"`, 2},
 	}
 	var told string
 	for _, file := range append([]string{

@@ -162,17 +162,10 @@ func (m *instances) Console(_ context.Context, i *compute.Instance) (string, err
 
 // Maintain tells the machine that its host is maintained.
 func (m *instances) Maintain(_ context.Context, i *compute.Instance) error {
-	n, err := m.lab.node(i.Name)
-	if err != nil {
-		return err
-	}
-	m.lab.mu.Lock()
-	defer m.lab.mu.Unlock()
-	n.instance.MaintenanceEvent = "MIGRATE_ON_HOST_MAINTENANCE"
 	if i.MaintenancePolicy == compute.MaintenancePolicy_RESTART {
-		n.instance.MaintenanceEvent = "TERMINATE_ON_HOST_MAINTENANCE"
+		return m.lab.Announce(i.Name, "TERMINATE_ON_HOST_MAINTENANCE")
 	}
-	return m.lab.Cloud.Put(n.instance)
+	return m.lab.Announce(i.Name, "MIGRATE_ON_HOST_MAINTENANCE")
 }
 
 // DeleteDisk deletes a data disk, if a machine ever had it.

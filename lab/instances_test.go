@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +20,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"pgha-gen/deploy/yandex"
-	"pgha-gen/deploy/yandex/yandextest"
 	"pgha-gen/generator"
-	"pgha-gen/generator/cloud"
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
@@ -69,19 +68,20 @@ func runYc() error {
 }
 
 // create.sh creates the machines of the reference by the cloud's API. They boot,
-// and clients write; what the API shows and changes is theirs.
+// and clients write; what the API shows and changes is theirs. replace.sh gives one
+// of them a new machine, with the data disk of the old one.
 func TestCreateScript(t *testing.T) {
 	testkit.Need(t, "jq")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t))
-	address := serveAPI(t, ctx, c.Lab)
+	_, address := serveAPI(t, ctx, c.Lab)
 	spec := c.Cluster()
 	out := filepath.Join(labtest.State(t), "out")
 	testkit.OK(t, demo.Files(t, &spec).Write(ctx, out))
-	script := func(args ...string) string {
+	script := func(name string, args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(out, "deploy", "create.sh")}, args...)...)
+		cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(out, "deploy", name)}, args...)...)
 		bin := t.TempDir()
 		self, err := os.Executable()
 		testkit.OK(t, err)
@@ -89,12 +89,12 @@ func TestCreateScript(t *testing.T) {
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LAB_API="+address)
 		said, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("create.sh %q: %v\n%s", args, err, said)
+			t.Fatalf("%s %q: %v\n%s", name, args, err, said)
 		}
 		return string(said)
 	}
 	c.started = time.Now()
-	script()
+	script("create.sh")
 	if err := c.write(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -102,10 +102,10 @@ func TestCreateScript(t *testing.T) {
 	if err := c.WaitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if said := script(); strings.Contains(said, "creating") {
+	if said := script("create.sh"); strings.Contains(said, "creating") {
 		t.Errorf("a second run creates something:\n%s", said)
 	}
-	script("finish")
+	script("create.sh", "finish")
 
 	conn, err := dialAPI(address)
 	testkit.OK(t, err)
@@ -127,37 +127,43 @@ func TestCreateScript(t *testing.T) {
 			t.Errorf("the metadata of %s has %q behind finish: %v", i.Name, seen, err)
 		}
 	}
+
+	const member = "demo-etcd-2"
+	mark := func(args ...string) error {
+		_, err := c.Machine(member).Exec(ctx, append(args, "/var/lib/pgha-here")...)
+		return err
+	}
+	testkit.OK(t, mark("touch"))
+	script("replace.sh", member)
+	if err := c.WaitReady(ctx, member); err != nil {
+		t.Fatal(err)
+	}
+	if mark("test", "-e") == nil {
+		t.Errorf("%s has the boot disk that it had", member)
+	}
+	if step, err := c.WaitStep(ctx, member, "etcd-join", "ok"); err != nil || !strings.HasPrefix(step.Detail, "own log") {
+		t.Errorf("%s does not have the data disk that it had: %q, %v", member, step.Detail, err)
+	}
+	if err := c.write(ctx, 2); err != nil {
+		t.Error(err)
+	}
+	if rows, err := c.rows(ctx, writers); err != nil || !slices.Equal(rows, []int{1, 2}) {
+		t.Errorf("the rows are %v: %v", rows, err)
+	}
 }
 
 // pgha-cloud deploy creates the machines of the reference, waits for what they say on
 // their consoles, and takes the permission to bootstrap back; refresh gives them a
-// changed spec while they run.
+// changed spec while they run; roll replaces all of them under load, and nothing
+// that was acknowledged is lost. Long, replace gives one of them, and then the
+// leader, an empty disk.
 func TestDeploy(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	c := newClusterOf(t, ctx, demo.Cluster(t))
-	conn, err := yandextest.Connect(ctx, serveAPI(t, ctx, c.Lab), token)
-	testkit.OK(t, err)
-	spec := c.Cluster()
-	world := yandex.World{UserData: userData(t, &spec), Between: time.Second, Said: func(name, sentence string) {
-		if strings.HasPrefix(sentence, "ready ok") {
-			t.Logf("%s: %s", name, sentence)
-		}
-	}}
-	plan := cloud.New(&spec)
-	look := func() *yandex.Steps {
-		t.Helper()
-		found, err := yandex.Look(ctx, conn, plan)
-		testkit.OK(t, err)
-		steps, err := yandex.Plan(plan, found)
-		testkit.OK(t, err)
-		return steps
-	}
-	c.started = time.Now()
-	testkit.OK(t, look().Do(ctx, conn, plan, world))
-	t.Logf("all machines ready %.1f s after deploy began", time.Since(c.started).Seconds())
+	d := deploy(t, ctx, demo.Cluster(t, operators))
+	c, spec := d.cluster, &d.spec
 	testkit.OK(t, c.write(ctx, 1))
-	if steps := look(); !steps.Nothing() {
+	if steps := d.steps(t, ctx); !steps.Nothing() {
 		t.Errorf("a second run would do something: %+v", steps.Items)
 	}
 	for _, name := range c.Names() {
@@ -169,24 +175,46 @@ func TestDeploy(t *testing.T) {
 
 	const more = "10.77.0.0/24"
 	spec.Access.Clients = append(spec.Access.Clients, netip.MustParsePrefix(more))
-	refresh, err := yandex.NewRefresh(ctx, conn, plan, userData(t, &spec), "")
+	refresh, err := yandex.NewRefresh(ctx, d.conn, d.plan, userData(t, spec), "")
 	testkit.OK(t, err)
 	if len(refresh.Changes) == 0 || len(refresh.Missing) > 0 {
 		t.Errorf("refresh would change %q, and misses %q", refresh.Changes, refresh.Missing)
 	}
-	testkit.OK(t, refresh.Do(ctx, conn, func(string, string) {}))
+	testkit.OK(t, refresh.Do(ctx, d.conn, func(string, string) {}))
 	took := within(t, 30*time.Second, "HAProxy admits the network that is new", func() bool {
 		_, err := c.Machine("demo-haproxy-1").Exec(ctx, "grep", "-q", more, "/etc/haproxy/haproxy.cfg")
 		return err == nil
 	})
 	t.Logf("in force on HAProxy's machine %.1f s after refresh", took.Seconds())
-	states, err := yandex.States(ctx, conn, plan)
+	states, err := yandex.States(ctx, d.conn, d.plan)
 	testkit.OK(t, err)
 	for _, s := range states {
 		if !s.Well() {
 			t.Errorf("not well: %+v", s)
 		}
 	}
+
+	l := startLoad(t, ctx, c, 4)
+	leader := c.whole(t, ctx)
+	r := c.rolling(t, ctx, d.conn, spec)
+	gaps := d.rollAll(t, ctx, r, l.Load)
+	for _, name := range c.Names() {
+		// The only HAProxy is missed until its machine has booted.
+		most := map[string]time.Duration{leader: 20 * time.Second, balancer: time.Minute}[name]
+		if gap := gaps[name]; gap > max(most, 10*time.Second) {
+			t.Errorf("%s: %.2f s without a write", name, gap.Seconds())
+		}
+	}
+	if os.Getenv("PGHA_TEST_LONG") != "" {
+		for _, name := range []string{"demo-etcd-1", c.whole(t, ctx)} {
+			p, err := r.Replace(ctx, name, true)
+			testkit.OK(t, err)
+			if gap := doRoll(t, ctx, r, p, l.Load)[name]; gap > 20*time.Second {
+				t.Errorf("%s: replaced with an empty disk, %.2f s without a write", name, gap.Seconds())
+			}
+		}
+	}
+	l.end(t, ctx)
 }
 
 // userData is that of each role.
@@ -203,7 +231,7 @@ func userData(t *testing.T, c *role.Cluster) map[string]string {
 }
 
 // serveAPI serves the cloud's API of a lab, and gives its address.
-func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) string {
+func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) (*cloudapi.Cloud, string) {
 	t.Helper()
 	none := map[string]int64{"compute.ssdDisks.size": -1, "compute.instanceCores.count": -1} // the reference needs more than a new folder has
 	api, err := l.CloudAPI(cloudapi.Config{Token: token, Quotas: none})
@@ -220,5 +248,5 @@ func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) string {
 		}
 		api.Close()
 	})
-	return listener.Addr().String()
+	return api, listener.Addr().String()
 }

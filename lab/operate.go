@@ -108,6 +108,19 @@ func (l *Lab) SetAttribute(name, key, value string) error {
 	return l.setAttribute(n, key, value)
 }
 
+// Announce has metadata tell a machine that its host is to be maintained, such as
+// MIGRATE_ON_HOST_MAINTENANCE; empty: that nothing is to happen.
+func (l *Lab) Announce(name, event string) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n.instance.MaintenanceEvent = event
+	return l.Cloud.Put(n.instance)
+}
+
 // DialAs gives what connects as a machine, on or off, or as a stranger: the
 // others see its address, and their firewalls let it go where that may go.
 func (l *Lab) DialAs(name string) client.Dial {

@@ -18,6 +18,7 @@ import (
 // deployment is what the command line says of one.
 type deployment struct {
 	file  cli.SpecFile
+	base  bool
 	yes   bool
 	limit time.Duration
 }
@@ -25,22 +26,30 @@ type deployment struct {
 func (a *app) deployCommand() *cobra.Command {
 	var d deployment
 	cmd := &cobra.Command{
-		Use:   "deploy",
-		Short: "Create the cluster's disks and machines in Yandex Cloud",
-		Long: `Create what is missing of the cluster's disks and machines, and wait until the new
-machines are ready, as they say on their serial consoles. Then no machine may
-bootstrap a cluster any more. What is around the machines must be there: what the
-spec has no ids of is made by sh create.sh base in the cluster's folder deploy, a
-load balancer by sh create.sh.
+		Use:   "deploy [base]",
+		Short: "Create the cluster in Yandex Cloud",
+		Long: `Create what is missing of the cluster: its network, security groups, service accounts
+and Lockbox secrets, its disks and machines, and its load balancer; and wait until the
+new machines are ready, as they say on their serial consoles. Then no machine may
+bootstrap a cluster any more. With base it makes all that is needed before machines are
+created, and no machine: images are baked in the subnet, and the secrets get what
+they hold by pgha-cloud secrets push.
 
-The plan is shown first: what exists, what is created, what differs from the spec, and
-what the cluster has and the spec does not want. The last two are left as they
-are. On a terminal it asks then; elsewhere it needs --yes, and without it does nothing
-(status 2). Safe to run again: what was interrupted or failed goes on.`,
-		Example: `  pgha-cloud deploy
+The plan is shown first: what exists, what is created, what is changed, what
+differs from the spec, and what the cluster has and the spec does not want. The last two
+are left as they are; so is all that the spec has ids of. On a terminal it asks then;
+elsewhere it needs --yes, and without it does nothing (status 2). Safe to run again:
+what was interrupted or failed goes on.`,
+		Example: `  pgha-cloud deploy base
   pgha-cloud deploy -f prod.yaml --yes`,
-		Args: cli.NoArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] != "base" {
+				return cli.Usagef("deploy takes base or no argument, but got %q (-f names the spec)", args)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d.base = len(args) == 1
 			if d.limit <= 0 {
 				return cli.Usagef("--timeout cannot be %s (want more than 0s)", d.limit)
 			}
@@ -75,12 +84,20 @@ func (a *app) deploy(ctx context.Context, d *deployment) error {
 	if err != nil {
 		return interrupted(ctx, err, "nothing was done")
 	}
-	steps, err := yandex.Plan(plan, found)
+	planned := yandex.Plan
+	if d.base {
+		planned = yandex.Base
+	}
+	steps, err := planned(plan, found)
 	if err != nil {
 		return err
 	}
+	width := 0
 	for _, i := range steps.Items {
-		line := fmt.Sprintf("%-7s  %-7s  %s", i.Verb, i.Kind, i.Name)
+		width = max(width, len(i.Kind))
+	}
+	for _, i := range steps.Items {
+		line := fmt.Sprintf("%-7s  %-*s  %s", i.Verb, width, i.Kind, i.Name)
 		if i.Says != "" {
 			line += ": " + i.Says
 		}
@@ -98,6 +115,10 @@ func (a *app) deploy(ctx context.Context, d *deployment) error {
 	}})
 	if err != nil {
 		return interrupted(ctx, err, "run this again: it goes on where it stopped")
+	}
+	if d.base {
+		a.Say("all that goes before the machines of %s is there", c.Name)
+		return nil
 	}
 	a.Say("all machines of %s are ready", c.Name)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,30 +17,36 @@ import (
 func (a *app) destroyCommand() *cobra.Command {
 	var file cli.SpecFile
 	cmd := &cobra.Command{
-		Use:   "destroy CLUSTER [disks]",
-		Short: "Delete the cluster's machines",
-		Long: `Delete the machines of the spec that are this cluster's, all at once, with their
-boot disks. It does not ask: it wants the name of the cluster. Data disks stay unless
-disks is said; then all data are lost. Secrets, backups, and what is around the
-machines stay: sh destroy.sh in the cluster's folder deploy deletes that, too.
-It is safe to run again.`,
+		Use:   "destroy CLUSTER [disks] [secrets]",
+		Short: "Delete the cluster",
+		Long: `Delete the cluster's machines, all at once, with their boot disks, and what was created
+around them: load balancer, security groups, network. It does not ask: it wants the
+name of the cluster. Data disks stay unless disks is said; then all data are lost.
+Secrets and the service accounts that read them stay unless secrets is said.
+Images and backups stay, and so does what the spec has ids of or what is not
+labelled as this cluster's. It is safe to run again.`,
 		Example: `  pgha-cloud destroy mydb
-  pgha-cloud destroy mydb disks`,
+  pgha-cloud destroy mydb disks secrets`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) < 1 || len(args) > 2 || len(args) == 2 && args[1] != "disks" {
-				return cli.Usagef("destroy needs the cluster's name, and may have disks behind it, but got %q", args)
+			good := len(args) > 0
+			for i, word := range args {
+				good = good && (i == 0 || (word == "disks" || word == "secrets") && !slices.Contains(args[1:i], word))
+			}
+			if !good {
+				return cli.Usagef("destroy needs the cluster's name, and may have disks, secrets or both behind it, but got %q", args)
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.destroy(cmd.Context(), file, args[0], len(args) == 2)
+			what := yandex.Doomed{Disks: slices.Contains(args[1:], "disks"), Secrets: slices.Contains(args[1:], "secrets")}
+			return a.destroy(cmd.Context(), file, args[0], what)
 		},
 	}
 	file.Flag(cmd)
 	return cmd
 }
 
-func (a *app) destroy(ctx context.Context, file cli.SpecFile, name string, disks bool) error {
+func (a *app) destroy(ctx context.Context, file cli.SpecFile, name string, what yandex.Doomed) error {
 	c, err := a.read(file)
 	if err != nil {
 		return err
@@ -53,6 +60,6 @@ func (a *app) destroy(ctx context.Context, file cli.SpecFile, name string, disks
 	if err != nil {
 		return err
 	}
-	err = yandex.Destroy(ctx, cc, cloud.New(c), disks, func(name, sentence string) { a.Say("%s: %s", name, sentence) })
+	err = yandex.Destroy(ctx, cc, cloud.New(c), what, func(name, sentence string) { a.Say("%s: %s", name, sentence) })
 	return interrupted(ctx, err, "run this again: it goes on where it stopped")
 }

@@ -4,11 +4,12 @@
 package main
 
 import (
+	"net"
 	"os"
 
 	"pgha-gen/roles"
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], roles.All(), connect(os.Getenv), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], roles.All(), connect(os.Getenv), new(net.Dialer).DialContext, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"pgha-gen/cmd/internal/cli"
+	"pgha-gen/deploy/operate"
 	"pgha-gen/generator"
 	"pgha-gen/generator/role"
 )
@@ -21,16 +22,17 @@ type app struct {
 	cli.Streams
 	roles []*role.Role
 	cloud connector
+	dial  operate.Dial // of a running cluster's machines
 }
 
-func run(args []string, known []*role.Role, cloud connector, in io.Reader, out, err io.Writer) int {
-	a := &app{cli.Streams{Name: "pgha-cloud", In: in, Out: out, Err: err}, known, cloud}
+func run(args []string, known []*role.Role, cloud connector, dial operate.Dial, in io.Reader, out, err io.Writer) int {
+	a := &app{cli.Streams{Name: "pgha-cloud", In: in, Out: out, Err: err}, known, cloud, dial}
 	root := &cobra.Command{
 		Use:   "pgha-cloud",
 		Short: "A highly available PostgreSQL cluster in Yandex Cloud",
 		Long: `pgha-cloud makes the cluster that pgha.yaml describes exist in Yandex Cloud, by its
-API. It does what the scripts that pgha-gen render writes do for disks and machines, many
-at once, and waits until the machines are ready.
+API. It does what the scripts that pgha-gen render writes do, many things at once,
+and waits until the machines are ready.
 
 Credentials are the first of these that is there, and are neither written nor shown:
   YC_TOKEN                      an IAM token
@@ -38,7 +40,7 @@ Credentials are the first of these that is there, and are neither written nor sh
   yc                            what yc iam create-token gives, by yc's own profile
   metadata                      the account of the machine that this runs on`,
 	}
-	root.AddCommand(a.deployCommand(), a.statusCommand(), a.refreshCommand(), a.destroyCommand())
+	root.AddCommand(a.validateCommand(), a.deployCommand(), a.statusCommand(), a.refreshCommand(), a.replaceCommand(), a.rollCommand(), a.secretsCommand(), a.destroyCommand())
 	return cli.Run(context.Background(), root, args, a.Streams)
 }
 

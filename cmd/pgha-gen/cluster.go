@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -17,9 +16,6 @@ import (
 
 	"pgha-gen/cmd/internal/cli"
 	"pgha-gen/deploy/operate"
-	"pgha-gen/generator"
-	"pgha-gen/generator/cloudinit"
-	"pgha-gen/generator/role"
 )
 
 func (a *app) clusterCommand() *cobra.Command {
@@ -39,7 +35,7 @@ then; elsewhere it needs --yes, and without it does nothing (status 2).`,
 // operation is what the commands on a running cluster have in common.
 type operation struct {
 	file     cli.SpecFile
-	operator string
+	operator cli.OperatorFolder
 	output   string
 	yes      bool
 	settled  bool // what changed a moment ago counts
@@ -47,7 +43,7 @@ type operation struct {
 
 func (o *operation) flags(cmd *cobra.Command) {
 	o.file.Flag(cmd)
-	cmd.Flags().StringVar(&o.operator, "operator", "", "the operator's `folder` (default secrets/<cluster>/operator)")
+	o.operator.Flag(cmd)
 }
 
 func (o *operation) outputFlag(cmd *cobra.Command) {
@@ -67,46 +63,18 @@ func (o *operation) check() error {
 	return nil
 }
 
-// running is a cluster that is operated on.
-type running struct {
-	*operate.Client
-	spec     *role.Cluster
-	operator *operate.Operator
-}
-
 // connect reads the spec and the operator's folder. Nobody is asked anything
 // yet.
-func (a *app) connect(o *operation) (*running, error) {
+func (a *app) connect(o *operation) (*cli.Running, error) {
 	c, err := a.load(o.file)
 	if err != nil {
 		return nil, err
 	}
-	dir := o.operator
-	if dir == "" {
-		dir = filepath.Join(defaultSecrets, c.Name, "operator")
-	}
-	operator, err := operate.Open(dir, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	digests := map[string]string{}
-	for _, g := range c.Groups {
-		data, err := generator.UserData(c, g)
-		if err != nil {
-			a.Say("%v, so what its machines work by is not compared", err)
-			continue
-		}
-		digests[g.Name] = cloudinit.Digest(data)
-	}
-	client, err := operate.NewClient(c, operator, digests, operate.World{Dial: a.dial, Now: time.Now})
-	if err != nil {
-		return nil, err
-	}
-	return &running{client, c, operator}, nil
+	return o.operator.Connect(c, a.dial, a.Streams)
 }
 
-// node refuses a name that is not that of a node with a database.
-func (r *running) node(name string) error {
+// known refuses a name that is not that of a node with a database.
+func known(r *cli.Running, name string) error {
 	if name == "" || r.Has(name) {
 		return nil
 	}
@@ -361,7 +329,7 @@ func (a *app) change(ctx context.Context, o *operation, node string, plan func(*
 		return err
 	}
 	defer r.Close()
-	if err := r.node(node); err != nil {
+	if err := known(r, node); err != nil {
 		return err
 	}
 	var s *operate.State
@@ -380,7 +348,7 @@ func (a *app) change(ctx context.Context, o *operation, node string, plan func(*
 	for _, n := range p.Notes {
 		fmt.Fprintf(a.Err, "-  %s\n", cli.Printable(n))
 	}
-	result := outcome{Cluster: r.spec.Name, Plan: p, Said: []string{}}
+	result := outcome{Cluster: r.Spec.Name, Plan: p, Said: []string{}}
 	if len(p.Turns) == 0 {
 		a.Say("%s: nothing to do", nothing)
 		result.Done = true

@@ -1,18 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,31 +21,12 @@ import (
 // machinesVariable has the address behind which a script's machines are.
 const machinesVariable = "PGHA_TEST_MACHINES"
 
-// machinesDial is how the command of a script reaches machines: it says to whom
-// it wants, and is told whether there is somebody.
+// machinesDial is how the command of a script reaches machines.
 func machinesDial() operate.Dial {
-	at := os.Getenv(machinesVariable)
-	if at == "" {
-		return new(net.Dialer).DialContext
+	if at := os.Getenv(machinesVariable); at != "" {
+		return operatetest.Behind(at)
 	}
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := new(net.Dialer).DialContext(ctx, network, at)
-		if err != nil {
-			return nil, err
-		}
-		answer := make([]byte, 1)
-		_, err = fmt.Fprintln(conn, address)
-		if err == nil {
-			_, err = io.ReadFull(conn, answer)
-		}
-		if err == nil && answer[0] != 'y' {
-			err = syscall.ECONNREFUSED
-		}
-		if err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-		return conn, nil
-	}
+	return new(net.Dialer).DialContext
 }
 
 // machines [CHANGE...]: from here on there are the spec pgha.yaml, the operator's
@@ -91,7 +66,7 @@ func machines(t *testing.T) func(*testscript.TestScript, bool, []string) {
 				ts.Fatalf("unknown change %q", arg)
 			}
 		}
-		ts.Setenv(machinesVariable, relay(t, m.Dial))
+		ts.Setenv(machinesVariable, operatetest.Relay(t, m.Dial))
 	}
 }
 
@@ -119,8 +94,6 @@ func TestOperations(t *testing.T) {
 		t.Run(m[1], func(t *testing.T) {
 			machines := operatetest.New(t, a)
 			machines.Leader = "demo-pg-1"
-			machines.Answer["demo-haproxy-1 GET /stats;csv"] = strings.NewReplacer("primary,demo-pg-1", "primary,demo-pg-3", "primary,demo-pg-3", "primary,demo-pg-1",
-				"replicas,demo-pg-1", "replicas,demo-pg-3", "replicas,demo-pg-3", "replicas,demo-pg-1").Replace(operatetest.Real(t, "stats.csv"))
 			for _, name := range []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"} {
 				machines.Pending[name] = slices.Contains(args, "--pending")
 			}
@@ -138,37 +111,4 @@ func TestOperations(t *testing.T) {
 			}
 		})
 	}
-}
-
-// relay gives the address of what machinesDial speaks to.
-func relay(t *testing.T, dial operate.Dial) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	testkit.OK(t, err)
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				in := bufio.NewReader(conn)
-				address, err := in.ReadString('\n')
-				if err != nil {
-					return
-				}
-				to, err := dial(t.Context(), "tcp", strings.TrimSpace(address))
-				if err != nil {
-					io.WriteString(conn, "n")
-					return
-				}
-				defer to.Close()
-				io.WriteString(conn, "y")
-				go io.Copy(to, in)
-				io.Copy(conn, to)
-			}()
-		}
-	}()
-	return listener.Addr().String()
 }

@@ -38,7 +38,7 @@ verified. Arguments after -- are passed to psql.`,
 				return err
 			}
 			defer r.Close()
-			if err := r.node(node); err != nil {
+			if err := known(r, node); err != nil {
 				return err
 			}
 			program, err := exec.LookPath("psql")
@@ -46,7 +46,7 @@ verified. Arguments after -- are passed to psql.`,
 				return errors.New("this host has no psql (Debian and Ubuntu have it in the package postgresql-client)")
 			}
 			psql := exec.Command(program, args...)
-			psql.Env = append(os.Environ(), r.operator.Environment(r.hosts(node), r.spec.Database().Port, database)...)
+			psql.Env = append(os.Environ(), r.Operator.Environment(hosts(r, node), r.Spec.Database().Port, database)...)
 			psql.Stdin, psql.Stdout, psql.Stderr = a.In, a.Out, a.Err
 			signal.Ignore(os.Interrupt) // psql's: it cancels a query
 			var exit *exec.ExitError
@@ -66,13 +66,13 @@ verified. Arguments after -- are passed to psql.`,
 }
 
 // hosts are the nodes with a database, or just the one that is named.
-func (r *running) hosts(name string) []operate.Host {
+func hosts(r *cli.Running, name string) []operate.Host {
 	var all []operate.Host
-	for _, n := range r.spec.Offering(role.Database) {
+	for _, n := range r.Spec.Offering(role.Database) {
 		if name != "" && n.Name != name {
 			continue
 		}
-		host := operate.Host{Name: r.spec.FQDN(n.Name)}
+		host := operate.Host{Name: r.Spec.FQDN(n.Name)}
 		if n.Address.IsValid() {
 			host.Address = n.Address.String()
 		}

@@ -309,7 +309,7 @@ func steps(c *role.Cluster, file cli.SpecFile, dir string, changes []generator.C
 	add(needs(generator.Beside) && !needs(generator.Join), "sh %s", filepath.Join(deploy, "create.sh"))
 	add(needs(effect.Restart), "%s", command("pgha-gen", "cluster", "restart", "--pending"))
 	replaced := append(slices.Clone(of[effect.Machine]), of[generator.Image]...)
-	add(len(replaced) > 0, "replace %s: sh %s NODE; one at a time, in the order above", list(replaced, nodesOf), filepath.Join(deploy, "replace.sh"))
+	add(len(replaced) > 0, "replace %s: sh %s NODE; one at a time, in the order above; or pgha-cloud roll", list(replaced, nodesOf), filepath.Join(deploy, "replace.sh"))
 	add(needs(generator.Leave), "delete %s", list(of[generator.Leave], nodesOf))
 	return all
 }

@@ -12,8 +12,6 @@ import (
 	"pgha-gen/deploy/secrets"
 )
 
-const defaultSecrets = "secrets"
-
 func (a *app) secretsCommand() *cobra.Command {
 	return cli.Group(&cobra.Command{Use: "secrets", Short: "Make the cluster's certificates and passwords"}, a.generateCommand())
 }
@@ -64,7 +62,7 @@ to the clients.`,
 		},
 	}
 	file.Flag(cmd)
-	cmd.Flags().StringVarP(&dir, "output", "o", defaultSecrets, "the folder that has a folder for each cluster")
+	cmd.Flags().StringVarP(&dir, "output", "o", cli.DefaultSecrets, "the folder that has a folder for each cluster")
 	cmd.Flags().StringArrayVar(&kinds, "rotate", nil, "make all of a `kind` anew: authority, certificates or passwords")
 	cmd.Flags().BoolVar(&finish, "finish", false, "remove the authority that was replaced")
 	return cmd
@@ -83,7 +81,7 @@ func (a *app) generateSecrets(file cli.SpecFile, dir string, rotate secrets.Rota
 	if file != cli.DefaultSpec {
 		again = append(again, "-f", string(file))
 	}
-	if dir != defaultSecrets {
+	if dir != cli.DefaultSecrets {
 		again = append(again, "-o", dir)
 	}
 	said, err := w.Report(c, file.String(), again)

@@ -64,7 +64,7 @@ func (s *State) PlanSwitchover(to string, at time.Time) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	turn := Turn{Verb: Switchover, From: leader.Name, Node: target.Name, Says: fmt.Sprintf("%s hands over to %s (%s)", leader.Name, target.Name, s.fitness(target))}
+	turn := s.handover(target)
 	p := newPlan()
 	if at.IsZero() {
 		p.note("sessions with %s end; writers are refused for some seconds, and nothing that was acknowledged is lost", leader.Name)
@@ -79,6 +79,12 @@ func (s *State) PlanSwitchover(to string, at time.Time) (*Plan, error) {
 	p.note("%s", s.reserve())
 	p.Turns = append(p.Turns, turn)
 	return p, nil
+}
+
+// handover makes a node that is fit lead.
+func (s *State) handover(target *Member) Turn {
+	leader := s.Leader().Name
+	return Turn{Verb: Switchover, From: leader, Node: target.Name, Says: fmt.Sprintf("%s hands over to %s (%s)", leader, target.Name, s.fitness(target))}
 }
 
 // PlanCancel takes back a switchover that is scheduled.

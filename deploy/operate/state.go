@@ -152,6 +152,12 @@ func (s *State) Member(name string) *Member {
 	return &s.Members[i]
 }
 
+// Leads says whether that node leads.
+func (s *State) Leads(name string) bool {
+	leader := s.Leader()
+	return leader != nil && leader.Name == name
+}
+
 // Replicas are all members but the leader.
 func (s *State) Replicas() []Member {
 	var all []Member

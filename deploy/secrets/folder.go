@@ -67,8 +67,18 @@ func Generate(dir string, c *role.Cluster, rotate Rotation, w World) (*Written, 
 // Kept is what a folder that Generate wrote holds.
 type Kept struct {
 	CA       *CA
-	Payloads map[string]Payload // of the roles, by their names
-	Operator Payload            // the files of operator/
+	Payloads map[string]Payload  // of the roles, by their names
+	Gone     map[string][]string // entries that Lockbox is to forget, by role
+	Operator Payload             // the files of operator/
+}
+
+// Forgotten notes that Lockbox has forgotten what it was to forget of a role.
+func Forgotten(dir, role string) error {
+	err := os.Remove(filepath.Join(dir, role+goneSuffix))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("cannot remove %q: %w", filepath.Join(dir, role+goneSuffix), cause(err))
+	}
+	return nil
 }
 
 // Load reads what Generate wrote into dir. Refused is what Generate refuses, and
@@ -85,7 +95,7 @@ func Load(dir string, c *role.Cluster, w World) (*Kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", dir, err)
 	}
-	return &Kept{signing.ca, was.payloads, was.operator}, nil
+	return &Kept{signing.ca, was.payloads, was.gone, was.operator}, nil
 }
 
 type placer func(staged, target string, replace bool) error

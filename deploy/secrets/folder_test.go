@@ -345,6 +345,20 @@ func TestLoad(t *testing.T) {
 	if kept.Operator["operator.crt"] != files(t, dir)["operator/operator.crt"] {
 		t.Error("the operator's certificate is another one")
 	}
+	testkit.OK(t, os.WriteFile(filepath.Join(dir, "etcd.gone.json"), []byte(`[{"key": "old.crt"}]`), 0o600))
+	kept, err = secrets.Load(dir, c, on(now))
+	testkit.OK(t, err)
+	if diff := cmp.Diff(map[string][]string{"etcd": {"old.crt"}}, kept.Gone); diff != "" {
+		t.Error(diff)
+	}
+	for range 2 { // as often as one likes
+		testkit.OK(t, secrets.Forgotten(dir, "etcd"))
+	}
+	kept, err = secrets.Load(dir, c, on(now))
+	testkit.OK(t, err)
+	if len(kept.Gone) > 0 {
+		t.Errorf("still to be forgotten: %v", kept.Gone)
+	}
 	if _, err := secrets.Load(t.TempDir(), c, on(now)); err == nil {
 		t.Error("a folder without an authority is taken")
 	}

@@ -1,5 +1,4 @@
-// Package yandex makes the disks and machines of a planned cluster exist, by
-// the API of Yandex Cloud.
+// Package yandex makes a planned cluster exist, by the API of Yandex Cloud.
 package yandex
 
 import (
@@ -99,7 +98,7 @@ func done[R proto.Message](ctx context.Context, cc grpc.ClientConnInterface, op 
 	operations := operation.NewOperationServiceClient(cc)
 	end, err := wait.PollUntilDone(ctx, op.Id, func(ctx context.Context, id string, opts ...grpc.CallOption) (wait.YCOperation, error) {
 		return operations.Get(ctx, &operation.GetOperationRequest{OperationId: id}, opts...)
-	}, func(attempt int) time.Duration { return min(time.Duration(attempt+1)*50*time.Millisecond, time.Second) })
+	}, func(attempt int) time.Duration { return min(time.Duration(attempt+1)*20*time.Millisecond, time.Second) })
 	if err == nil {
 		err = wait.Error(end)
 	}

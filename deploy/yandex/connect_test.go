@@ -71,8 +71,10 @@ func TestRefused(t *testing.T) {
 		{"a wrong token", "t1.wrong", nil, nil, "the token has ended or is none of this cloud's: set YC_TOKEN"},
 		{"another folder", "", []string{"cloud:\n  folder_id: b1gother\n"}, nil, "Permission denied to resource-manager.folder b1gother (see cloud.folder_id"},
 		{"a missing subnet", "", []string{"cloud:\n  subnets: {ru-central1-a: e9bgone}\n"}, nil, "cloud.subnets.ru-central1-a: cannot find subnet e9bgone (is the id right"},
+		{"a secret without an entry", "", nil, func(t *testing.T, c *yandextest.Cloud, _ grpc.ClientConnInterface) {
+			testkit.OK(t, c.SetPayload("e6qexampleetcd", map[string]string{"none": "none"}))
+		}, "secret e6qexampleetcd has no entry ca.crt, and lacks 12 more (pgha-gen secrets generate, and then pgha-cloud secrets push)"},
 		{"an empty family", "", []string{"name: prod\n"}, nil, "machine demo-etcd-1: no image in family prod-etcd (bake one: sh packer/images.sh)"},
-		{"what is around is not there", "", []string{"cloud:\n  placement: spread\n"}, nil, "machine demo-etcd-1: the folder has no placement group demo-etcd-a (make what is around the machines first: sh create.sh base"},
 		{"a machine that is not ours", "", nil, func(t *testing.T, c *yandextest.Cloud, _ grpc.ClientConnInterface) {
 			c.Has(t, &compute.Instance{Id: "fhmother", Name: "demo-pg-2", Labels: map[string]string{"pgha-cluster": "other"}})
 		}, `machine demo-pg-2 is there and is not this cluster's: its label pgha-cluster is "other", not "demo" (delete it, or choose another name in the spec)`},

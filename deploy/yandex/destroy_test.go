@@ -32,7 +32,7 @@ func TestDestroy(t *testing.T) {
 	testkit.OK(t, err)
 
 	c.Break(cloudapi.Fault{Method: "InstanceService.Delete", After: 3, Code: codes.Unavailable, Message: "away"})
-	err = yandex.Destroy(t.Context(), cc, p, true, (&said{}).say)
+	err = yandex.Destroy(t.Context(), cc, p, yandex.Doomed{Disks: true}, (&said{}).say)
 	if text := fmt.Sprint(err); !strings.Contains(text, "cannot delete machine demo-") || !strings.Contains(text, "run this again") {
 		t.Errorf("error %q", text)
 	}
@@ -46,7 +46,7 @@ func TestDestroy(t *testing.T) {
 		want  map[string]int
 	}{{false, map[string]int{"machines": 2, "disks": 8}}, {true, map[string]int{"machines": 2, "disks": 3}}} {
 		s := &said{}
-		err := yandex.Destroy(t.Context(), cc, p, step.disks, s.say)
+		err := yandex.Destroy(t.Context(), cc, p, yandex.Doomed{Disks: step.disks}, s.say)
 		if step.disks { // that of the machine that is another's now is in use
 			if text := fmt.Sprint(err); !strings.Contains(text, "cannot delete disk demo-pg-3-data") {
 				t.Errorf("error %q", text)

@@ -2,6 +2,7 @@ package yandex
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"pgha-gen/generator/cloud"
@@ -31,8 +34,18 @@ const atOnce = 12
 // ready, and takes back the permission to bootstrap. What fails or is
 // interrupted leaves what the next run completes.
 func (s *Steps) Do(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, w World) error {
-	if err := s.create(ctx, cc, p, w); err != nil {
+	b := newBuilder(cc, p, s.found, w.Said)
+	if err := b.do(ctx, s.base); err != nil {
 		return err
+	}
+	if err := s.create(ctx, b, w); err != nil {
+		return err
+	}
+	if err := b.do(ctx, s.front); err != nil {
+		return err
+	}
+	if len(s.front) > 0 {
+		w.Said("entry point "+p.Balancer.EntryPoint, address(b.balancer))
 	}
 	if err := s.wait(ctx, cc, w); err != nil {
 		return err
@@ -40,7 +53,7 @@ func (s *Steps) Do(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Pl
 	return s.takeBack(ctx, cc, w)
 }
 
-func (s *Steps) create(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, w World) error {
+func (s *Steps) create(ctx context.Context, b *builder, w World) error {
 	g := &group{}
 	slots := make(chan struct{}, atOnce)
 	for _, c := range s.do {
@@ -50,7 +63,7 @@ func (s *Steps) create(ctx context.Context, cc grpc.ClientConnInterface, p *clou
 			if g.Failed() || ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return c.create(ctx, cc, p, w)
+			return c.create(ctx, b, w)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -62,45 +75,46 @@ func (s *Steps) create(ctx context.Context, cc grpc.ClientConnInterface, p *clou
 	return nil
 }
 
-func (c *created) create(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, w World) error {
-	labels := map[string]string{label: p.Cluster, "pgha-role": c.Role}
+func (c *created) create(ctx context.Context, b *builder, w World) error {
+	labels := map[string]string{label: b.Cluster, "pgha-role": c.Role}
 	if c.disk {
 		w.Said(c.Name, "creating its data disk")
-		op, err := compute.NewDiskServiceClient(cc).Create(ctx, &compute.CreateDiskRequest{FolderId: p.Folder, Name: c.Data.Name, ZoneId: c.Zone, TypeId: string(c.Data.Type), Size: int64(c.Data.Size), Labels: labels})
-		d, err := done[*compute.Disk](ctx, cc, op, err)
+		op, err := compute.NewDiskServiceClient(b).Create(ctx, &compute.CreateDiskRequest{FolderId: b.Folder, Name: c.Data.Name, ZoneId: c.Zone, TypeId: string(c.Data.Type), Size: int64(c.Data.Size), Labels: labels})
+		d, err := done[*compute.Disk](ctx, b, op, err)
 		if err != nil {
 			return trouble("create disk "+c.Data.Name, err)
 		}
-		c.ids.disk = d.Id
+		c.diskID = d.Id
 	}
 	w.Said(c.Name, "creating the machine")
-	op, err := compute.NewInstanceServiceClient(cc).Create(ctx, c.request(p, w, labels))
-	i, err := done[*compute.Instance](ctx, cc, op, err)
+	op, err := compute.NewInstanceServiceClient(b).Create(ctx, c.request(b, w, labels))
+	i, err := done[*compute.Instance](ctx, b, op, err)
 	if err != nil {
 		return trouble("create machine "+c.Name, err)
 	}
 	c.id = i.Id
+	b.isMachine(i)
 	w.Said(c.Name, "created; it boots")
 	return nil
 }
 
 // request says the same as deploy/create.sh.
-func (c *created) request(p *cloud.Plan, w World, labels map[string]string) *compute.CreateInstanceRequest {
+func (c *created) request(b *builder, w World, labels map[string]string) *compute.CreateInstanceRequest {
 	metadata := map[string]string{"user-data": w.UserData[c.Role]}
-	if c.ids.secret != "" {
-		metadata["pgha-secret"] = c.ids.secret
+	if id := b.id(cloud.KindSecret, c.Secret); id != "" {
+		metadata["pgha-secret"] = id
 	}
 	if c.permitted {
-		metadata[permission] = p.Token
+		metadata[permission] = b.Token
 	}
 	// cloud-init reads the EC2 tree, the boot steps the GCE one, and its
 	// token where there are secrets to read.
 	token := compute.MetadataOption_DISABLED
-	if c.ids.account != "" {
+	if c.Account != nil {
 		token = compute.MetadataOption_ENABLED
 	}
 	r := &compute.CreateInstanceRequest{
-		FolderId: p.Folder, Name: c.Name, Hostname: c.Name, Labels: labels, ZoneId: c.Zone, PlatformId: c.Platform,
+		FolderId: b.Folder, Name: c.Name, Hostname: c.Name, Labels: labels, ZoneId: c.Zone, PlatformId: c.Platform,
 		ResourcesSpec: &compute.ResourcesSpec{Cores: int64(c.Cores), CoreFraction: int64(c.CoreFraction), Memory: int64(c.Memory)},
 		Metadata:      metadata,
 		MetadataOptions: &compute.MetadataOptions{
@@ -108,10 +122,10 @@ func (c *created) request(p *cloud.Plan, w World, labels map[string]string) *com
 			AwsV1HttpEndpoint: compute.MetadataOption_ENABLED, AwsV1HttpToken: compute.MetadataOption_DISABLED,
 		},
 		BootDiskSpec: &compute.AttachedDiskSpec{AutoDelete: true, Disk: &compute.AttachedDiskSpec_DiskSpec_{DiskSpec: &compute.AttachedDiskSpec_DiskSpec{
-			TypeId: string(c.Boot.Type), Size: int64(c.Boot.Size), Source: &compute.AttachedDiskSpec_DiskSpec_ImageId{ImageId: c.ids.image},
+			TypeId: string(c.Boot.Type), Size: int64(c.Boot.Size), Source: &compute.AttachedDiskSpec_DiskSpec_ImageId{ImageId: c.image},
 		}}},
-		NetworkInterfaceSpecs:  []*compute.NetworkInterfaceSpec{{SubnetId: c.ids.subnet, SecurityGroupIds: c.ids.groups, PrimaryV4AddressSpec: &compute.PrimaryAddressSpec{}}},
-		ServiceAccountId:       c.ids.account,
+		NetworkInterfaceSpecs:  []*compute.NetworkInterfaceSpec{{SubnetId: b.id(cloud.KindSubnet, &c.Subnet), PrimaryV4AddressSpec: &compute.PrimaryAddressSpec{}}},
+		ServiceAccountId:       b.id(cloud.KindAccount, c.Account),
 		SchedulingPolicy:       &compute.SchedulingPolicy{Preemptible: c.Preemptible},
 		MaintenancePolicy:      compute.MaintenancePolicy(compute.MaintenancePolicy_value[strings.ToUpper(c.Maintenance.Policy)]),
 		MaintenanceGracePeriod: durationpb.New(c.Maintenance.Grace),
@@ -119,11 +133,14 @@ func (c *created) request(p *cloud.Plan, w World, labels map[string]string) *com
 	if c.Address.IsValid() {
 		r.NetworkInterfaceSpecs[0].PrimaryV4AddressSpec.Address = c.Address.String()
 	}
-	if c.ids.disk != "" {
-		r.SecondaryDiskSpecs = []*compute.AttachedDiskSpec{{Mode: compute.AttachedDiskSpec_READ_WRITE, DeviceName: role.DataDevice, Disk: &compute.AttachedDiskSpec_DiskId{DiskId: c.ids.disk}}}
+	if c.diskID != "" {
+		r.SecondaryDiskSpecs = []*compute.AttachedDiskSpec{{Mode: compute.AttachedDiskSpec_READ_WRITE, DeviceName: role.DataDevice, Disk: &compute.AttachedDiskSpec_DiskId{DiskId: c.diskID}}}
 	}
-	if c.ids.placement != "" {
-		r.PlacementPolicy = &compute.PlacementPolicy{PlacementGroupId: c.ids.placement}
+	for _, g := range c.SecurityGroups {
+		r.NetworkInterfaceSpecs[0].SecurityGroupIds = append(r.NetworkInterfaceSpecs[0].SecurityGroupIds, b.id(cloud.KindSecurityGroup, &g))
+	}
+	if c.PlacementGroup != "" {
+		r.PlacementPolicy = &compute.PlacementPolicy{PlacementGroupId: b.id(kindPlacement, &cloud.Ref{Name: c.PlacementGroup})}
 	}
 	return r
 }
@@ -156,7 +173,8 @@ func ready(ctx context.Context, cc grpc.ClientConnInterface, id, name string, w 
 	shown := ""
 	for {
 		last, err := console(ctx, cc, id, name)
-		if err != nil && ctx.Err() == nil {
+		// The call may know of ctx's end before ctx says so.
+		if err != nil && ctx.Err() == nil && status.Code(err) != codes.DeadlineExceeded {
 			return trouble("read the console of machine "+name, err)
 		}
 		if sentence := strings.TrimSpace(last.Name + " " + last.Status + " " + last.Detail); sentence != "" && sentence != shown {
@@ -167,17 +185,24 @@ func ready(ctx context.Context, cc grpc.ClientConnInterface, id, name string, w 
 		case last.Ready():
 			return nil
 		case last.Failed():
-			return fmt.Errorf("machine %s: %s failed: %s (mend it, delete the machine, and %s)", name, last.Name, last.Detail, again)
+			return failed(name, last)
 		}
 		select {
 		case <-ctx.Done():
 			if shown == "" {
 				shown = "it has said nothing yet"
 			}
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return fmt.Errorf("machine %s is not ready in time: %s (it may still come: pgha-cloud status; --timeout waits longer)", name, shown)
+			}
 			return fmt.Errorf("machine %s is not ready: %s: %w", name, shown, ctx.Err())
 		case <-time.After(w.Between):
 		}
 	}
+}
+
+func failed(name string, last bootlog.Step) error {
+	return fmt.Errorf("machine %s: %s failed: %s (mend it, delete the machine, and %s)", name, last.Name, last.Detail, again)
 }
 
 // console is the last step that a machine has said; that it is ready or has

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/dns/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
@@ -23,18 +24,25 @@ type Found struct {
 	Machines map[string]*compute.Instance // with metadata
 	Consoles map[string]bootlog.Step      // the last step of those that may still bootstrap
 	Images   map[string]string            // ids by family; "": the family has none
-	IDs      map[string]map[string]string // of what is around machines, by kind and name
+	Sources  map[string]string            // images that disks were made of, by the disks' ids
 	Given    map[string]place             // of what the spec has the id of; not there: not found
+
+	Around  map[cloud.Kind]map[string]thing // what is around machines, by name
+	Readers map[string][]string             // ids of accounts that may read the cluster's secrets, by their ids
+	Record  *dns.RecordSet                  // of the entry point; nil: there is none
 
 	mu sync.Mutex // while Look goes on
 }
 
 func newFound() *Found {
-	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, IDs: map[string]map[string]string{}, Given: map[string]place{}}
+	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, Sources: map[string]string{}, Given: map[string]place{}, Around: map[cloud.Kind]map[string]thing{}, Readers: map[string][]string{}}
 }
 
-// place is where something given is.
-type place struct{ zone, network string }
+// place is something given, and where it is.
+type place struct {
+	zone, network string
+	thing         thing
+}
 
 // Look asks for what is there. It changes nothing.
 func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Found, error) {
@@ -60,24 +68,16 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 			return nil
 		})
 	}
-	for kind, list := range around(ctx, cc, p.Folder) {
-		names := map[string]string{}
-		f.IDs[kind] = names
-		g.Go(func() error {
-			return pages(kind+"s", func(token string) (string, error) {
-				return list(token, func(id, name string) { names[name] = id })
-			})
-		})
-	}
+	g.Go(func() error { return f.lookAround(ctx, cc, p) })
 	for _, given := range p.Given {
 		g.Go(func() error {
-			at, known, err := find(ctx, cc, given)
+			at, err := find(ctx, cc, given)
 			if err != nil && status.Code(err) != codes.NotFound {
 				return trouble(fmt.Sprintf("find %s %s of %s", given.Kind, given.ID, given.Key), err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err == nil || !known {
+			if err == nil {
 				f.Given[given.ID] = at
 			}
 			return nil
@@ -93,6 +93,7 @@ func (f *Found) lookDisks(ctx context.Context, cc grpc.ClientConnInterface, p *c
 		defer f.mu.Unlock()
 		for _, d := range r.GetDisks() {
 			f.Disks[d.Name] = d
+			f.Sources[d.Id] = d.GetSourceImageId()
 		}
 		return r.GetNextPageToken(), err
 	})
@@ -117,6 +118,9 @@ func (f *Found) lookMachines(ctx context.Context, cc grpc.ClientConnInterface, p
 		g.Go(func() error {
 			if p.Machine(m.Name) != nil {
 				full, err := client.Get(ctx, &compute.GetInstanceRequest{InstanceId: m.Id, View: compute.InstanceView_FULL})
+				if status.Code(err) == codes.NotFound {
+					return nil // it was deleted behind the list
+				}
 				if err != nil {
 					return trouble("look at machine "+m.Name, err)
 				}
@@ -159,75 +163,27 @@ func pages(what string, page func(token string) (next string, err error)) error 
 	}
 }
 
-// The kinds of what machines refer to by name.
-const (
-	subnetKind    = "subnet"
-	groupKind     = "security group"
-	accountKind   = "service account"
-	secretKind    = "secret"
-	placementKind = "placement group"
-)
-
-// around lists what machines refer to.
-func around(ctx context.Context, cc grpc.ClientConnInterface, folder string) map[string]func(token string, add func(id, name string)) (string, error) {
-	return map[string]func(string, func(id, name string)) (string, error){
-		subnetKind: func(token string, add func(id, name string)) (string, error) {
-			r, err := vpc.NewSubnetServiceClient(cc).List(ctx, &vpc.ListSubnetsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
-			for _, x := range r.GetSubnets() {
-				add(x.Id, x.Name)
-			}
-			return r.GetNextPageToken(), err
-		},
-		groupKind: func(token string, add func(id, name string)) (string, error) {
-			r, err := vpc.NewSecurityGroupServiceClient(cc).List(ctx, &vpc.ListSecurityGroupsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
-			for _, x := range r.GetSecurityGroups() {
-				add(x.Id, x.Name)
-			}
-			return r.GetNextPageToken(), err
-		},
-		accountKind: func(token string, add func(id, name string)) (string, error) {
-			r, err := iam.NewServiceAccountServiceClient(cc).List(ctx, &iam.ListServiceAccountsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
-			for _, x := range r.GetServiceAccounts() {
-				add(x.Id, x.Name)
-			}
-			return r.GetNextPageToken(), err
-		},
-		secretKind: func(token string, add func(id, name string)) (string, error) {
-			r, err := lockbox.NewSecretServiceClient(cc).List(ctx, &lockbox.ListSecretsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
-			for _, x := range r.GetSecrets() {
-				add(x.Id, x.Name)
-			}
-			return r.GetNextPageToken(), err
-		},
-		placementKind: func(token string, add func(id, name string)) (string, error) {
-			r, err := compute.NewPlacementGroupServiceClient(cc).List(ctx, &compute.ListPlacementGroupsRequest{FolderId: folder, PageSize: pageSize, PageToken: token})
-			for _, x := range r.GetPlacementGroups() {
-				add(x.Id, x.Name)
-			}
-			return r.GetNextPageToken(), err
-		},
-	}
-}
-
-// find asks for one that the spec gives; known is false for kinds that machines
-// do not depend on.
-func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (at place, known bool, err error) {
+// find asks for one that the spec gives.
+func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (place, error) {
 	switch g.Kind {
 	case cloud.KindNetwork:
-		_, err := vpc.NewNetworkServiceClient(cc).Get(ctx, &vpc.GetNetworkRequest{NetworkId: g.ID})
-		return place{network: g.ID}, true, err
+		t, err := vpc.NewNetworkServiceClient(cc).Get(ctx, &vpc.GetNetworkRequest{NetworkId: g.ID})
+		return place{"", g.ID, t}, err
 	case cloud.KindSubnet:
-		s, err := vpc.NewSubnetServiceClient(cc).Get(ctx, &vpc.GetSubnetRequest{SubnetId: g.ID})
-		return place{s.GetZoneId(), s.GetNetworkId()}, true, err
+		t, err := vpc.NewSubnetServiceClient(cc).Get(ctx, &vpc.GetSubnetRequest{SubnetId: g.ID})
+		return place{t.GetZoneId(), t.GetNetworkId(), t}, err
 	case cloud.KindSecurityGroup:
-		s, err := vpc.NewSecurityGroupServiceClient(cc).Get(ctx, &vpc.GetSecurityGroupRequest{SecurityGroupId: g.ID})
-		return place{network: s.GetNetworkId()}, true, err
+		t, err := vpc.NewSecurityGroupServiceClient(cc).Get(ctx, &vpc.GetSecurityGroupRequest{SecurityGroupId: g.ID})
+		return place{"", t.GetNetworkId(), t}, err
 	case cloud.KindAccount:
-		_, err := iam.NewServiceAccountServiceClient(cc).Get(ctx, &iam.GetServiceAccountRequest{ServiceAccountId: g.ID})
-		return place{}, true, err
+		t, err := iam.NewServiceAccountServiceClient(cc).Get(ctx, &iam.GetServiceAccountRequest{ServiceAccountId: g.ID})
+		return place{"", "", t}, err
 	case cloud.KindSecret:
-		_, err := lockbox.NewSecretServiceClient(cc).Get(ctx, &lockbox.GetSecretRequest{SecretId: g.ID})
-		return place{}, true, err
+		t, err := lockbox.NewSecretServiceClient(cc).Get(ctx, &lockbox.GetSecretRequest{SecretId: g.ID})
+		return place{"", "", t}, err
+	case cloud.KindZone:
+		t, err := dns.NewDnsZoneServiceClient(cc).Get(ctx, &dns.GetDnsZoneRequest{DnsZoneId: g.ID})
+		return place{"", "", t}, err
 	}
-	return place{}, false, nil
+	return place{}, fmt.Errorf("nobody knows how to find a %s", g.Kind)
 }

@@ -17,11 +17,12 @@ type Verb string
 const (
 	Exists  Verb = "exists"
 	Create  Verb = "create"
+	Change  Verb = "change"  // it is made as the spec wants it
 	Differs Verb = "differs" // it is left as it is
 	Extra   Verb = "extra"   // it is the cluster's, and the spec does not want it; it is left as it is
 )
 
-// Item is a disk or a machine.
+// Item is a disk, a machine, or what is around them.
 type Item struct {
 	Verb       Verb
 	Kind, Name string
@@ -31,10 +32,14 @@ type Item struct {
 // Steps are what Do does, and what it leaves.
 type Steps struct {
 	Items []Item
+
+	base  [][]*todo           // what goes before machines
 	do    map[string]*created // what is created, by machine
+	front [][]*todo           // what stands before machines that are there
 	keep  []string            // machines with the permission to bootstrap, to be taken back
 	await []string            // machines that are there and have not been ready
 	ids   map[string]string   // of machines
+	found *Found
 }
 
 // created is what is created for a machine.
@@ -42,66 +47,57 @@ type created struct {
 	*cloud.Machine
 	disk      bool // is created, too
 	permitted bool // to bootstrap
-	ids       ids
+	image     string
+	diskID    string // once it is there
 	id        string // once it is there
 }
 
-// ids are what the machine refers to.
-type ids struct {
-	image, disk, subnet, account, secret, placement string
-	groups                                          []string
+// Nothing tells whether there is nothing to do.
+func (s *Steps) Nothing() bool {
+	return len(s.base)+len(s.do)+len(s.front)+len(s.keep)+len(s.await) == 0
 }
 
-// Nothing tells whether there is nothing to do.
-func (s *Steps) Nothing() bool { return len(s.do) == 0 && len(s.keep) == 0 && len(s.await) == 0 }
-
 const (
-	disk        = "disk"
-	machine     = "machine"
-	label       = "pgha-cluster"
-	permission  = "pgha-bootstrap"
-	notOurs     = "%s %s is there and is not this cluster's: its label " + label + " is %q, not %q (delete it, or choose another name in the spec)"
-	makeBefore  = "make what is around the machines first: sh create.sh base in the cluster's folder deploy"
-	gibibyte    = 1 << 30
-	anotherZone = "%s: %s %s is in zone %s, not in %s"
+	disk       = "disk"
+	machine    = "machine"
+	label      = "pgha-cluster"
+	permission = "pgha-bootstrap"
+	notOurs    = "%s %s is there and is not this cluster's: its label " + label + " is %q, not %q (delete it, or choose another name in the spec)"
+	gibibyte   = 1 << 30
 )
 
 // Plan is what is to be done so that what p wants is there. Or it is the first
 // reason why it cannot be: nothing is begun that could not be finished.
 func Plan(p *cloud.Plan, f *Found) (*Steps, error) {
-	if err := checkGiven(p, f); err != nil {
-		return nil, err
+	if all := f.troubles(p, true); len(all) > 0 {
+		return nil, all[0]
 	}
-	s := &Steps{do: map[string]*created{}, ids: map[string]string{}}
+	s := newSteps(f)
+	s.base = s.addParts(f, base(p))
 	for _, machines := range p.Roles() {
 		permitted := machines[0].Bootstraps && mayBootstrap(p, f, machines)
 		for _, m := range machines {
-			if err := s.add(p, f, m, permitted); err != nil {
-				return nil, err
-			}
+			s.add(f, m, permitted)
 		}
 	}
+	s.front = s.addParts(f, front(p))
 	s.extra(p, f)
 	return s, nil
 }
 
-func checkGiven(p *cloud.Plan, f *Found) error {
-	network := ""
-	for _, g := range p.Given {
-		at, ok := f.Given[g.ID]
-		switch {
-		case !ok:
-			return fmt.Errorf("%s: cannot find %s %s (is the id right, and does the account see it?)", g.Key, g.Kind, g.ID)
-		case at.zone != g.Zone:
-			return fmt.Errorf(anotherZone, g.Key, g.Kind, g.ID, at.zone, g.Zone)
-		case at.network == "":
-		case network != "" && at.network != network:
-			return fmt.Errorf("%s: %s %s is in network %s, and others of the spec are in %s (want one network)", g.Key, g.Kind, g.ID, at.network, network)
-		default:
-			network = at.network
-		}
+// Base is Plan of what goes before machines alone. What nobody wants any more, only
+// Plan tells.
+func Base(p *cloud.Plan, f *Found) (*Steps, error) {
+	if all := f.troubles(p, false); len(all) > 0 {
+		return nil, all[0]
 	}
-	return nil
+	s := newSteps(f)
+	s.base = s.addParts(f, base(p))
+	return s, nil
+}
+
+func newSteps(f *Found) *Steps {
+	return &Steps{do: map[string]*created{}, ids: map[string]string{}, found: f}
 }
 
 // mayBootstrap tells whether machines of a role that are created may bootstrap
@@ -116,20 +112,14 @@ func mayBootstrap(p *cloud.Plan, f *Found, machines []*cloud.Machine) bool {
 	return !slices.ContainsFunc(machines, func(m *cloud.Machine) bool { return f.Machines[m.Name] != nil && f.ready(m.Name) })
 }
 
-func (s *Steps) add(p *cloud.Plan, f *Found, m *cloud.Machine, permitted bool) error {
-	c := &created{Machine: m, permitted: permitted}
+func (s *Steps) add(f *Found, m *cloud.Machine, permitted bool) {
+	c := &created{Machine: m, permitted: permitted, image: f.Images[m.ImageFamily]}
 	if m.Data != nil {
 		d := f.Disks[m.Data.Name]
-		if d != nil && d.Labels[label] != p.Cluster {
-			return fmt.Errorf(notOurs, disk, d.Name, d.Labels[label], p.Cluster)
-		}
-		c.disk = d == nil
+		c.disk, c.diskID = d == nil, d.GetId()
 		s.item(disk, m.Data.Name, d != nil, differsDisk(d, m))
 	}
 	there := f.Machines[m.Name]
-	if there != nil && there.Labels[label] != p.Cluster {
-		return fmt.Errorf(notOurs, machine, m.Name, there.Labels[label], p.Cluster)
-	}
 	if there != nil {
 		s.ids[m.Name] = there.Id
 	}
@@ -145,13 +135,9 @@ func (s *Steps) add(p *cloud.Plan, f *Found, m *cloud.Machine, permitted bool) e
 			s.Items = s.Items[:len(s.Items)-2] // the machine has another one
 			s.item(machine, m.Name, true, []string{"it has no data disk " + m.Data.Name})
 		}
-		return nil
+		return
 	}
-	var err error
-	if c.ids, err = f.refer(m); err == nil {
-		s.do[m.Name] = c
-	}
-	return err
+	s.do[m.Name] = c
 }
 
 func starts(s compute.Instance_Status) bool {
@@ -212,7 +198,7 @@ func (s *Steps) extra(p *cloud.Plan, f *Found) {
 			wanted[disk+m.Data.Name] = true
 		}
 	}
-	var all []Item
+	all := s.extraParts(p, f)
 	for name, d := range f.Disks {
 		if d.Labels[label] == p.Cluster && !wanted[disk+name] {
 			all = append(all, Item{Extra, disk, name, ""})
@@ -225,36 +211,4 @@ func (s *Steps) extra(p *cloud.Plan, f *Found) {
 	}
 	slices.SortFunc(all, func(a, b Item) int { return strings.Compare(a.Kind+a.Name, b.Kind+b.Name) })
 	s.Items = append(s.Items, all...)
-}
-
-// refer finds what the machine refers to.
-func (f *Found) refer(m *cloud.Machine) (ids, error) {
-	var failed error
-	id := func(kind string, r *cloud.Ref) string {
-		switch {
-		case r == nil || *r == (cloud.Ref{}):
-			return ""
-		case r.ID != "":
-			return r.ID
-		}
-		found := f.IDs[kind][r.Name]
-		if found == "" && failed == nil {
-			failed = fmt.Errorf("machine %s: the folder has no %s %s (%s)", m.Name, kind, r.Name, makeBefore)
-		}
-		return found
-	}
-	all := ids{
-		image: f.Images[m.ImageFamily], subnet: id(subnetKind, &m.Subnet), account: id(accountKind, m.Account),
-		secret: id(secretKind, m.Secret), placement: id(placementKind, &cloud.Ref{Name: m.PlacementGroup}),
-	}
-	for _, g := range m.SecurityGroups {
-		all.groups = append(all.groups, id(groupKind, &g))
-	}
-	if m.Data != nil {
-		all.disk = f.Disks[m.Data.Name].GetId()
-	}
-	if all.image == "" && failed == nil {
-		failed = fmt.Errorf("machine %s: no image in family %s (bake one: sh packer/images.sh)", m.Name, m.ImageFamily)
-	}
-	return all, failed
 }

@@ -22,6 +22,14 @@ func (s State) Well() bool {
 	return s.Instance == "running" && (s.Last == (bootlog.Step{}) || s.Last.Ready())
 }
 
+// Failed is that its boot has ended without it getting ready; nil: it has not.
+func (s State) Failed() error {
+	if !s.Last.Failed() {
+		return nil
+	}
+	return failed(s.Name, s.Last)
+}
+
 // States are those of a plan's machines, in its order. It changes nothing.
 func States(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) ([]State, error) {
 	f := newFound()

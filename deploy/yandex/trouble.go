@@ -32,7 +32,7 @@ func trouble(what string, err error) error {
 	case codes.Unauthenticated:
 		instead = "the token has ended or is none of this cloud's: set YC_TOKEN or YC_SERVICE_ACCOUNT_KEY_FILE, or run yc init, and then this again"
 	case codes.PermissionDenied:
-		instead = "see cloud.folder_id, and whether the account has the roles compute.editor, vpc.user and iam.serviceAccounts.user there"
+		instead = "see cloud.folder_id, and whether the account has the role admin there, or compute.editor and the others that the cluster's README.md names"
 	case codes.ResourceExhausted:
 		instead = "ask for a higher quota in the console, or want less in the spec; then " + again
 	case codes.Unavailable, codes.DeadlineExceeded:

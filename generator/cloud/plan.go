@@ -26,6 +26,7 @@ type Plan struct {
 	SecurityGroups  []*SecurityGroup
 	Accounts        []*Account
 	Secrets         []*Secret
+	Payloads        []*Payload
 	PlacementGroups []*PlacementGroup
 	Machines        []*Machine
 	Balancer        *Balancer // nil: there is none
@@ -78,6 +79,13 @@ type Account struct{ Name, Role string }
 type Secret struct {
 	Name, Role string
 	Reader     Ref // the account that may read it, and nobody else
+}
+
+// Payload is what the secret of a role must hold, be it created or given.
+type Payload struct {
+	Role    string
+	Secret  Ref
+	Entries []string
 }
 
 // PlacementGroup spreads the machines of a role in a zone over racks.
@@ -133,6 +141,7 @@ func New(c *role.Cluster) *Plan {
 		if c.Secrets.Lockbox[g.Name] == "" {
 			p.Secrets = append(p.Secrets, &Secret{c.Named(g.Name), g.Name, account})
 		}
+		p.Payloads = append(p.Payloads, payload(c, g))
 	}
 	for _, g := range c.Groups {
 		for _, zone := range slices.Sorted(maps.Keys(c.Together(g))) {
@@ -146,6 +155,21 @@ func New(c *role.Cluster) *Plan {
 	}
 	p.Balancer = balancer(c)
 	return p
+}
+
+func payload(c *role.Cluster, g *role.Group) *Payload {
+	one := &Payload{Role: g.Name, Secret: Ref{ID: c.Secrets.Lockbox[g.Name]}}
+	if one.Secret.ID == "" {
+		one.Secret.Name = c.Named(g.Name)
+	}
+	for _, s := range g.Plan.Secrets {
+		for _, n := range g.Nodes() {
+			if entry := s.Entry(n.Name); !slices.Contains(one.Entries, entry) {
+				one.Entries = append(one.Entries, entry)
+			}
+		}
+	}
+	return one
 }
 
 func (p *Plan) given(c *role.Cluster) {

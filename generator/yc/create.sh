@@ -33,13 +33,16 @@ NETWORK=''
 given() {
 	found=$(yc "$2" "$3" get --id "$4" --format json) ||
 		stop 1 "$1: cannot find $3 $4: see what yc says above (this shows those that are there: yc $2 $3 list --folder-id $FOLDER)"
-	place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
-	zone=${place%% *} network=${place#* }
+	zone='' network=''
+	case $3 in
+	network) network=$4 ;;
+	subnet | security-group)
+		place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
+		zone=${place%% *} network=${place#* }
+		;;
+	esac
 	if [ "$zone" != "${5-}" ]; then
 		stop 1 "$1: $3 $4 is in zone $zone, not in ${5-}"
-	fi
-	if [ "$3" = network ]; then
-		network=$4
 	fi
 	if [ -n "$network" ] && [ "$network" != "${NETWORK:=$network}" ]; then
 		stop 1 "$1: $3 $4 is in network $network, and others of the spec are in $NETWORK (want one network)"
@@ -50,7 +53,7 @@ given() {
 resource() {
 	service=$1 kind=$2 name=$3
 	shift 3
-	all=$(list "$service" "$kind")
+	all "$service" "$kind"
 	if there "$all" "$kind" "$name"; then
 		echo "$kind $name: there already"
 		return
@@ -145,21 +148,24 @@ machine() { # machine NAME ARGUMENT...
 # targets NAME REGION NODE...: a target group of these machines, and of no
 # others; its id is in $id.
 targets() {
-	group=$1 region=$2 wanted=''
+	group=$1 region=$2 machines=''
 	shift 2
 	for node; do
 		found=$(yc compute instance get --folder-id "$FOLDER" --name "$node" --format json) ||
 			stop 1 "cannot see the address of machine $node: see what yc says above (then run this again)"
-		wanted="$wanted $(printf '%s\n' "$found" | jq -r '.network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address')"
+		machines="$machines$found"
 	done
+	wanted=$(printf '%s\n' "$machines" | jq -rs '[.[].network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address] | join(" ")')
 	set --
-	all=$(list load-balancer target-group)
+	all load-balancer target-group
 	if ! there "$all" target-group "$group"; then
 		for target in $wanted; do set -- "$@" --target "$target"; done
 		resource load-balancer target-group "$group" --region-id "$region" "$@"
 		return
 	fi
-	have=$(printf '%s\n' "$all" | jq -r --arg id "$id" '[.[] | select(.id == $id) | .targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
+	found=$(yc load-balancer target-group get --id "$id" --format json) ||
+		stop 1 "cannot see the targets of target-group $group: see what yc says above (then run this again)"
+	have=$(printf '%s\n' "$found" | jq -r '[.targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
 	group_id=$id
 	for target in $wanted; do
 		case " $have " in *" $target "*) ;; *) change_targets add "$target" ;; esac

@@ -10,12 +10,12 @@ CDPATH='' cd -- "$(dirname -- "$0")"
 
 # mine LIST NAME: the id of what the cluster created, in $id; else it is empty.
 mine() {
-	id=$(printf '%s\n' "$1" | jq -r --arg name "$2" --arg cluster "$CLUSTER" \
-		'.[] | select(.name == $name and .labels["pgha-cluster"] == $cluster) | .id')
+	pick "$1" "$2"
+	if [ "$owner" != "$CLUSTER" ]; then id=''; fi
 }
 
 gone() { # gone SERVICE KIND NAME
-	all=$(list "$1" "$2")
+	all "$1" "$2"
 	mine "$all" "$3"
 	if [ -z "$id" ]; then
 		echo "$2 $3: not there, or not this cluster's"
@@ -28,7 +28,7 @@ gone() { # gone SERVICE KIND NAME
 # no_rules NAME...: these security groups have no rules any more. One that the
 # rules of another name cannot be deleted.
 no_rules() {
-	all=$(list vpc security-group)
+	all vpc security-group
 	for name; do
 		mine "$all" "$name"
 		if [ -n "$id" ]; then
@@ -39,10 +39,11 @@ no_rules() {
 
 # no_record BALANCER NAME TTL ZONE...: the record of the cluster's load balancer.
 no_record() {
-	all=$(list load-balancer network-load-balancer)
+	all load-balancer network-load-balancer
 	mine "$all" "$1"
 	if [ -z "$id" ]; then return; fi
-	address=$(printf '%s\n' "$all" | jq -r --arg id "$id" '.[] | select(.id == $id) | .listeners[0].address')
+	found=$(yc load-balancer network-load-balancer get --id "$id" --format json) || failed "record $2"
+	address=$(printf '%s\n' "$found" | jq -r '.listeners[0].address')
 	record="$2 $3 A $address"
 	shift 3
 	yc dns zone delete-records "$@" --record "$record" >/dev/null || failed "record $record"

@@ -37,9 +37,8 @@ replace() {
 		if ! there "$INSTANCES" machine "$node"; then
 			stop 1 "machine $node of the same role is not there (sh create.sh, and replace $NODE once it is ready)"
 		fi
-		status=$(printf '%s\n' "$INSTANCES" | jq -r --arg id "$id" '.[] | select(.id == $id) | .status')
-		if [ "$status" != RUNNING ]; then
-			stop 1 "machine $node of the same role is $status (replace $NODE once it is ready)"
+		if [ "$state" != RUNNING ]; then
+			stop 1 "machine $node of the same role is $state (replace $NODE once it is ready)"
 		fi
 	done
 	if [ "${1-}" = disk ] && [ "$DATA" = no ]; then

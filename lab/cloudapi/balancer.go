@@ -108,6 +108,14 @@ func fillBalancer(c *Cloud, r *request, m proto.Message) error {
 	return nil
 }
 
+// SetTarget sets what load balancers say of the target with that address. By
+// itself it is healthy.
+func (c *Cloud) SetTarget(address string, status loadbalancer.TargetState_Status) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.targetStatus[address] = status
+}
+
 func targetStates(c *Cloud, r *request, in *loadbalancer.GetTargetStatesRequest) (proto.Message, error) {
 	if _, err := get[*loadbalancer.NetworkLoadBalancer](c, r.service(), in.NetworkLoadBalancerId); err != nil {
 		return nil, err
@@ -118,7 +126,11 @@ func targetStates(c *Cloud, r *request, in *loadbalancer.GetTargetStatesRequest)
 	}
 	out := &loadbalancer.GetTargetStatesResponse{}
 	for _, t := range g.Targets {
-		out.TargetStates = append(out.TargetStates, &loadbalancer.TargetState{SubnetId: t.SubnetId, Address: t.Address, Status: loadbalancer.TargetState_HEALTHY})
+		status, ok := c.targetStatus[t.Address]
+		if !ok {
+			status = loadbalancer.TargetState_HEALTHY
+		}
+		out.TargetStates = append(out.TargetStates, &loadbalancer.TargetState{SubnetId: t.SubnetId, Address: t.Address, Status: status})
 	}
 	return out, nil
 }

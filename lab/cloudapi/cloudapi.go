@@ -10,8 +10,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/loadbalancer/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -42,18 +44,19 @@ type Cloud struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup // operations that are not done
 
-	mu         sync.Mutex
-	address    string
-	listener   *listener
-	token      string
-	calls      []Call
-	faults     []*fault
-	things     []*thing
-	operations map[string]*running
-	bindings   map[string]bindings
-	payloads   map[string]payload // by the id of a secret's version
-	records    map[string]records // by the id of a zone
-	serial     int
+	mu           sync.Mutex
+	address      string
+	listener     *listener
+	token        string
+	calls        []Call
+	faults       []*fault
+	things       []*thing
+	operations   map[string]*running
+	bindings     map[string]bindings
+	payloads     map[string]payload                         // by the id of a secret's version
+	records      map[string]records                         // by the id of a zone
+	targetStatus map[string]loadbalancer.TargetState_Status // by address
+	serial       int
 }
 
 // Call is a call of the API.
@@ -71,7 +74,7 @@ func New(config Config) *Cloud {
 	config.Looks = max(config.Looks, 2)
 	c := &Cloud{
 		config: config, kinds: kinds(), token: config.Token,
-		operations: map[string]*running{}, bindings: map[string]bindings{}, payloads: map[string]payload{}, records: map[string]records{},
+		operations: map[string]*running{}, bindings: map[string]bindings{}, payloads: map[string]payload{}, records: map[string]records{}, targetStatus: map[string]loadbalancer.TargetState_Status{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -85,7 +88,9 @@ func (c *Cloud) Serve(ctx context.Context, l net.Listener, options ...grpc.Serve
 	c.mu.Unlock()
 	// All methods have one handler: what they are is said by the descriptors of
 	// the API.
-	server := grpc.NewServer(append(options, grpc.UnknownServiceHandler(c.handle))...)
+	// The SDK asks every 30 s whether its connection lives.
+	lives := grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true})
+	server := grpc.NewServer(append(options, lives, grpc.UnknownServiceHandler(c.handle))...)
 	defer context.AfterFunc(ctx, server.Stop)()
 	if err := server.Serve(cuts); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
 		return err

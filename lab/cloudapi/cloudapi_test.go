@@ -491,7 +491,7 @@ func TestEventually(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	_, sdk := serve(t, cloudapi.Config{})
+	_, sdk := serve(t, cloudapi.Config{Quotas: map[string]int64{"vpc.networks.count": 3}})
 	networks := vpc.NewNetworkServiceClient(sdk)
 	for _, name := range []string{"abc", "bcd", "cde"} {
 		op, err := networks.Create(t.Context(), &vpc.CreateNetworkRequest{FolderId: folder, Name: name})
@@ -523,7 +523,7 @@ func TestQuotas(t *testing.T) {
 	limits, err := quotamanager.NewQuotaLimitServiceClient(sdk).List(t.Context(), &quotamanager.ListQuotaLimitsRequest{
 		Resource: &quotamanager.Resource{Id: "b1gstandin", Type: "resource-manager.cloud"}, Service: "vpc"})
 	testkit.OK(t, err)
-	if l := limits.QuotaLimits; len(l) != 1 || l[0].QuotaId != "vpc.networks.count" || l[0].Limit.Value != 1 || l[0].Usage.Value != 1 {
+	if l := limits.QuotaLimits; len(l) != 4 || l[0].QuotaId != "vpc.networks.count" || l[0].Limit.Value != 1 || l[0].Usage.Value != 1 {
 		t.Errorf("the quotas are %v", l)
 	}
 }

@@ -46,7 +46,7 @@ func diskTypes() map[string]diskType {
 		"network-ssd":               {1, "compute.ssdDisks.size"},
 		"network-hdd":               {1, "compute.hddDisks.size"},
 		"network-ssd-nonreplicated": {93 << 30, "compute.ssdNonReplicatedDisks.size"},
-		"network-ssd-io-m3":         {93 << 30, "compute.ssdIoM3Disks.size"},
+		"network-ssd-io-m3":         {93 << 30, "compute.ssdIOM3Disks.size"},
 	}
 }
 
@@ -515,9 +515,9 @@ func (c *Cloud) used(name string) (n int64) {
 			if m.Status != compute.Instance_STOPPED {
 				switch name {
 				case "compute.instanceCores.count":
-					n += m.Resources.Cores
+					n += m.Resources.GetCores()
 				case "compute.instanceMemory.size":
-					n += m.Resources.Memory
+					n += m.Resources.GetMemory()
 				}
 			}
 		case *compute.Disk:

@@ -1,6 +1,7 @@
 package cloudapi
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -176,13 +177,10 @@ func addVersion(c *Cloud, r *request, in *lockbox.AddVersionRequest) (proto.Mess
 	if err != nil {
 		return nil, err
 	}
-	var base payload
-	if in.BaseVersionId != "" {
-		known, ok := c.payloads[in.BaseVersionId]
-		if !ok {
-			return nil, status.Errorf(codes.NotFound, "Version %s not found", in.BaseVersionId)
-		}
-		base = known
+	from := cmp.Or(in.BaseVersionId, s.CurrentVersion.GetId())
+	base, ok := c.payloads[from]
+	if !ok && from != "" {
+		return nil, status.Errorf(codes.NotFound, "Version %s not found", from)
 	}
 	before := s.CurrentVersion
 	if err := c.version(s, in.Description, base, in.PayloadEntries); err != nil {
@@ -238,6 +236,8 @@ func quotas() map[string]int64 {
 	return map[string]int64{
 		"compute.instances.count": 12, "compute.instanceCores.count": 32, "compute.instanceMemory.size": 128 << 30,
 		"compute.disks.count": 32, "compute.ssdDisks.size": 200 << 30, "compute.hddDisks.size": 500 << 30, "compute.images.count": 32,
+		"vpc.networks.count": 2, "vpc.subnets.count": 6, "vpc.routeTables.count": 8, "vpc.securityGroups.count": 10,
+		"ylb.networkLoadBalancers.count": 2,
 	}
 }
 

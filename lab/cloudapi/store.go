@@ -40,8 +40,8 @@ func kinds() []*kind {
 		{service: "compute.v1.DiskService", message: "Disk", start: "epd", quota: "compute.disks.count", fill: fillDisk, remove: detached},
 		{service: "compute.v1.PlacementGroupService", message: "PlacementGroup", start: "fdvp", quota: "compute.placementGroups.count", fill: fillPlacementGroup},
 		{service: "compute.v1.InstanceService", message: "Instance", start: "fhm", quota: "compute.instances.count", fill: fillInstance},
-		{service: "loadbalancer.v1.TargetGroupService", message: "TargetGroup", start: "enptg", quota: "load-balancer.targetGroups.count", fill: fillTargets},
-		{service: "loadbalancer.v1.NetworkLoadBalancerService", message: "NetworkLoadBalancer", start: "enplb", quota: "load-balancer.networkLoadBalancers.count", fill: fillBalancer, remove: protected},
+		{service: "loadbalancer.v1.TargetGroupService", message: "TargetGroup", start: "enptg", quota: "ylb.targetGroups.count", fill: fillTargets},
+		{service: "loadbalancer.v1.NetworkLoadBalancerService", message: "NetworkLoadBalancer", start: "enplb", quota: "ylb.networkLoadBalancers.count", fill: fillBalancer, remove: protected},
 		{service: "dns.v1.DnsZoneService", message: "DnsZone", start: "dns", quota: "dns.zones.count", fill: fillZone, remove: emptied},
 	}
 }

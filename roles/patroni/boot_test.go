@@ -121,7 +121,7 @@ func TestNode(t *testing.T) {
 				m.Write(m.Etc+"/patroni/nodes/demo-etcd-1.yml", "")
 				m.Write(m.Run+"/disk-full", "")
 			},
-			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 40-disk-full.yml=LIB/disk-full.yml", env: "127.0.0.1", pool: "100", served: true,
+			links: cluster + " 20-node.yml=nodes/demo-etcd-1.yml 40-disk-full.yml=LIB/nofailover.yml", env: "127.0.0.1", pool: "100", served: true,
 			console: ok + "demo-etcd-1 at 127.0.0.1:5432, does not take over: its disk is full\n"},
 		{name: "by name", reason: "the others connect to what the certificates say", metadata: told, lines: []string{"PGHA_REACHED_BY=name"},
 			links: cluster + " 30-bootstrap.yml=bootstrap.yml", env: "demo-etcd-1.ru-central1.internal", pool: "100",

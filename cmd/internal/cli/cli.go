@@ -1,5 +1,5 @@
 // Package cli is what the commands share: exit status, usage errors, the file
-// of the spec, its problems, and progress.
+// of the spec, its problems, the operator's folder, and progress.
 package cli
 
 import (

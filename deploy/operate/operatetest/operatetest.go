@@ -232,7 +232,7 @@ func (f *Machines) serve(name, question string, body []byte) (int, string) {
 	case "GET /status":
 		return 200, f.status(name)
 	case "GET /stats;csv":
-		return 200, f.real("stats.csv")
+		return 200, f.statistics()
 	case "POST /v3/maintenance/status":
 		text := f.real("etcd-status.json")
 		if name != "demo-etcd-1" { // which leads
@@ -303,6 +303,34 @@ func (f *Machines) status(name string) string {
 	text, err := json.Marshal(said)
 	testkit.OK(f.t, err)
 	return string(text)
+}
+
+// statistics are those of a HAProxy that knows who leads: demo-pg-3 did when
+// they were real.
+func (f *Machines) statistics() string {
+	was, is := "demo-pg-3", f.Leader
+	var swap []string
+	for _, backend := range []string{"primary,", "replicas,"} {
+		swap = append(swap, backend+was, backend+is, backend+is, backend+was)
+	}
+	return strings.NewReplacer(swap...).Replace(f.real("stats.csv"))
+}
+
+// Power switches a machine on or off.
+func (f *Machines) Power(name string, on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Refuse[name] = !on
+	if on {
+		f.start(name)
+	}
+}
+
+// Join puts a node into the quorum.
+func (f *Machines) Join(name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Out[name] = false
 }
 
 // start restarts a node's PostgreSQL, for which nothing is pending any more.

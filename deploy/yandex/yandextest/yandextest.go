@@ -22,6 +22,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pgha-gen/deploy/yandex"
+	"pgha-gen/generator/cloud"
+	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/cloudapi"
 )
@@ -33,13 +35,14 @@ const Token = "t1.exampletoken"
 type Cloud struct {
 	*cloudapi.Cloud
 	Address string
+	Power   func(name string, on bool) // of a machine that is created or deleted; nil: nothing
 
 	mu   sync.Mutex
 	said map[string]string
 }
 
-// New serves a cloud with everything around the machines of the example.
-func New(t testing.TB, config cloudapi.Config) *Cloud {
+// Empty serves a cloud with an empty folder.
+func Empty(t testing.TB, config cloudapi.Config) *Cloud {
 	t.Helper()
 	c := &Cloud{said: map[string]string{}}
 	config.Folder, config.Token, config.Machines = "b1gexample", Token, c
@@ -60,13 +63,45 @@ func New(t testing.TB, config cloudapi.Config) *Cloud {
 		}
 		c.Close()
 	})
-	c.Has(t, &vpc.Network{Id: "enpexample", Name: "example"},
-		&vpc.Subnet{Id: "e9bexample", Name: "example-a", NetworkId: "enpexample", ZoneId: "ru-central1-a", V4CidrBlocks: []string{"10.128.0.0/24"}})
+	return c
+}
+
+// New serves a cloud with everything around the machines of the example.
+func New(t testing.TB, config cloudapi.Config) *Cloud {
+	t.Helper()
+	c := Empty(t, config)
+	c.Has(t, &vpc.Network{Id: "enpexample", Name: "example"}, &vpc.Gateway{Id: "enpkqexample", Name: "example"},
+		&vpc.RouteTable{Id: "enprtexample", Name: "example", NetworkId: "enpexample", StaticRoutes: []*vpc.StaticRoute{{
+			Destination: &vpc.StaticRoute_DestinationPrefix{DestinationPrefix: "0.0.0.0/0"}, NextHop: &vpc.StaticRoute_GatewayId{GatewayId: "enpkqexample"},
+		}}},
+		&vpc.Subnet{Id: "e9bexample", Name: "example-a", NetworkId: "enpexample", ZoneId: "ru-central1-a", V4CidrBlocks: []string{"10.128.0.0/24"}, RouteTableId: "enprtexample"})
 	for _, role := range []string{"etcd", "patroni", "haproxy"} {
 		c.Has(t, &compute.Image{Id: "fd8" + role, Name: "demo-" + role, Family: "demo-" + role, Status: compute.Image_READY, MinDiskSize: 5 << 30},
 			&iam.ServiceAccount{Id: "ajeexample" + role, Name: "example-" + role}, &lockbox.Secret{Id: "e6qexample" + role, Name: "example-" + role})
 	}
+	c.Fill(t, cloud.New(demo.Cluster(t)))
 	return c
+}
+
+// Fill gives the secrets of a plan all that they must hold.
+func (c *Cloud) Fill(t testing.TB, p *cloud.Plan) {
+	t.Helper()
+	cc, err := Connect(t.Context(), c.Address, Token)
+	testkit.OK(t, err)
+	there, err := lockbox.NewSecretServiceClient(cc).List(t.Context(), &lockbox.ListSecretsRequest{FolderId: p.Folder})
+	testkit.OK(t, err)
+	for _, payload := range p.Payloads {
+		id, entries := payload.Secret.ID, map[string]string{}
+		for _, s := range there.Secrets {
+			if s.Name == payload.Secret.Name {
+				id = s.Id
+			}
+		}
+		for _, entry := range payload.Entries {
+			entries[entry] = "example"
+		}
+		testkit.OK(t, c.SetPayload(id, entries))
+	}
 }
 
 // Has puts things into the folder.
@@ -92,10 +127,17 @@ func (c *Cloud) Say(name, step string) {
 }
 
 // Create, like the methods below, is that of cloudapi.Machines.
-func (c *Cloud) Create(context.Context, *compute.Instance) error { return nil }
+func (c *Cloud) Create(_ context.Context, i *compute.Instance) error { return c.power(i, true) }
 
-// Delete forgets nothing.
-func (c *Cloud) Delete(context.Context, *compute.Instance) error { return nil }
+// Delete switches the machine off.
+func (c *Cloud) Delete(_ context.Context, i *compute.Instance) error { return c.power(i, false) }
+
+func (c *Cloud) power(i *compute.Instance, on bool) error {
+	if c.Power != nil {
+		c.Power(i.Name, on)
+	}
+	return nil
+}
 
 // Start does nothing.
 func (c *Cloud) Start(context.Context, *compute.Instance) error { return nil }

@@ -17,30 +17,57 @@ stop() { # stop STATUS SENTENCE
 	exit "$1"
 }
 
-# list SERVICE KIND: what the folder has, as JSON. Not knowing it ends the
-# script: what only seems to be missing must be neither made anew, as a machine
-# that may bootstrap a cluster, nor taken for deleted.
+# list SERVICE KIND: what the folder has, a line for each: its name, id, state
+# and cluster. Not knowing it ends the script: what only seems to be missing must
+# be neither made anew, as a machine that may bootstrap a cluster, nor taken for
+# deleted.
 list() {
 	found=$(yc "$1" "$2" list --folder-id "$FOLDER" --format json) || stop 1 "cannot list what is there: see what yc says above"
 	case $found in
-	'['*) printf '%s\n' "$found" ;;
+	'['*) ;;
 	*) stop 1 "yc $1 $2 list --format json gave no list" ;;
 	esac
+	printf '%s\n' "$found" | jq -r '.[] | "\(.name) \(.id) \(.status) \(.labels["pgha-cluster"] // "")"'
+}
+
+# pick LIST NAME: the $id, $state and $owner of what is in the list; or no $id.
+# shellcheck disable=SC2034 # replace.sh uses the state
+pick() {
+	id='' state='' owner=''
+	case "
+$1" in
+	*"
+$2 "*) ;;
+	*) return ;;
+	esac
+	rest="
+$1"
+	rest=${rest#*"
+$2 "}
+	IFS=' ' read -r id state owner <<END
+$rest
+END
 }
 
 # there LIST KIND NAME: whether it is in the list; then its id is in $id. What
 # is there and is not this cluster's ends the script.
 there() {
-	case $1 in
-	*"\"name\": \"$3\""* | *"\"name\":\"$3\""*) ;;
-	*) return 1 ;;
-	esac
-	id=$(printf '%s\n' "$1" | jq -r --arg name "$3" '.[] | select(.name == $name) | .id + " " + (.labels["pgha-cluster"] // "")')
-	case $id in
-	'') return 1 ;;
-	*" $CLUSTER") id=${id%% *} ;;
-	*) stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"${id#* }\", not \"$CLUSTER\" (delete it, or choose another name in the spec)" ;;
-	esac
+	pick "$1" "$3"
+	if [ -z "$id" ]; then return 1; fi
+	if [ "$owner" != "$CLUSTER" ]; then
+		stop 1 "$2 $3 is there and is not this cluster's: its label pgha-cluster is \"$owner\", not \"$CLUSTER\" (delete it, or choose another name in the spec)"
+	fi
+}
+
+# all SERVICE KIND: that list in $all, which is asked for once for things of the
+# same kind behind each other.
+LISTED=''
+# shellcheck disable=SC2034 # create.sh and destroy.sh use it
+all() {
+	if [ "$LISTED" != "$1 $2" ]; then
+		all=$(list "$1" "$2")
+		LISTED="$1 $2"
+	fi
 }
 
 command -v yc >/dev/null || stop 1 "yc is not installed (https://yandex.cloud/en/docs/cli)"
@@ -67,13 +94,16 @@ NETWORK=''
 given() {
 	found=$(yc "$2" "$3" get --id "$4" --format json) ||
 		stop 1 "$1: cannot find $3 $4: see what yc says above (this shows those that are there: yc $2 $3 list --folder-id $FOLDER)"
-	place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
-	zone=${place%% *} network=${place#* }
+	zone='' network=''
+	case $3 in
+	network) network=$4 ;;
+	subnet | security-group)
+		place=$(printf '%s\n' "$found" | jq -r '(.zone_id // "") + " " + (.network_id // "")')
+		zone=${place%% *} network=${place#* }
+		;;
+	esac
 	if [ "$zone" != "${5-}" ]; then
 		stop 1 "$1: $3 $4 is in zone $zone, not in ${5-}"
-	fi
-	if [ "$3" = network ]; then
-		network=$4
 	fi
 	if [ -n "$network" ] && [ "$network" != "${NETWORK:=$network}" ]; then
 		stop 1 "$1: $3 $4 is in network $network, and others of the spec are in $NETWORK (want one network)"
@@ -84,7 +114,7 @@ given() {
 resource() {
 	service=$1 kind=$2 name=$3
 	shift 3
-	all=$(list "$service" "$kind")
+	all "$service" "$kind"
 	if there "$all" "$kind" "$name"; then
 		echo "$kind $name: there already"
 		return
@@ -179,21 +209,24 @@ machine() { # machine NAME ARGUMENT...
 # targets NAME REGION NODE...: a target group of these machines, and of no
 # others; its id is in $id.
 targets() {
-	group=$1 region=$2 wanted=''
+	group=$1 region=$2 machines=''
 	shift 2
 	for node; do
 		found=$(yc compute instance get --folder-id "$FOLDER" --name "$node" --format json) ||
 			stop 1 "cannot see the address of machine $node: see what yc says above (then run this again)"
-		wanted="$wanted $(printf '%s\n' "$found" | jq -r '.network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address')"
+		machines="$machines$found"
 	done
+	wanted=$(printf '%s\n' "$machines" | jq -rs '[.[].network_interfaces[0] | "subnet-id=" + .subnet_id + ",address=" + .primary_v4_address.address] | join(" ")')
 	set --
-	all=$(list load-balancer target-group)
+	all load-balancer target-group
 	if ! there "$all" target-group "$group"; then
 		for target in $wanted; do set -- "$@" --target "$target"; done
 		resource load-balancer target-group "$group" --region-id "$region" "$@"
 		return
 	fi
-	have=$(printf '%s\n' "$all" | jq -r --arg id "$id" '[.[] | select(.id == $id) | .targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
+	found=$(yc load-balancer target-group get --id "$id" --format json) ||
+		stop 1 "cannot see the targets of target-group $group: see what yc says above (then run this again)"
+	have=$(printf '%s\n' "$found" | jq -r '[.targets[]? | "subnet-id=" + .subnet_id + ",address=" + .address] | join(" ")')
 	group_id=$id
 	for target in $wanted; do
 		case " $have " in *" $target "*) ;; *) change_targets add "$target" ;; esac

@@ -13,7 +13,6 @@ them. What is refused is looked at again: it may become right, as when another n
 leads.
 """
 
-import http.client
 import os
 import random
 import shutil
@@ -21,59 +20,24 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.parse
 from collections.abc import Callable
 
 import step
 import userdata
+from metadata import LONG_POLL, METADATA, Metadata
 from userdata import Files, Refused
 
-METADATA = os.environ.get("PGHA_METADATA", "http://169.254.169.254")
 ROOT = os.environ.get("PGHA_ROOT", "/")
 STAGE = os.path.join(step.RUN, "stage")
 IN_FORCE = os.path.join(step.STATE, "user-data")
 PENDING = os.path.join(step.STATE, "pending")
 BROKEN = os.path.join(step.STATE, "broken")  # the digest of user-data that did not take effect, and why
-USER_DATA = "instance/attributes/user-data"
 
-LONG_POLL = 60  # seconds that metadata holds a question
 AGAIN = 3  # seconds until what has to wait is tried again
 HOUR = 3600
 NOT_YET = 75  # sysexits.h: EX_TEMPFAIL
 
 Say = Callable[[str, str, str], None]
-
-
-class Metadata:
-    """What the cloud has for this machine."""
-
-    def __init__(self, url: str) -> None:
-        self.url = urllib.parse.urlsplit(url)
-        self.etag = ""
-
-    def ask(self, path: str, timeout: float) -> tuple[int, bytes, str]:
-        """Status, value and ETag; an OSError or HTTPException: it does not answer."""
-        connection = http.client.HTTPConnection(self.url.hostname or "", self.url.port or 80, timeout=timeout)
-        try:
-            connection.request("GET", "/computeMetadata/v1/" + path, headers={"Metadata-Flavor": "Google"})
-            answer = connection.getresponse()
-            return answer.status, answer.read(), answer.getheader("ETag", "")
-        finally:
-            connection.close()
-
-    def user_data(self, wait: float) -> bytes:
-        """The user-data; with wait, once it is another than that of the last answer, or after so many seconds."""
-        query = f"?wait_for_change=true&timeout_sec={wait:.0f}&last_etag={urllib.parse.quote(self.etag)}" if wait and self.etag else ""
-        try:
-            status, text, etag = self.ask(USER_DATA + query, wait + 10)
-        except (OSError, http.client.HTTPException) as error:
-            self.etag = ""
-            raise ConnectionError(f"metadata at {self.url.geturl()} does not answer: {error}") from None
-        if status != 200:
-            self.etag = ""
-            raise ConnectionError(f"metadata has no user-data (it answers {status})")
-        self.etag = etag
-        return text
 
 
 class Machine:

@@ -73,7 +73,7 @@ mv "$config.new" "$config"
 # While the disk is full this node does not take over. disk_full.py takes the
 # tag away when there is no such file any more, be it just now.
 if [ -e "$PGHA_RUN/disk-full" ]; then
-	ln -sf "$PGHA_LIB/disk-full.yml" "$config/40-disk-full.yml"
+	ln -sf "$PGHA_LIB/nofailover.yml" "$config/40-disk-full.yml"
 	notes="$notes, does not take over: its disk is full"
 	if ! [ -e "$PGHA_RUN/disk-full" ]; then
 		rm -f "$config/40-disk-full.yml"

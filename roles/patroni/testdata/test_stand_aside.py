@@ -1,10 +1,11 @@
-"""Tests of disk_full.py: who gets the tag, who hands over, and what is said."""
+"""Tests of stand_aside.py: who gets the tag, who hands over, and what is said."""
 
 import os
 import tempfile
 import unittest
 
-import disk_full
+import stand_aside
+from disk_full import REASON
 from patroni_api import Answer
 
 
@@ -49,7 +50,7 @@ class NodeTest(unittest.TestCase):
         self.link = os.path.join(self.config, "40-disk-full.yml")
         self.patroni = Fake()
         self.said: list[str] = []
-        self.node = disk_full.Node(self.patroni, self.link, "/usr/lib/pgha/disk-full.yml", lambda *words: self.said.append(" ".join(words)))  # type: ignore[arg-type]
+        self.node = stand_aside.Node(self.patroni, self.link, REASON, lambda *words: self.said.append(" ".join(words)))  # type: ignore[arg-type]
 
     def look(self, now: float) -> tuple[bool, list[str]]:
         """Is the tag there, and what was done?"""
@@ -58,7 +59,7 @@ class NodeTest(unittest.TestCase):
 
     def test_replica(self) -> None:
         self.assertEqual(self.look(0), (True, ["reload"]))
-        self.assertEqual(os.readlink(self.link), "/usr/lib/pgha/disk-full.yml")
+        self.assertEqual(os.readlink(self.link), stand_aside.TAG)
         self.assertEqual(self.look(1), (True, []))
         os.unlink(self.link)  # Patroni was started again
         self.assertEqual(self.look(2), (True, ["reload"]))

@@ -1,0 +1,172 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"google.golang.org/grpc"
+
+	"pgha-gen/deploy/operate"
+	"pgha-gen/deploy/roll"
+	"pgha-gen/deploy/yandex"
+	"pgha-gen/deploy/yandex/yandextest"
+	"pgha-gen/generator/cloud"
+	"pgha-gen/generator/cloudinit"
+	"pgha-gen/generator/role"
+	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
+	"pgha-gen/lab/cloudapi"
+	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/workload"
+)
+
+// rolling is a cluster whose machines are replaced, by an operator in a network
+// of access.operators.
+func (c *cluster) rolling(t *testing.T, ctx context.Context, api grpc.ClientConnInterface, spec *role.Cluster) *roll.Cluster {
+	t.Helper()
+	testkit.OK(t, c.AddStranger(ctx, "operator", netip.MustParseAddr("10.99.7.9")))
+	folder := filepath.Join(labtest.State(t), "operator")
+	testkit.OK(t, os.MkdirAll(folder, 0o700))
+	for name, text := range c.Operator() {
+		testkit.OK(t, os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600))
+	}
+	operator, err := operate.Open(folder, time.Now())
+	testkit.OK(t, err)
+	data, digests := userData(t, spec), map[string]string{}
+	for name, text := range data {
+		digests[name] = cloudinit.Digest([]byte(text))
+	}
+	running, err := operate.NewClient(spec, operator, digests, operate.World{Dial: operate.Dial(c.DialAs("operator")), Now: time.Now})
+	testkit.OK(t, err)
+	t.Cleanup(running.Close)
+	return &roll.Cluster{
+		Plan: cloud.New(spec), API: api, Running: running, Now: time.Now, Limit: 3 * time.Minute,
+		World: yandex.World{UserData: data, Between: time.Second, Said: func(name, sentence string) { t.Logf("%s: %s", name, sentence) }},
+	}
+}
+
+// doRoll replaces the machines of a plan, and gives the longest time without an
+// acknowledged write for each.
+func doRoll(t *testing.T, ctx context.Context, r *roll.Cluster, p *roll.Plan, l *workload.Load) map[string]time.Duration {
+	t.Helper()
+	gaps, since := map[string]time.Duration{}, time.Now()
+	said := r.World.Said
+	defer func() { r.World.Said = said }()
+	r.World.Said = func(name, sentence string) {
+		said(name, sentence)
+		if !strings.HasPrefix(sentence, "replaced, ") {
+			return
+		}
+		gaps[name] = l.Gap(since).Long()
+		since = time.Now()
+		t.Logf("%s: %.2f s without an acknowledged write", name, gaps[name].Seconds())
+	}
+	l.Forget()
+	testkit.OK(t, r.Do(ctx, p))
+	return gaps
+}
+
+// operators is an edit of the example that lets operators in.
+const operators = "operators: []=>operators: [10.99.7.0/24]"
+
+// deployed is a cluster whose machines were created by the API.
+type deployed struct {
+	*cluster
+	api  *cloudapi.Cloud
+	conn grpc.ClientConnInterface
+	spec role.Cluster
+	plan *cloud.Plan
+}
+
+// deploy creates the machines of a spec as pgha-cloud deploy does.
+func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
+	t.Helper()
+	d := &deployed{cluster: newClusterOf(t, ctx, spec)}
+	var address string
+	d.api, address = serveAPI(t, ctx, d.Lab)
+	conn, err := yandextest.Connect(ctx, address, token)
+	testkit.OK(t, err)
+	d.conn, d.spec = conn, d.Cluster()
+	d.plan = cloud.New(&d.spec)
+	world := yandex.World{UserData: userData(t, &d.spec), Between: time.Second, Said: func(name, sentence string) {
+		if strings.HasPrefix(sentence, "ready ok") {
+			t.Logf("%s: %s", name, sentence)
+		}
+	}}
+	d.started = time.Now()
+	testkit.OK(t, d.steps(t, ctx).Do(ctx, conn, d.plan, world))
+	t.Logf("all machines ready %.1f s after deploy began", time.Since(d.started).Seconds())
+	return d
+}
+
+func (d *deployed) steps(t *testing.T, ctx context.Context) *yandex.Steps {
+	t.Helper()
+	found, err := yandex.Look(ctx, d.conn, d.plan)
+	testkit.OK(t, err)
+	steps, err := yandex.Plan(d.plan, found)
+	testkit.OK(t, err)
+	return steps
+}
+
+// rollAll replaces all machines onto newer images, and gives the longest time
+// without an acknowledged write for each.
+func (d *deployed) rollAll(t *testing.T, ctx context.Context, r *roll.Cluster, l *workload.Load) map[string]time.Duration {
+	t.Helper()
+	for _, g := range d.spec.Groups {
+		testkit.OK(t, d.api.Put(&compute.Image{Id: "fd8next" + g.Name, Family: d.spec.ImageFamily(g.Name), Status: compute.Image_READY}))
+	}
+	p, err := r.Roll(ctx, "")
+	testkit.OK(t, err)
+	start := time.Now()
+	gaps := doRoll(t, ctx, r, p, l)
+	t.Logf("all %d machines replaced in %.1f s", len(gaps), time.Since(start).Seconds())
+	if len(gaps) != len(d.Names()) {
+		t.Errorf("replaced: %v", gaps)
+	}
+	if p, err = r.Roll(ctx, ""); err != nil || !p.Nothing() {
+		t.Errorf("a second run would do %q: %v", p.Lines, err)
+	}
+	return gaps
+}
+
+// Where there are two HAProxies, and clients use both, they notice nothing of a
+// roll but the one switchover.
+func TestRollPair(t *testing.T) {
+	if os.Getenv("PGHA_TEST_LONG") == "" {
+		t.Skip("this test takes two minutes more: make test-long")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	d := deploy(t, ctx, demo.Cluster(t, operators,
+		"      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}\n"))
+	leader := d.whole(t, ctx)
+	var turn atomic.Int64
+	l, err := workload.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) {
+		target := d.access.Primary
+		at := int(turn.Add(1)) % len(target.Hosts)
+		target.Hosts = target.Hosts[at : at+1] // one after the other, as a load balancer does
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return target.Connect(ctx, d.Network.Dial, d.ca(), d.Secret(d.access.Role, "password."+target.User))
+	}, 6, nil, 0)
+	testkit.OK(t, err)
+	t.Cleanup(l.Stop)
+	gaps := d.rollAll(t, ctx, d.rolling(t, ctx, d.conn, &d.spec), l)
+	for name, gap := range gaps {
+		if name != leader && gap > 2*time.Second {
+			t.Errorf("%s: %.2f s without a write", name, gap.Seconds())
+		}
+	}
+	atMost(t, gaps[leader], 10*time.Second)
+	(&load{l, d.cluster}).end(t, ctx)
+}
