@@ -23,7 +23,8 @@ export ETCD_INITIAL_ADVERTISE_PEER_URLS=https://10.128.0.26:2380
 export ETCD_LISTEN_PEER_URLS=https://10.128.0.26:2380
 export ETCD_LISTEN_CLIENT_URLS=https://10.128.0.26:2379,https://10.128.0.11:2379,https://10.128.0.31:2379
 export ETCD_ADVERTISE_CLIENT_URLS=https://10.128.0.26:2379
-etcd >/run/etcd/log 2>&1 &
+: >/run/etcd/log # the shell in the background may come to it late
+etcd >>/run/etcd/log 2>&1 &
 etcd=$!
 trap 'kill $etcd; wait' EXIT
 tries=0
