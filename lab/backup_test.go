@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pgha-gen/deploy/operate"
 	"pgha-gen/internal/demo"
 )
 
@@ -18,23 +19,14 @@ const (
 	withBucket = `  bucket: "" # =>  bucket: ` + bucket + ` # `
 )
 
-// backups is what the leader says of backups.
-type backups struct {
-	Running string     `json:"running"`
-	Waiting int64      `json:"waiting"`
-	Gaps    [][]string `json:"gaps"`
-	Backups []struct {
-		Label  string `json:"label"`
-		Type   string `json:"type"`
-		Size   int64  `json:"size"`
-		Stored int64  `json:"stored"`
-	} `json:"backups"`
-}
-
-func (c *cluster) backups(t *testing.T, ctx context.Context, node string) backups {
+// backups is what the leader says of backups: what pgha-gen cluster backups reads,
+// and nothing beside it.
+func (c *cluster) backups(t *testing.T, ctx context.Context, node string) operate.Backups {
 	t.Helper()
-	var b backups
-	if err := json.Unmarshal([]byte(c.run(t, ctx, node, "cat /run/pgha/reports/backup.json || echo {}")), &b); err != nil {
+	var b operate.Backups
+	d := json.NewDecoder(strings.NewReader(c.run(t, ctx, node, "jq .backup /run/pgha/metrics/status.json")))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&b); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -61,7 +53,15 @@ func TestBackup(t *testing.T) {
 			t.Errorf("object %s is outside of the cluster's folder", o)
 		}
 	}
-	t.Logf("%+v", c.backups(t, ctx, leader))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
+		b := c.backups(t, ctx, leader)
+		if len(b.Backups) == 1 && b.Backups[0].Type == "full" && b.Running == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("reported are %+v, want one full backup", b)
+		}
+	}
 
 	c.sql(t, ctx, leader, "CREATE TABLE precious AS SELECT generate_series(1, 1000) AS id")
 	before := c.sql(t, ctx, leader, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
@@ -97,7 +97,6 @@ func TestBackup(t *testing.T) {
 		t.Errorf("%s rows of the table that was dropped, want 1000", got)
 	}
 	t.Log(c.waitStep(t, ctx, leader, "archive", "ok", time.Minute))
-	t.Logf("%+v", c.backups(t, ctx, leader))
 }
 
 func waitArchived(t *testing.T, ctx context.Context, c *cluster, leader string) {

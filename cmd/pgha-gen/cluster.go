@@ -29,7 +29,7 @@ pgha-gen secrets generate writes for the operator: a certificate and a password.
 
 Whatever changes something first says what it is going to do. On a terminal it asks
 then; elsewhere it needs --yes, and without it does nothing (status 2).`,
-	}, a.statusCommand(), a.switchoverCommand(), a.restartCommand(), a.reinitCommand(), a.pauseCommand(), a.resumeCommand(), a.failoverCommand(), a.psqlCommand(), a.historyCommand())
+	}, a.statusCommand(), a.switchoverCommand(), a.restartCommand(), a.reinitCommand(), a.pauseCommand(), a.resumeCommand(), a.failoverCommand(), a.psqlCommand(), a.historyCommand(), a.backupsCommand())
 }
 
 // operation is what the commands on a running cluster have in common.
@@ -403,6 +403,42 @@ func (a *app) writeJSON(value any) error {
 	}
 	_, err = a.Out.Write(append(data, '\n'))
 	return err
+}
+
+func (a *app) backupsCommand() *cobra.Command {
+	var o operation
+	cmd := &cobra.Command{
+		Use:   "backups",
+		Short: "Show what the cluster can be restored from, and to which instants",
+		Long: `Show the backups that there are, the instants that a cluster can be restored to, what is
+missing in between, and how much WAL waits for the archive. The node that leads looks
+at the bucket twice a minute.
+
+To restore, found a cluster with restore in its spec: see pgha-gen reference.`,
+		Args: cli.NoArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			r, err := a.connect(&o)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			found, err := r.Backups(cmd.Context())
+			switch {
+			case err != nil:
+				return err
+			case o.output == asJSON:
+				return a.writeJSON(found)
+			}
+			_, err = fmt.Fprint(a.Out, cli.Printable(found.Screen()))
+			return err
+		},
+	}
+	o.flags(cmd)
+	o.outputFlag(cmd)
+	return cmd
 }
 
 func (a *app) historyCommand() *cobra.Command {

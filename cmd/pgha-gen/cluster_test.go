@@ -104,6 +104,11 @@ func TestOperations(t *testing.T) {
 			}
 			machines.Answer["demo-pg-1 GET /history"] = `[[1, 84017632, "no recovery target specified", "2026-11-26T18:11:50.254055+00:00", "demo-pg-2"],
 				[2, 85020008, "no recovery target specified", "2026-11-26T18:12:21.084572+00:00", "demo-pg-1"]]`
+			if slices.Contains(args, "backups") {
+				machines.Answer["demo-pg-1 GET /status"] = `{"cluster_token": "demo-a6125ab9", "backup": {"at": 1772456010, "last_archived": 1772456000.5, "gaps": [], "backups": [
+					{"label": "20260301-120000F", "type": "full", "start": 1772366400, "stop": 1772366460, "size": 31516548, "stored": 3835072},
+					{"label": "20260301-120000F_20260302-120000I", "type": "incr", "start": 1772452800, "stop": 1772452803, "size": 31516548, "stored": 408}]}}`
+			}
 			var said bytes.Buffer
 			status := run(args, demo.Roles(), machines.Dial, strings.NewReader(""), &said, &said)
 			if diff := cmp.Diff(plain(want), plain(said.String())); diff != "" {
