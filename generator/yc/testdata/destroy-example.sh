@@ -72,11 +72,13 @@ command -v jq >/dev/null || stop 1 "jq is not installed (it is a package of that
 # mine LIST NAME: the id of what the cluster created, in $id; else it is empty.
 mine() {
 	pick "$1" "$2"
+	# shellcheck disable=SC2154 # common.sh sets it
 	if [ "$owner" != "$CLUSTER" ]; then id=''; fi
 }
 
 gone() { # gone SERVICE KIND NAME
 	all "$1" "$2"
+	# shellcheck disable=SC2154 # common.sh sets it
 	mine "$all" "$3"
 	if [ -z "$id" ]; then
 		echo "$2 $3: not there, or not this cluster's"

@@ -115,6 +115,7 @@ resource() {
 	service=$1 kind=$2 name=$3
 	shift 3
 	all "$service" "$kind"
+	# shellcheck disable=SC2154 # common.sh sets it
 	if there "$all" "$kind" "$name"; then
 		echo "$kind $name: there already"
 		return

@@ -98,6 +98,7 @@ replace() {
 		if ! there "$INSTANCES" machine "$node"; then
 			stop 1 "machine $node of the same role is not there (sh create.sh, and replace $NODE once it is ready)"
 		fi
+		# shellcheck disable=SC2154 # common.sh sets it
 		if [ "$state" != RUNNING ]; then
 			stop 1 "machine $node of the same role is $state (replace $NODE once it is ready)"
 		fi
