@@ -88,7 +88,7 @@ class TestBackups(unittest.TestCase):
         self.gap = os.path.join(self.folder.name, "archive-gap")
         self.backups = backup.Backups(
             self.run_pgbackrest, self.start, self.ask, lambda: self.leads, lambda: backup.Rules("01:00", 7, 1 << 30),
-            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda: self.restore, self.gap)
+            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda: self.restore, self.forget, self.gap)
 
     def run_pgbackrest(self, *arguments: str) -> str:
         """What pgBackRest answers."""
@@ -105,6 +105,11 @@ class TestBackups(unittest.TestCase):
             self.info[0]["status"]["code"] = 2
         return ""
 
+    def forget(self, path: str) -> None:
+        """As rm -f."""
+        if os.path.exists(path):
+            os.unlink(path)
+
     def start(self, kind: str) -> Any:
         """A backup begins."""
         self.ran.append(kind)
@@ -115,6 +120,8 @@ class TestBackups(unittest.TestCase):
         """What PostgreSQL answers."""
         if "postgresql" in self.wrong:
             raise backup.Failed(self.wrong["postgresql"])
+        if "00000003.history" in question:
+            return ""
         if "history" in question:
             return "1\t0/5000158\tno recovery target specified\n"
         if "pg_ls_waldir" in question:
@@ -200,6 +207,23 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON)
         self.assertEqual(self.ran, ["incr"])
         self.assertFalse(os.path.exists(self.gap))
+
+    def test_mark_stays(self) -> None:
+        """Backups do not follow each other at once."""
+        self.forget = lambda path: None  # type: ignore[method-assign]
+        self.backups.forget = self.forget
+        with open(self.gap, "w", encoding="ascii"):
+            pass
+        for later in range(0, 300, 10):
+            self.backups.look(NOON + later)
+            self.process.status = 0
+        self.assertEqual(self.ran, ["incr"])
+
+    def test_no_history(self) -> None:
+        """A timeline without its file: what is archived goes on."""
+        self.state["timeline"] = "00000003"
+        self.backups.look(NOON)
+        self.assertEqual(self.said, ["archive ok WAL is archived"])
 
     def test_waits(self) -> None:
         """Before it is too much; and figures alone are no news."""

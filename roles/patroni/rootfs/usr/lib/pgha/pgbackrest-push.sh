@@ -9,6 +9,6 @@ if [ -n "$said" ]; then
 	printf '%s\n' "$said" >&2
 fi
 case $said in
-*'dropped WAL file'*) : >"${PGHA_ARCHIVE_GAP:-/var/lib/postgresql/archive-gap}" ;;
+*'dropped WAL file'*) : >"${PGHA_ARCHIVE_GAP:-/run/postgresql/archive-gap}" ;;
 esac
 exit "$status"

@@ -20,7 +20,7 @@ import step
 from patroni_api import this_node
 
 REPORTS = os.path.join(step.RUN, "reports")
-GAP = "/var/lib/postgresql/archive-gap"
+GAP = "/run/postgresql/archive-gap"  # a reboot forgets it, and then the hole is found
 RESTORE = "/run/postgresql/restore"
 SOCKETS = "/var/run/postgresql"
 
@@ -28,6 +28,7 @@ MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 LOOK = 30  # seconds between two looks at the repository
+AGAIN = 5 * MINUTE  # between two backups, if the first one failed
 SETTLE = 2 * MINUTE  # so long may a segment be missing that others overtook
 LONGEST = 300  # seconds: of a command that is no backup
 
@@ -74,9 +75,9 @@ class Backups:
     def __init__(
             self, run: Callable[..., str], start: Callable[[str], "subprocess.Popen[str]"], ask: Callable[[str], Any],
             leads: Callable[[], bool | None], rules: Callable[[], Rules], say: Say, report: Callable[[dict[str, Any] | None], None],
-            restore: Callable[[], str] = lambda: "", gap: str = GAP) -> None:
+            restore: Callable[[], str], forget: Callable[[str], None], gap: str = GAP) -> None:
         self.run, self.start, self.ask, self.leads = run, start, ask, leads
-        self.rules, self.say, self.report, self.restore, self.gap = rules, say, report, restore, gap
+        self.rules, self.say, self.report, self.restore, self.forget, self.gap = rules, say, report, restore, forget, gap
         self.part = ""  # of the archive, once there is one: that of this database
         self.complete = False  # former timelines are archived as far as this node can
         self.missing: dict[tuple[int, int], float] = {}  # holes, and since when
@@ -151,7 +152,9 @@ class Backups:
         timeline = int(state["timeline"], 16)
         if timeline == 1:
             return
-        history = self.ask(f"SELECT to_json(pg_read_file('pg_wal/{timeline:08X}.history'))")
+        history = self.ask(f"SELECT coalesce(to_json(pg_read_file('pg_wal/{timeline:08X}.history', 0, 1048576, true)), '\"\"')")
+        if not history:
+            return  # without it nobody knows where the timeline began
         size = state["segment"]
         switched = archive.switch(history, size)
         there = archive.Archive(self.run, size).segments(self.part, 0)
@@ -161,7 +164,7 @@ class Backups:
     def find_holes(self, state: dict[str, Any], backups: list[dict[str, Any]], now: float) -> None:
         """What the archive lacks since the oldest backup."""
         size = state["segment"]
-        first = archive.segment(backups[0]["archive"]["start"], size)
+        first = archive.segment(backups[0]["archive"]["start"] or "", size)
         if first is None:
             return
         there = archive.Archive(self.run, size).segments(self.part, first.number)
@@ -179,11 +182,9 @@ class Backups:
     def begin(self, kind: str, now: float) -> None:
         """Starts a backup, beside all else."""
         self.process, self.kind, self.began = self.start(kind), kind, now
+        self.next_backup = now + AGAIN  # whatever is wrong, they do not follow each other at once
         # What was dropped before is not in the way of this one.
-        try:
-            os.unlink(self.gap)
-        except OSError:
-            pass
+        self.forget(self.gap)
         self.tell("backup", "wait", f"{words(kind)} is being made")
 
     def wait(self, now: float) -> None:
@@ -198,7 +199,7 @@ class Backups:
         if status == 0:
             self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
             return
-        self.next_backup = now + 5 * MINUTE
+        self.next_backup = now + AGAIN
         self.tell("backup", "warn", f"{words(self.kind)} failed after {took:.0f} s: {complaint(said)}; it is tried again")
 
     def stop(self, why: str) -> None:
@@ -223,7 +224,7 @@ class Backups:
 
 def covered(backups: list[dict[str, Any]], size: int) -> int:
     """The first segment that the newest backup needs: what is missing before it, no restore of it misses."""
-    starts = (archive.segment(b["archive"]["start"], size) for b in backups)
+    starts = (archive.segment(b["archive"]["start"] or "", size) for b in backups)
     return max((s.number for s in starts if s), default=0)
 
 
@@ -247,10 +248,19 @@ def complaint(said: str) -> str:
     return (wrong or lines or ["it says nothing"])[-1]
 
 
+def as_postgres(*arguments: str) -> list[str]:
+    """A program, as postgres: this one is root without rights, and may write to none of its files."""
+    return ["setpriv", f"--reuid={databases.SUPERUSER}", f"--regid={databases.SUPERUSER}", "--init-groups", "--", *arguments]
+
+
 def command(*arguments: str) -> list[str]:
-    """pgBackRest, as postgres."""
-    return ["setpriv", f"--reuid={databases.SUPERUSER}", f"--regid={databases.SUPERUSER}", "--init-groups", "--",
-            os.path.join(step.LIB, "pgbackrest.sh"), "own", *arguments]
+    """pgBackRest with the cluster's own backups."""
+    return as_postgres(os.path.join(step.LIB, "pgbackrest.sh"), "own", *arguments)
+
+
+def forget(path: str) -> None:
+    """Removes a file of postgres'."""
+    subprocess.run(as_postgres("rm", "-f", "--", path), check=False, cwd="/")
 
 
 def run(*arguments: str) -> str:
@@ -336,7 +346,7 @@ def main() -> int:
     patroni = this_node()
     server = databases.Server(f"host={SOCKETS} port={step.read_values(file, 'PGHA_')['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     backups = Backups(
-        run, start, asker(server), lambda: patroni.leads() and server.promoted(), lambda: rules_of(file), step.Console(patroni.name).say, write, restore_says)
+        run, start, asker(server), lambda: patroni.leads() and server.promoted(), lambda: rules_of(file), step.Console(patroni.name).say, write, restore_says, forget)
     while True:
         backups.look(time.time())
         time.sleep(1)
