@@ -231,19 +231,36 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON)
         self.state["waiting"] = 44
         self.backups.look(NOON + 40)
-        self.assertEqual(self.said, ["archive warn 528 MB of WAL wait for the archive: at 1024 MB the oldest is dropped"])
+        self.assertEqual(self.said, [
+            "archive warn more than half of what may wait: 528 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped"])
+
+    def test_away(self) -> None:
+        """While object storage is away, how much waits is said, and again from half of the limit; and it is in the report."""
+        self.backups.look(NOON)
+        self.wrong = {"info": "pgBackRest's info fails: [503]"}
+        for later, waiting in ((30, 1), (40, 2), (50, 33), (60, 34)):
+            self.state["waiting"] = waiting
+            self.backups.look(NOON + later)
+        self.assertEqual(self.said[1:], [
+            "archive warn pgBackRest's info fails: [503]; 16 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
+            "archive warn pgBackRest's info fails: [503]; more than half of what may wait: 528 MB of WAL wait for the archive on the data disk;"
+            " above 1024 MB all that waits is dropped"])
+        report = self.reports[-1]
+        assert report
+        self.assertEqual((report["waiting"], len(report["backups"])), (34 << 24, 1), "with the backups that are known")
 
     def test_problems(self) -> None:
         """Each in one sentence; the next look is soon."""
+        rest = "; 0 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped"
         for name, change, want in [
-            ("no bucket", {"info": "pgBackRest's info fails: [404]"}, "pgBackRest's info fails: [404]"),
+            ("no bucket", {"info": "pgBackRest's info fails: [404]"}, "pgBackRest's info fails: [404]" + rest),
             ("PostgreSQL", {"postgresql": "PostgreSQL does not say: x"}, "PostgreSQL does not say: x"),
         ]:
             with self.subTest(name):
                 self.wrong = change
                 self.backups.next_look = 0
                 self.backups.look(NOON)
-                self.assertEqual(self.said[-1], f"archive warn {want}; until it is mended, WAL waits on the data disk")
+                self.assertEqual(self.said[-1], f"archive warn {want}")
                 self.assertEqual(self.backups.next_look, NOON + 10)
         self.wrong = {}
         self.state["system"] = "8"
@@ -292,6 +309,12 @@ class TestFiles(unittest.TestCase):
             if os.geteuid() == 0:
                 os.chown(path, 1, 1)
                 self.assertEqual(backup.restore_says(path), "ok restored")
+                with open(path, "w", encoding="ascii") as file:
+                    file.write("x" * 5000)
+                self.assertEqual(len(backup.restore_says(path)), backup.LINE)
+                os.mkfifo(path + ".pipe")
+                os.chown(path + ".pipe", 1, 1)
+                self.assertEqual(backup.restore_says(path + ".pipe"), "")
             os.symlink(path, path + ".link")
             self.assertEqual(backup.restore_says(path + ".link"), "")
 

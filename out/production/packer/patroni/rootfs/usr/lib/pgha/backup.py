@@ -8,6 +8,7 @@ node loses the lead; the next leader finds that one is due, and begins.
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 import time
@@ -30,7 +31,8 @@ DAY = 24 * HOUR
 LOOK = 30  # seconds between two looks at the repository
 AGAIN = 5 * MINUTE  # between two backups, if the first one failed
 SETTLE = 2 * MINUTE  # so long may a segment be missing that others overtook
-LONGEST = 300  # seconds: of a command that is no backup
+LONGEST = 60  # seconds: of a command that is no backup; so long the loss of the lead may go unseen
+LINE = 500  # characters
 
 STATE = """SELECT json_build_object(
 	'segment', pg_size_bytes(current_setting('wal_segment_size')),
@@ -85,6 +87,7 @@ class Backups:
         self.process: subprocess.Popen[str] | None = None
         self.kind, self.began = "", 0.0
         self.said: dict[str, str] = {}
+        self.known: dict[str, Any] = {"backups": [], "gaps": []}  # what the repository had at the last look
 
     def look(self, now: float) -> None:
         """Once a second."""
@@ -95,7 +98,7 @@ class Backups:
             self.stop("another node leads")
             self.report(None)
             self.restored()
-            self.part, self.complete, self.missing = "", False, {}
+            self.part, self.complete, self.missing, self.known = "", False, {}, {"backups": [], "gaps": []}
             self.next_look = self.next_backup = self.next_holes = 0
             return
         if self.process:
@@ -105,12 +108,37 @@ class Backups:
             try:
                 self.work(now)
             except (Failed, ValueError) as error:
-                self.tell("archive", "warn", f"{error}; until it is mended, WAL waits on the data disk")
+                self.tell("archive", "warn", str(error))
                 self.next_look = now + LOOK / 3
 
     def work(self, now: float) -> None:
         """Looks at all of it, and begins a backup if one is due."""
         state, rules = self.ask(STATE), self.rules()
+        waiting = state["waiting"] * state["segment"]
+        try:
+            kind = self.compare(state, rules, now)
+        except (Failed, ValueError) as error:
+            # The archive is away, so what matters most is how long the disk lasts.
+            self.tell_report(state, waiting, now)
+            raise Failed(f"{error}; {waits(waiting, rules)}") from None
+        self.tell_report(state, waiting, now)
+        if 2 * waiting > rules.queue:
+            self.tell("archive", "warn", waits(waiting, rules))
+        elif self.known["gaps"]:
+            first, last = self.known["gaps"][0]
+            self.tell("archive", "warn", f"WAL is missing from {first} to {last}: nobody can go back to an instant in it")
+        else:
+            self.tell("archive", "ok", "WAL is archived")
+        if kind and not self.process and now >= self.next_backup:
+            self.begin(kind, now)
+
+    def tell_report(self, state: dict[str, Any], waiting: int, now: float) -> None:
+        """What is known, for whoever asks this machine."""
+        self.report({
+            "at": int(now), "last_archived": state["last"], "waiting": waiting, "running": self.kind if self.process else "", **self.known})
+
+    def compare(self, state: dict[str, Any], rules: Rules, now: float) -> str:
+        """What the repository has, and what it should have: the kind of backup that is due; empty: none is."""
         stanza = archive.summary(self.run("info", "--output=json"))
         if stanza is None:
             self.run("stanza-create")
@@ -131,21 +159,11 @@ class Backups:
         kind = rules.due(backups, now)
         if not kind and (os.path.exists(self.gap) or any(last >= covered(backups, state["segment"]) for _, last in lost)):
             kind = "incr"
-        waiting = state["waiting"] * state["segment"]
-        known = {
-            "at": int(now), "last_archived": state["last"], "waiting": waiting,
-            "backups": [short(b) for b in backups], "running": self.kind if self.process else "",
+        self.known = {
+            "backups": [short(b) for b in backups],
             "gaps": [[archive.text(n, state["segment"]) for n in hole] for hole in lost],
         }
-        self.report(known)
-        if 2 * waiting > rules.queue:
-            self.tell("archive", "warn", f"{step.size(waiting)} of WAL wait for the archive: at {step.size(rules.queue)} the oldest is dropped")
-        elif lost:
-            self.tell("archive", "warn", f"WAL is missing from {known['gaps'][0][0]} to {known['gaps'][0][1]}: nobody can go back to an instant in it")
-        else:
-            self.tell("archive", "ok", "WAL is archived")
-        if kind and not self.process and now >= self.next_backup:
-            self.begin(kind, now)
+        return kind
 
     def finish(self, state: dict[str, Any]) -> None:
         """Archives what a lost leader had not."""
@@ -220,6 +238,12 @@ class Backups:
         if re.sub(r"\d+", "", detail) != self.said.get(name):
             self.said[name] = re.sub(r"\d+", "", detail)
             self.say(name, status, detail)
+
+
+def waits(waiting: int, rules: Rules) -> str:
+    """What pgBackRest does at the limit: it drops not the oldest, but all (archive-push-queue-max)."""
+    much = "more than half of what may wait: " if 2 * waiting > rules.queue else ""
+    return f"{much}{step.size(waiting)} of WAL wait for the archive on the data disk; above {step.size(rules.queue)} all that waits is dropped"
 
 
 def covered(backups: list[dict[str, Any]], size: int) -> int:
@@ -329,9 +353,10 @@ def restore_says(path: str = RESTORE) -> str:
     except OSError:
         return ""
     with open(descriptor, encoding="utf-8", errors="replace") as file:
-        if os.fstat(descriptor).st_uid == 0:
-            return ""  # a link of another kind to a file of root's
-        return file.readline().strip()
+        found = os.fstat(descriptor)
+        if found.st_uid == 0 or not stat.S_ISREG(found.st_mode):
+            return ""  # a link of another kind to a file of root's, or no file
+        return file.readline(LINE).strip()
 
 
 def rules_of(file: str) -> Rules:
