@@ -100,6 +100,12 @@ func nothingOfRoots(t *testing.T, ctx context.Context, c *cluster, node, user st
 	if out != "" {
 		t.Errorf("not root's: %s", out)
 	}
+	// Root would work where the service may plant links.
+	out = c.as(t, ctx, node, user, `for folder in $(sed -n 's|^"*\(/[^ *"]*\)/[^ /]* *.*{.*|\1|p' /etc/logrotate.d/*); do
+		if [ -w "$folder" ]; then echo "$folder"; fi; done`)
+	if out != "" {
+		t.Errorf("logrotate works where %s may write: %s", user, out)
+	}
 }
 
 func metadataIsRoots(t *testing.T, ctx context.Context, c *cluster, node, user string) {

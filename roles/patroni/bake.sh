@@ -54,7 +54,8 @@ esac
 mkdir -p /etc/postgresql-common/createcluster.d
 echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/pgha.conf
 own /etc/postgresql-common/createcluster.d/pgha.conf
-systemctl mask --quiet postgresql.service postgresql@.service
+# And before pgBackRest is, or its package starts the server.
+systemctl mask --quiet postgresql.service postgresql@.service pgbackrest.service
 
 if [ "$APT_REPOSITORY" = pgdg ]; then
 	step 'install postgresql-common'
@@ -74,6 +75,10 @@ install_packages "$server=${POSTGRESQL_VERSION:-}" "postgresql-client-$POSTGRESQ
 hold "$server" "postgresql-client-$POSTGRESQL_MAJOR" patroni pgbackrest
 # The package gives it to postgres, and a program of root reads it at boot.
 chown -R root:root /etc/postgresql
+# Packages let postgres write pgBackRest's configuration, and folders in which
+# logrotate works as root. None is used: the journal has what both say.
+rm -f /etc/pgbackrest.conf /etc/logrotate.d/pgbackrest /etc/logrotate.d/postgresql-common
+rm -rf /var/log/pgbackrest
 component_package postgresql "$server"
 component_package patroni patroni
 component_package pgbackrest pgbackrest
