@@ -106,7 +106,8 @@ func TestOperations(t *testing.T) {
 				[2, 85020008, "no recovery target specified", "2026-11-26T18:12:21.084572+00:00", "demo-pg-1"]]`
 			if slices.Contains(args, "backups") {
 				machines.Answer["demo-pg-1 GET /status"] = `{"cluster_token": "demo-a6125ab9", "backup": {"at": 1772456010, "last_archived": 1772456000.5, "gaps": [], "backups": [
-					{"label": "20260301-120000F", "type": "full", "start": 1772366400, "stop": 1772366460, "size": 31516548, "stored": 3835072},
+					{"label": "20260301-120000F", "type": "full", "start": 1772366400, "stop": 1772366460, "size": 31516548, "stored": 3835072,
+						"proof": {"status": "ok", "at": 1772366520, "node": "demo-pg-2", "restored": 12.4, "checked": 5, "rows": 500055, "tables": 4, "of": 4}},
 					{"label": "20260301-120000F_20260302-120000I", "type": "incr", "start": 1772452800, "stop": 1772452803, "size": 31516548, "stored": 408}]}}`
 			}
 			var said bytes.Buffer

@@ -33,6 +33,22 @@ type Backup struct {
 	Size    int64  `json:"size"`   // of the database
 	Stored  int64  `json:"stored"` // what the bucket holds of it alone
 	Damaged bool   `json:"damaged"`
+	Proof   *Proof `json:"proof"` // nil: it was never restored
+}
+
+// Proof is what came of restoring a backup beside a replica's data, and comparing
+// the two.
+type Proof struct {
+	Status   string  `json:"status"` // ok, failed or runs
+	At       int64   `json:"at"`
+	Node     string  `json:"node"`     // that did it
+	Restored float64 `json:"restored"` // seconds from the first byte to a server that answers
+	Checked  float64 `json:"checked"`  // seconds
+	Instant  int64   `json:"instant"`  // up to which it was restored; 0: nothing had been committed
+	Rows     int64   `json:"rows"`     // that both had
+	Tables   int     `json:"tables"`   // whose rows were compared
+	Of       int     `json:"of"`       // the tables that there are
+	Why      string  `json:"why"`      // it failed
 }
 
 // WALGap is the first and the last segment that are missing, without their timeline.
@@ -68,9 +84,8 @@ func (c *Client) Backups(ctx context.Context) (*Backups, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	found = slices.DeleteFunc(found, func(b *Backups) bool { return b == nil })
-	if len(found) > 0 {
-		return slices.MaxFunc(found, func(a, b *Backups) int { return int(a.At - b.At) }), nil
+	if last := newest(found); last != nil {
+		return last, nil
 	}
 	if !c.cluster.BacksUp() {
 		return nil, errors.New("nothing is backed up (give the spec backup.bucket)")
@@ -83,14 +98,10 @@ func (b *Backups) Screen() string {
 	var s strings.Builder
 	var rows [][]string
 	for _, k := range b.Backups {
-		damaged := ""
-		if k.Damaged {
-			damaged = "DAMAGED: it cannot be restored"
-		}
 		took := time.Duration(k.Stop-k.Start) * time.Second
-		rows = append(rows, []string{k.Label, k.Type, instant(k.Stop), took.String(), size(k.Size), size(k.Stored), damaged})
+		rows = append(rows, []string{k.Label, k.Type, instant(k.Stop), took.String(), size(k.Size), size(k.Stored), k.proved()})
 	}
-	table(&s, []string{"backup", "type", "ended", "took", "database", "stored", ""}, rows)
+	table(&s, []string{"backup", "type", "ended", "took", "database", "stored", "restored and proved"}, rows)
 	if len(rows) > 0 {
 		s.WriteString("\n")
 	}
@@ -117,6 +128,76 @@ func (b *Backups) Screen() string {
 	}
 	fmt.Fprintf(&s, "as %s saw it at %s\n", b.Node, instant(b.At))
 	return strings.TrimPrefix(s.String(), "\n")
+}
+
+// proved is what is known of whether a backup can be restored.
+func (k *Backup) proved() string {
+	switch p := k.Proof; {
+	case k.Damaged:
+		return "DAMAGED: it cannot be restored"
+	case p == nil:
+		return ""
+	case p.Status == proofRuns:
+		return "since " + instant(p.At) + " by " + p.Node
+	case p.Status == proofFailed:
+		return "FAILED at " + instant(p.At) + ": " + p.Why
+	default:
+		return fmt.Sprintf("%s by %s, %d rows in %d of %d tables", instant(p.At), p.Node, p.Rows, p.Tables, p.Of)
+	}
+}
+
+// What a proof's Status is.
+const (
+	proofFailed = "failed"
+	proofRuns   = "runs"
+)
+
+// Line is the most important of it, for the state of the cluster.
+func (b *Backups) Line() string {
+	var last, proved *Backup
+	for i := range b.Backups {
+		k := &b.Backups[i]
+		if !k.Damaged {
+			last = k
+		}
+		if k.Proof != nil && k.Proof.Status != proofRuns && (proved == nil || k.Proof.At >= proved.Proof.At) {
+			proved = k
+		}
+	}
+	switch {
+	case last == nil:
+		return "none that can be restored yet"
+	case proved == nil:
+		return fmt.Sprintf("last %s, none restored and proved yet", instant(last.Stop))
+	case proved.Proof.Status == proofFailed:
+		return fmt.Sprintf("last %s, that of %s CANNOT BE RESTORED", instant(last.Stop), instant(proved.Stop))
+	default:
+		took := (time.Duration(proved.Proof.Restored * float64(time.Second))).Round(time.Second)
+		return fmt.Sprintf("last %s, restored and proved %s, %s in %s", instant(last.Stop), instant(proved.Proof.At), size(proved.Size), took)
+	}
+}
+
+// trouble is what is wrong with them; empty: nothing.
+func (b *Backups) trouble() string {
+	if len(b.Backups) == 0 {
+		return ""
+	}
+	k := b.Backups[len(b.Backups)-1]
+	if k.Proof != nil && k.Proof.Status == proofFailed {
+		return fmt.Sprintf("backup %s cannot be relied on: %s", k.Label, k.Proof.Why)
+	}
+	return ""
+}
+
+// newest is what the node that looked last knows; nil: none does.
+func newest(all []*Backups) *Backups {
+	var last *Backups
+	for _, b := range all {
+		if b != nil && (last == nil || b.At > last.At) {
+			last = b
+		}
+	}
+	return last
 }
 
 // instant is a time in the form that restore.time takes.

@@ -58,6 +58,11 @@ func TestBackupsScreen(t *testing.T) {
 	incr := Backup{Label: "20260301-120000F_20260302-120000I", Type: "incr", Start: 1772452800, Stop: 1772452803, Size: 31516548, Stored: 408}
 	broken := full
 	broken.Damaged = true
+	proved, counted, bad, runs := full, full, incr, incr
+	proved.Proof = &Proof{Status: "ok", At: 1772366500, Node: "demo-pg-2", Restored: 12.4, Checked: 5, Rows: 500055, Tables: 4, Of: 4}
+	counted.Proof = &Proof{Status: "ok", At: 1772366500, Node: "demo-pg-2", Restored: 1080, Checked: 5, Rows: 500055, Tables: 3, Of: 4}
+	bad.Proof = &Proof{Status: "failed", At: 1772452900, Node: "demo-pg-3", Why: "it cannot be restored: actual checksum 'a' does not match expected checksum 'b'"}
+	runs.Proof = &Proof{Status: "runs", At: 1772452900, Node: "demo-pg-3"}
 	var all strings.Builder
 	for _, test := range []struct {
 		name string
@@ -67,9 +72,15 @@ func TestBackupsScreen(t *testing.T) {
 		{"none yet, one is being made", Backups{Running: "full"}},
 		{"not archived since the server started", Backups{Backups: []Backup{full}}},
 		{"a gap, WAL waits, and the only backup is damaged", Backups{Backups: []Backup{broken}, Gaps: []WALGap{{"0000000000000004", "0000000000000005"}}, Waiting: 32 << 20}},
+		{"proved, and the next one is not", Backups{Backups: []Backup{proved, incr}, LastArchived: 1772456000.25}},
+		{"not all tables could be compared, and the next one is being proved", Backups{Backups: []Backup{counted, runs}, LastArchived: 1772456000.25}},
+		{"proved, and the next one cannot be restored", Backups{Backups: []Backup{proved, bad}, LastArchived: 1772456000.25}},
 	} {
 		test.b.Node, test.b.At = "demo-pg-1", 1772456010
-		all.WriteString("-- " + test.name + " --\n" + test.b.Screen())
+		all.WriteString("-- " + test.name + " --\n" + test.b.Screen() + "in the cluster's state: backup: " + test.b.Line() + "\n")
+		if trouble := test.b.trouble(); trouble != "" {
+			all.WriteString("trouble: " + trouble + "\n")
+		}
 	}
 	testkit.Golden(t, "backups.golden.txt", all.String())
 }

@@ -26,6 +26,11 @@ func (c *Client) Look(ctx context.Context) *State {
 	wg.Wait()
 	s.DCS = dcs.voters()
 	s.database(nodes, c.Databases())
+	var all []*Backups
+	for _, m := range s.Machines {
+		all = append(all, m.backups)
+	}
+	s.Backups = newest(all)
 	return s
 }
 
@@ -81,6 +86,9 @@ func (c *Client) machines(ctx context.Context, wg *sync.WaitGroup) []Machine {
 			default:
 				m.Ready, m.UserData, m.Steps = said.Ready, said.UserData, said.Steps
 				m.Certificates, m.Disk = said.Certificates, said.Disk
+				if said.Backups != nil {
+					said.Backups.Node, m.backups = m.Name, said.Backups
+				}
 			}
 		})
 	}
@@ -96,6 +104,7 @@ type machineStatus struct {
 	Steps        map[string]Step `json:"steps"`
 	Certificates []Certificate   `json:"certificates"`
 	Disk         *Disk           `json:"disk"`
+	Backups      *Backups        `json:"backup"`
 }
 
 // answers are what the nodes of the database say.

@@ -16,6 +16,9 @@ func (s *State) Screen() string {
 	if s.Scheduled != nil {
 		fmt.Fprintf(&b, "a switchover is scheduled for %s%s\n", s.Scheduled.At, prefixed(" to ", s.Scheduled.To))
 	}
+	if s.Backups != nil {
+		fmt.Fprintf(&b, "backup: %s\n", s.Backups.Line())
+	}
 	table(&b, []string{"PostgreSQL", "role", "state", "lag", "timeline", "restart pending for", "tags"}, s.memberRows())
 	table(&b, []string{"etcd", "state", "role", "version", "db size", "in use"}, s.dcsRows())
 	table(&b, []string{"HAProxy", "writers go to", "readers go to"}, s.proxyRows())

@@ -18,6 +18,7 @@ type State struct {
 	Unlisted  string               `json:"unlisted,omitempty"` // why the members are only those that answer
 	DCS       []Voter              `json:"dcs"`
 	Proxies   []Proxy              `json:"proxies"`
+	Backups   *Backups             `json:"backups"` // nil: nothing is backed up, or no node says
 }
 
 // Machine is what a machine of the spec says of itself.
@@ -31,6 +32,8 @@ type Machine struct {
 	Steps        map[string]Step `json:"steps"`          // what each said last
 	Certificates []Certificate   `json:"certificates"`
 	Disk         *Disk           `json:"disk"`
+
+	backups *Backups // that it reports; nil: none
 }
 
 // Step is how a step of the boot protocol ended, or why it waits.

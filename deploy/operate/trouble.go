@@ -21,6 +21,9 @@ func (s *State) Troubles() []string {
 	all = append(all, s.dcsTroubles()...)
 	all = append(all, s.proxyTroubles()...)
 	all = append(all, s.machineTroubles()...)
+	if s.Backups != nil && s.Backups.trouble() != "" {
+		all = append(all, s.Backups.trouble())
+	}
 	if left := s.Operator.Sub(s.At); left < early {
 		all = append(all, fmt.Sprintf("the operator's certificate ends in %s (run pgha-gen secrets generate)", days(left)))
 	}

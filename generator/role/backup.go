@@ -26,8 +26,9 @@ type Backup struct {
 
 // BackupSchedule says when backups begin.
 type BackupSchedule struct {
-	At   string `yaml:"at"`   // hours and minutes, in UTC
-	Full int    `yaml:"full"` // days between two full ones; on each other day there is one of what changed
+	At    string `yaml:"at"`    // hours and minutes, in UTC
+	Full  int    `yaml:"full"`  // days between two full ones; on each other day there is one of what changed
+	Proof int    `yaml:"proof"` // days after which the newest one is restored beside and checked; 0: never
 }
 
 // Encryption is how backups are encrypted before they leave the machine.
@@ -56,7 +57,7 @@ type Restore struct {
 func defaultBackup() Backup {
 	return Backup{
 		Endpoint:  "storage.yandexcloud.net",
-		Schedule:  BackupSchedule{At: "01:00", Full: 7},
+		Schedule:  BackupSchedule{At: "01:00", Full: 7, Proof: 7},
 		Retention: 14, Encryption: AES256CBC, QueueMax: 25,
 	}
 }
@@ -107,6 +108,9 @@ func (c *Cluster) checkBackup(at specfile.Place) {
 		schedule.Key("at").Problem("%q is no time of the day (want one such as 01:00, in UTC)", b.Schedule.At)
 	}
 	CheckRange(schedule.Key("full"), b.Schedule.Full, 1, 60, "%d days between two full backups (want 1 to 60)")
+	if CheckRange(schedule.Key("proof"), b.Schedule.Proof, 0, 60, "%d days between two proofs (want 1 to 60, or 0: never)") && c.BacksUp() && b.Schedule.Proof == 0 {
+		schedule.Key("proof").Warn("no backup is ever restored to see whether it can be (give the days between two proofs)")
+	}
 	CheckRange(at.Key("retention"), b.Retention, 1, 3650, "%d days (want 1 to 3650)")
 	if CheckRange(at.Key("queue_max"), b.QueueMax, 1, 80, "%d percent of the data disk (want 1 to 80: PostgreSQL needs the rest)") && b.QueueMax > 50 {
 		at.Key("queue_max").Warn("while object storage is away, WAL may fill %d percent of the data disk (want 50 at most: the data needs room, too)", b.QueueMax)

@@ -193,6 +193,7 @@ func (s *Settings) backupEnv(c *role.Cluster) emit.Map {
 	return emit.Map{
 		{Key: "PGHA_BACKUP_AT", Value: c.Backup.Schedule.At},
 		{Key: "PGHA_BACKUP_FULL", Value: c.Backup.Schedule.Full},
+		{Key: "PGHA_BACKUP_PROOF", Value: c.Backup.Schedule.Proof},
 		{Key: "PGHA_BACKUP_QUEUE", Value: strconv.FormatInt(int64(s.queue(c)), 10)},
 	}
 }

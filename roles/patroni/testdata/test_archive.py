@@ -100,6 +100,29 @@ class TestSummary(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, want):
                 archive.summary(text)
 
+    def test_complaint(self) -> None:
+        """The error itself, with the lines that belong to it."""
+        for said, want in [
+            ("P00   INFO: begin\nERROR: [028]: foo\nHINT: bar", "foo"),
+            ("P01  ERROR: [103]: a b", "a b"),
+            ("P00  ERROR: [042]: unable to get 07:\n    repo1: 07.zst [FormatError] bad\n    HINT: none\n", "unable to get 07: repo1: 07.zst [FormatError] bad"),
+            ("sh: not found\n", "sh: not found"),
+            ("\n", "it says nothing"),
+        ]:
+            self.assertEqual(archive.complaint(said), want)
+
+    def test_damaged(self) -> None:
+        """By its own code, and by that of archive-get's own error; what only cannot be reached is not damaged."""
+        for said, want in [
+            ("P00  ERROR: [026]: actual checksum 'a' does not match expected checksum 'b'", True),
+            ("P00  ERROR: [055]: unable to open missing file", True),
+            ("P00  ERROR: [042]: unable to get 07:\n    repo1: 07.zst [FormatError] zst error: [-20] Data corruption detected", True),
+            ("P00  ERROR: [042]: unable to get 07:\n    repo1: 07.zst [ServiceError] HTTP request failed with 503", False),
+            ("P00  ERROR: [101]: HTTP request failed with 503", False),
+            ("unable to find 07 in the archive", False),
+        ]:
+            self.assertEqual(archive.damaged(said), want, said)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -50,7 +50,6 @@ class Process:
     def __init__(self) -> None:
         self.status: int | None = None
         self.said = ""
-        self.ended = False
         self.stdout = self
 
     def poll(self) -> int | None:
@@ -61,19 +60,12 @@ class Process:
         """All that it said."""
         return self.said
 
-    def terminate(self) -> None:
-        """As Popen's."""
-        self.ended = True
-
-    def communicate(self, timeout: float = 0) -> None:
-        """As Popen's."""
-
 
 class TestBackups(unittest.TestCase):
     """The leader's work."""
 
     def setUp(self) -> None:
-        self.leads: bool | None = True
+        self.ended: list[Any] = []
         self.info: Any = [{"status": {"code": 0, "message": "ok"}, "db": [{"id": 1, "version": "18", "system-id": 7}], "backup": [made("20260301F", NOON)]}]
         self.state = {"segment": 16 << 20, "timeline": "00000001", "waiting": 0, "last": NOON - 5, "system": "7", "folder": "/data"}
         self.names = ["000000010000000000000002", "000000010000000000000003"]
@@ -87,8 +79,8 @@ class TestBackups(unittest.TestCase):
         self.addCleanup(self.folder.cleanup)
         self.gap = os.path.join(self.folder.name, "archive-gap")
         self.backups = backup.Backups(
-            self.run_pgbackrest, self.start, self.ask, lambda: self.leads, lambda: backup.Rules("01:00", 7, 1 << 30),
-            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda: self.restore, self.forget, self.gap)
+            self.run_pgbackrest, self.start, self.ask, lambda: backup.Rules("01:00", 7, 1 << 30),
+            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda: self.restore, self.forget, self.ended.append, self.gap)
 
     def run_pgbackrest(self, *arguments: str) -> str:
         """What pgBackRest answers."""
@@ -131,41 +123,53 @@ class TestBackups(unittest.TestCase):
     def test_begins(self) -> None:
         """A cluster without a backup has a stanza at once, and a full backup."""
         self.info[0].update(status={"code": 1, "message": "missing stanza path"}, backup=[])
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["stanza-create", "full"])
         self.process.status = 0
         self.info[0]["backup"] = [made("20260301-120000F", NOON)]
-        self.backups.look(NOON + 9)
+        self.backups.look(NOON + 9, True)
         self.assertEqual(self.said, [
             "archive ok WAL is archived", "backup wait a full backup is being made", "backup ok a full backup is made, in 9 s"])
         self.assertEqual(self.reports[-1], {
             "at": int(NOON) + 9, "last_archived": NOON - 5, "waiting": 0, "running": "", "gaps": [], "backups": [
-                {"label": "20260301-120000F", "type": "full", "start": int(NOON), "stop": int(NOON) + 60, "size": 100, "stored": 10, "damaged": False}]})
+                {"label": "20260301-120000F", "type": "full", "start": int(NOON), "stop": int(NOON) + 60, "size": 100, "stored": 10, "damaged": False, "proof": None}]})
         self.assertEqual(self.ran, ["stanza-create", "full"], "and no second one")
 
     def test_fails(self) -> None:
         """It is said why, and tried again after five minutes."""
         self.info[0]["backup"] = []
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.process.status, self.process.said = 55, "P00   WARN: x\nP00  ERROR: [055]: unable to load: [FileMissingError]\n"
-        self.backups.look(NOON + 30)
+        self.backups.look(NOON + 30, True)
         self.assertEqual(self.said[-1], "backup warn a full backup failed after 30 s: unable to load: [FileMissingError]; it is tried again")
         for later in (60, 120, 300):
-            self.backups.look(NOON + later)
+            self.backups.look(NOON + later, True)
         self.assertEqual(self.ran, ["full"])
-        self.backups.look(NOON + 331)
+        self.backups.look(NOON + 331, True)
         self.assertEqual(self.ran, ["full", "full"])
+
+    def test_not_proved(self) -> None:
+        """A backup that cannot be relied on is followed by a full one, whatever is due; that one by none."""
+        self.info[0]["backup"][0]["annotation"] = {"pgha-proof": '{"status": "failed", "at": 5, "why": "checksum"}'}
+        self.backups.look(NOON, True)
+        self.assertEqual(self.ran, ["full"])
+        self.info[0]["backup"].append(made("20260302F", NOON + 60))
+        self.process.status = 0
+        self.backups.look(NOON + 600, True)
+        self.backups.look(NOON + 1200, True)
+        self.assertEqual(self.ran, ["full"])
+        report = self.reports[-1]
+        assert report
+        self.assertEqual([b["proof"] for b in report["backups"]], [{"status": "failed", "at": 5, "why": "checksum"}, None])
 
     def test_another_leads(self) -> None:
         """What runs is ended; while Patroni is silent it goes on."""
         self.info[0]["backup"] = []
-        self.backups.look(NOON)
-        self.leads = None
-        self.backups.look(NOON + 1)
-        self.assertFalse(self.process.ended)
-        self.leads = False
-        self.backups.look(NOON + 2)
-        self.assertTrue(self.process.ended)
+        self.backups.look(NOON, True)
+        self.backups.look(NOON + 1, None)
+        self.assertEqual(self.ended, [])
+        self.backups.look(NOON + 2, False)
+        self.assertEqual(self.ended, [self.process])
         self.assertEqual(self.said[-1], "backup warn a full backup was ended: another node leads")
         self.assertIsNone(self.reports[-1])
 
@@ -173,15 +177,15 @@ class TestBackups(unittest.TestCase):
         """What it had not archived, the next one does, and what it archives itself it leaves."""
         self.state["timeline"] = "00000002"
         self.names += ["000000020000000000000005"]
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["archive-push --no-archive-async /data/pg_wal/000000010000000000000004"])
 
     def test_hole(self) -> None:
         """It is said once it stays, and a backup begins after which nothing is missing."""
         self.names.append("000000010000000000000006")
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.assertEqual(self.said, ["archive ok WAL is archived"])
-        self.backups.look(NOON + 125)
+        self.backups.look(NOON + 125, True)
         self.assertEqual(self.said[1:], [
             "archive warn WAL is missing from 0000000000000004 to 0000000000000005: nobody can go back to an instant in it",
             "backup wait an incremental backup is being made"])
@@ -192,19 +196,19 @@ class TestBackups(unittest.TestCase):
     def test_one_hole_one_backup(self) -> None:
         """A backup that began after the hole covers it, so that no other one begins."""
         self.names.append("000000010000000000000006")
-        self.backups.look(NOON)
-        self.backups.look(NOON + 125)
+        self.backups.look(NOON, True)
+        self.backups.look(NOON + 125, True)
         self.process.status = 0
         self.info[0]["backup"].append(made("20260301I", NOON + 125, archive={"start": "000000010000000000000006", "stop": "000000010000000000000006"}))
         for later in range(126, 600, 10):
-            self.backups.look(NOON + later)
+            self.backups.look(NOON + later, True)
         self.assertEqual(self.ran, ["incr"])
 
     def test_dropped(self) -> None:
         """pgBackRest dropped WAL: a backup begins, and the mark is gone."""
         with open(self.gap, "w", encoding="ascii"):
             pass
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["incr"])
         self.assertFalse(os.path.exists(self.gap))
 
@@ -215,32 +219,32 @@ class TestBackups(unittest.TestCase):
         with open(self.gap, "w", encoding="ascii"):
             pass
         for later in range(0, 300, 10):
-            self.backups.look(NOON + later)
+            self.backups.look(NOON + later, True)
             self.process.status = 0
         self.assertEqual(self.ran, ["incr"])
 
     def test_no_history(self) -> None:
         """A timeline without its file: what is archived goes on."""
         self.state["timeline"] = "00000003"
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.assertEqual(self.said, ["archive ok WAL is archived"])
 
     def test_waits(self) -> None:
         """Before it is too much; and figures alone are no news."""
         self.state["waiting"] = 33
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.state["waiting"] = 44
-        self.backups.look(NOON + 40)
+        self.backups.look(NOON + 40, True)
         self.assertEqual(self.said, [
             "archive warn more than half of what may wait: 528 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped"])
 
     def test_away(self) -> None:
         """While object storage is away, how much waits is said, and again from half of the limit; and it is in the report."""
-        self.backups.look(NOON)
+        self.backups.look(NOON, True)
         self.wrong = {"info": "pgBackRest's info fails: [503]"}
         for later, waiting in ((30, 1), (40, 2), (50, 33), (60, 34)):
             self.state["waiting"] = waiting
-            self.backups.look(NOON + later)
+            self.backups.look(NOON + later, True)
         self.assertEqual(self.said[1:], [
             "archive warn pgBackRest's info fails: [503]; 16 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
             "archive warn pgBackRest's info fails: [503]; more than half of what may wait: 528 MB of WAL wait for the archive on the data disk;"
@@ -259,24 +263,32 @@ class TestBackups(unittest.TestCase):
             with self.subTest(name):
                 self.wrong = change
                 self.backups.next_look = 0
-                self.backups.look(NOON)
+                self.backups.look(NOON, True)
                 self.assertEqual(self.said[-1], f"archive warn {want}")
                 self.assertEqual(self.backups.next_look, NOON + 10)
         self.wrong = {}
         self.state["system"] = "8"
-        self.backups.look(NOON + 10)
+        self.backups.look(NOON + 10, True)
         self.assertIn("has the backups of another database: give backup.prefix", self.said[-1])
         self.info = []
-        self.backups.look(NOON + 20)
+        self.backups.look(NOON + 20, True)
         self.assertIn("pgBackRest's info is not in its form", self.said[-1])
 
     def test_restore(self) -> None:
         """What restore.sh wrote is said by a node that founds the cluster; nothing else is."""
-        self.leads = False
         for text in ("", "wait the cluster is restored", "wait the cluster is restored", "fail it is not", "rm -rf /", "ok"):
             self.restore = text
-            self.backups.look(NOON)
+            self.backups.look(NOON, False)
         self.assertEqual(self.said, ["restore wait the cluster is restored", "restore fail it is not", "restore ok "])
+
+
+def runs(pid: int) -> bool:
+    """Is it there, and not only waited for?"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 class TestFiles(unittest.TestCase):
@@ -284,10 +296,23 @@ class TestFiles(unittest.TestCase):
 
     def test_metrics(self) -> None:
         """Of good backups."""
-        report: dict[str, Any] = {"backups": [{"stop": 5, "damaged": False}, {"stop": 9, "damaged": True}], "last_archived": None, "waiting": 3, "gaps": []}
-        got = [line for line in backup.metrics(report).splitlines() if not line.startswith("#")]
-        self.assertEqual(got, [
-            "pgha_backup_last_timestamp_seconds 5", "pgha_backup_oldest_timestamp_seconds 5", "pgha_archive_waiting_bytes 3", "pgha_archive_gaps 0"])
+        def one(stop: int, damaged: bool = False, **proved: Any) -> dict[str, Any]:
+            return {"stop": stop, "damaged": damaged, "proof": proved or None}
+
+        rest = ["pgha_archive_waiting_bytes 3", "pgha_archive_gaps 0"]
+        for backups, want in [
+            ([one(5), one(9, True)], ["pgha_backup_last_timestamp_seconds 5", "pgha_backup_oldest_timestamp_seconds 5"]),
+            ([one(5, status="ok", at=7), one(9, status="runs", at=12)], [
+                "pgha_backup_last_timestamp_seconds 9", "pgha_backup_oldest_timestamp_seconds 5",
+                "pgha_backup_proved_timestamp_seconds 7", "pgha_backup_proof_failed 0"]),
+            ([one(5, status="ok", at=7), one(9, status="failed", at=12)], [
+                "pgha_backup_last_timestamp_seconds 9", "pgha_backup_oldest_timestamp_seconds 5",
+                "pgha_backup_proved_timestamp_seconds 7", "pgha_backup_proof_failed 1"]),
+            ([], []),
+        ]:
+            report: dict[str, Any] = {"backups": backups, "last_archived": None, "waiting": 3, "gaps": []}
+            got = [line for line in backup.metrics(report).splitlines() if not line.startswith("#")]
+            self.assertEqual(got, want + rest)
 
     def test_write(self) -> None:
         """A node that leads no more leaves nothing."""
@@ -318,16 +343,6 @@ class TestFiles(unittest.TestCase):
             os.symlink(path, path + ".link")
             self.assertEqual(backup.restore_says(path + ".link"), "")
 
-    def test_complaint(self) -> None:
-        """The error itself."""
-        for said, want in [
-            ("P00   INFO: begin\nERROR: [028]: foo\nHINT: bar", "foo"),
-            ("P01  ERROR: [103]: a b", "a b"),
-            ("sh: not found\n", "sh: not found"),
-            ("\n", "it says nothing"),
-        ]:
-            self.assertEqual(backup.complaint(said), want)
-
     def test_run(self) -> None:
         """A program that fails, and one that hangs."""
         before = backup.command, backup.LONGEST
@@ -339,8 +354,20 @@ class TestFiles(unittest.TestCase):
         backup.LONGEST = 1
         with self.assertRaisesRegex(backup.Failed, "^pgBackRest's info takes more than 1 s$"):
             backup.run("info", "sleep 9")
-        process = subprocess.Popen(["true"])
-        self.assertEqual(process.wait(), 0)
+
+    def test_end(self) -> None:
+        """With all that it started, as the user whose they are."""
+        before = backup.as_postgres
+        self.addCleanup(lambda: setattr(backup, "as_postgres", before))
+        backup.as_postgres = lambda *arguments: list(arguments)
+        for ignores in ("", "trap '' TERM; "):
+            process = backup.beside(["sh", "-c", ignores + "sleep 60 & echo $!; wait"])
+            assert process.stdout
+            child = int(process.stdout.readline())
+            backup.PATIENCE = 1
+            backup.end(process)
+            self.assertIsNotNone(process.returncode)
+            self.assertFalse(runs(child))
 
 
 if __name__ == "__main__":

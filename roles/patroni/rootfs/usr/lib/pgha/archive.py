@@ -1,5 +1,6 @@
 """What the archive of WAL has, and what it lacks."""
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable
@@ -8,7 +9,12 @@ from typing import Any, NamedTuple
 # How pgBackRest's info says what a stanza is like (src/command/info/info.c).
 GOOD, MISSING_PATH, NO_BACKUP, MISSING_DATA = 0, 1, 2, 3
 
+# And the errors that it ends with (src/build/error/error.yaml) if what it read is not
+# what it wrote. archive-get has them by name, in its own.
+DAMAGE = {26: "Checksum", 28: "FileInvalid", 29: "Format", 55: "FileMissing", 95: "Crypto", 99: "JsonFormat"}
+
 SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{16})")
+
 
 class Segment(NamedTuple):
     """A file of WAL, by its name."""
@@ -73,6 +79,23 @@ def text(number: int, size: int) -> str:
     """A segment's place, as people read it in names of files."""
     per = (1 << 32) // size
     return f"{number // per:08X}{number % per:08X}"
+
+
+def complaint(said: str) -> str:
+    """What pgBackRest complains of, in one line."""
+    lines = said.splitlines()
+    errors = [number for number, line in enumerate(lines) if "ERROR:" in line]
+    if not errors:
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
+    first = re.sub(r".*?ERROR: (\[\d+\]: )?", "", lines[errors[-1]])
+    more = itertools.takewhile(lambda line: line.startswith(" ") and "HINT:" not in line, lines[errors[-1] + 1:])
+    return " ".join([first.strip(), *(line.strip() for line in more)])
+
+
+def damaged(said: str) -> bool:
+    """Does it complain that what it read is not what it wrote?"""
+    codes = (int(code) for code in re.findall(r"ERROR: \[(\d+)\]:", said))
+    return any(code in DAMAGE for code in codes) or any(f"[{name}Error]" in said for name in DAMAGE.values())
 
 
 def summary(info: str) -> dict[str, Any] | None:

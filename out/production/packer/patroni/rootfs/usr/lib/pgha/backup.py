@@ -2,7 +2,8 @@
 """While this node leads: the archive is complete, and there is a backup as the spec says.
 
 Who leads, Patroni's lock in etcd says, so there is one at a time. A backup ends when the
-node loses the lead; the next leader finds that one is due, and begins.
+node loses the lead; the next leader finds that one is due, and begins. A replica proves
+backups (proof.py).
 """
 
 import json
@@ -17,8 +18,9 @@ from typing import Any
 
 import archive
 import databases
+import proof
 import step
-from patroni_api import this_node
+from patroni_api import Patroni, this_node
 
 REPORTS = os.path.join(step.RUN, "reports")
 GAP = "/run/postgresql/archive-gap"  # a reboot forgets it, and then the hole is found
@@ -33,6 +35,7 @@ AGAIN = 5 * MINUTE  # between two backups, if the first one failed
 SETTLE = 2 * MINUTE  # so long may a segment be missing that others overtook
 LONGEST = 60  # seconds: of a command that is no backup; so long the loss of the lead may go unseen
 LINE = 500  # characters
+PATIENCE = 30  # seconds until what does not end by itself is killed
 
 STATE = """SELECT json_build_object(
 	'segment', pg_size_bytes(current_setting('wal_segment_size')),
@@ -46,16 +49,17 @@ WAL = "SELECT json_agg(name) FROM pg_ls_waldir()"
 Say = Callable[[str, str, str], None]
 
 
-class Failed(Exception):
+class Failed(ValueError):
     """pgBackRest or PostgreSQL does not do it, and why."""
 
 
 class Rules:
     """What the spec says of backups."""
 
-    def __init__(self, at: str, full: int, queue: int) -> None:
+    def __init__(self, at: str, full: int, queue: int, proof_days: int = 0) -> None:
         self.at = int(at[:2]) * HOUR + int(at[3:]) * MINUTE
         self.full = full * DAY
+        self.proof_days = proof_days  # 0: none is proved
         self.queue = queue  # bytes
 
     def due(self, backups: list[dict[str, Any]], now: float) -> str:
@@ -63,8 +67,10 @@ class Rules:
         if not backups:
             return "full"
         begins = now - (now - self.at) % DAY  # the last time that one was to begin
-        newest = max(b["timestamp"]["start"] for b in backups)
-        if newest >= begins:
+        newest = max(backups, key=lambda b: int(b["timestamp"]["start"]))
+        if proof.failed(newest):
+            return "full"
+        if newest["timestamp"]["start"] >= begins:
             return ""
         fulls = [b["timestamp"]["start"] for b in backups if b["type"] == "full"]
         # One that began late must not move all that follow.
@@ -76,9 +82,9 @@ class Backups:
 
     def __init__(
             self, run: Callable[..., str], start: Callable[[str], "subprocess.Popen[str]"], ask: Callable[[str], Any],
-            leads: Callable[[], bool | None], rules: Callable[[], Rules], say: Say, report: Callable[[dict[str, Any] | None], None],
-            restore: Callable[[], str], forget: Callable[[str], None], gap: str = GAP) -> None:
-        self.run, self.start, self.ask, self.leads = run, start, ask, leads
+            rules: Callable[[], Rules], say: Say, report: Callable[[dict[str, Any] | None], None],
+            restore: Callable[[], str], forget: Callable[[str], None], end: Callable[["subprocess.Popen[str]"], None], gap: str = GAP) -> None:
+        self.run, self.start, self.ask, self.end = run, start, ask, end
         self.rules, self.say, self.report, self.restore, self.forget, self.gap = rules, say, report, restore, forget, gap
         self.part = ""  # of the archive, once there is one: that of this database
         self.complete = False  # former timelines are archived as far as this node can
@@ -89,9 +95,8 @@ class Backups:
         self.said: dict[str, str] = {}
         self.known: dict[str, Any] = {"backups": [], "gaps": []}  # what the repository had at the last look
 
-    def look(self, now: float) -> None:
+    def look(self, now: float, leads: bool | None) -> None:
         """Once a second."""
-        leads = self.leads()
         if leads is None:
             return  # Patroni is away for a moment: what runs goes on
         if not leads:
@@ -107,7 +112,7 @@ class Backups:
             self.next_look = now + LOOK
             try:
                 self.work(now)
-            except (Failed, ValueError) as error:
+            except ValueError as error:
                 self.tell("archive", "warn", str(error))
                 self.next_look = now + LOOK / 3
 
@@ -117,7 +122,7 @@ class Backups:
         waiting = state["waiting"] * state["segment"]
         try:
             kind = self.compare(state, rules, now)
-        except (Failed, ValueError) as error:
+        except ValueError as error:
             # The archive is away, so what matters most is how long the disk lasts.
             self.tell_report(state, waiting, now)
             raise Failed(f"{error}; {waits(waiting, rules)}") from None
@@ -218,18 +223,13 @@ class Backups:
             self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
             return
         self.next_backup = now + AGAIN
-        self.tell("backup", "warn", f"{words(self.kind)} failed after {took:.0f} s: {complaint(said)}; it is tried again")
+        self.tell("backup", "warn", f"{words(self.kind)} failed after {took:.0f} s: {archive.complaint(said)}; it is tried again")
 
     def stop(self, why: str) -> None:
         """Ends a backup before its end."""
         if self.process is None:
             return
-        self.process.terminate()
-        try:
-            self.process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.communicate()
+        self.end(self.process)
         self.process = None
         self.say("backup", "warn", f"{words(self.kind)} was ended: {why}")
 
@@ -257,19 +257,13 @@ def short(backup: dict[str, Any]) -> dict[str, Any]:
     return {
         "label": backup["label"], "type": backup["type"], "start": backup["timestamp"]["start"], "stop": backup["timestamp"]["stop"],
         "size": backup["info"]["size"], "stored": backup["info"]["repository"].get("delta", 0), "damaged": bool(backup.get("error")),
+        "proof": proof.short(backup),
     }
 
 
 def words(kind: str) -> str:
     """A kind of backup, for people."""
     return {"full": "a full backup", "incr": "an incremental backup"}[kind]
-
-
-def complaint(said: str) -> str:
-    """What pgBackRest complains of, in one line."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    wrong = [re.sub(r"^(P\d+ +)?ERROR: \[\d+\]: ", "", line) for line in lines if "ERROR:" in line]
-    return (wrong or lines or ["it says nothing"])[-1]
 
 
 def as_postgres(*arguments: str) -> list[str]:
@@ -294,14 +288,34 @@ def run(*arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise Failed(f"pgBackRest's {arguments[0]} takes more than {LONGEST} s") from None
     if done.returncode != 0:
-        raise Failed(f"pgBackRest's {arguments[0]} fails: {complaint(done.stderr + done.stdout)}")
+        raise Failed(f"pgBackRest's {arguments[0]} fails: {archive.complaint(done.stderr + done.stdout)}")
     return done.stdout
 
 
-def start(kind: str) -> "subprocess.Popen[str]":
+def beside(arguments: list[str]) -> "subprocess.Popen[str]":
+    """A program that runs beside, with all that it starts."""
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", start_new_session=True)
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """Ends it, with all that it started. They are postgres', so this one may not."""
+    for name in ("TERM", "KILL"):
+        subprocess.run(as_postgres("kill", f"-{name}", "--", f"-{process.pid}"), check=False, cwd="/", stderr=subprocess.DEVNULL)
+        try:
+            process.communicate(timeout=PATIENCE)
+            return
+        except subprocess.TimeoutExpired:
+            pass
+
+
+def back_up(kind: str) -> "subprocess.Popen[str]":
     """A backup, and what is too old by then is removed."""
-    return subprocess.Popen(  # pylint: disable=consider-using-with
-        command("--log-level-console=warn", f"--type={kind}", "backup"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/")
+    return beside(command("--log-level-console=warn", f"--type={kind}", "backup"))
+
+
+def prove(label: str, size: int) -> "subprocess.Popen[str]":
+    """A backup is restored beside, and checked."""
+    return beside(as_postgres(os.path.join(step.LIB, "prove.py"), label, str(size)))
 
 
 def asker(server: databases.Server) -> Callable[[str], Any]:
@@ -333,10 +347,15 @@ def write(report: dict[str, Any] | None) -> None:
 def metrics(report: dict[str, Any]) -> str:
     """What of it Prometheus should have."""
     good = [b for b in report["backups"] if not b["damaged"]]
+    proofs = [b["proof"] for b in good if b["proof"] and b["proof"]["status"] != proof.RUNS]
+    last = max(proofs, key=lambda found: int(found["at"]), default=None)
     lines = []
     for name, text, value in (
         ("pgha_backup_last_timestamp_seconds", "When the newest backup ended.", max((b["stop"] for b in good), default=None)),
         ("pgha_backup_oldest_timestamp_seconds", "When the oldest backup ended: one can go back that far.", min((b["stop"] for b in good), default=None)),
+        ("pgha_backup_proved_timestamp_seconds", "When a backup was last restored, and was whole.",
+            max((found["at"] for found in proofs if found["status"] == proof.OK), default=None)),
+        ("pgha_backup_proof_failed", "1: the last backup that was restored was not whole.", last and int(last["status"] == proof.FAILED)),
         ("pgha_archive_last_timestamp_seconds", "When a segment of WAL was last archived.", report["last_archived"]),
         ("pgha_archive_waiting_bytes", "WAL that waits for the archive.", report["waiting"]),
         ("pgha_archive_gaps", "Holes in the archive since the oldest backup.", len(report["gaps"])),
@@ -359,10 +378,19 @@ def restore_says(path: str = RESTORE) -> str:
         return file.readline(LINE).strip()
 
 
+def members(patroni: Patroni) -> list[dict[str, Any]]:
+    """Of Patroni's cluster; none while Patroni is silent."""
+    try:
+        return list(patroni.get("/cluster")["members"])
+    except ValueError:
+        return []
+
+
 def rules_of(file: str) -> Rules:
     """As the spec has them now."""
     cluster = step.read_values(file, "PGHA_BACKUP_")
-    return Rules(cluster["PGHA_BACKUP_AT"], int(cluster["PGHA_BACKUP_FULL"]), int(cluster["PGHA_BACKUP_QUEUE"]))
+    full, queue, proof_days = (int(cluster[f"PGHA_BACKUP_{name}"]) for name in ("FULL", "QUEUE", "PROOF"))
+    return Rules(cluster["PGHA_BACKUP_AT"], full, queue, proof_days)
 
 
 def main() -> int:
@@ -370,10 +398,13 @@ def main() -> int:
     file = os.path.join(step.ETC, "cluster.env")
     patroni = this_node()
     server = databases.Server(f"host={SOCKETS} port={step.read_values(file, 'PGHA_')['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
-    backups = Backups(
-        run, start, asker(server), lambda: patroni.leads() and server.promoted(), lambda: rules_of(file), step.Console(patroni.name).say, write, restore_says, forget)
+    say = step.Console(patroni.name).say
+    backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, restore_says, forget, end)
+    proofs = proof.Proofs(patroni.name, run, prove, end, lambda: members(patroni), lambda: rules_of(file).proof_days, say)
     while True:
-        backups.look(time.time())
+        leads, now = patroni.leads(), time.time()
+        backups.look(now, leads and server.promoted())
+        proofs.look(now, leads)
         time.sleep(1)
 
 

@@ -1,0 +1,182 @@
+"""When the newest backup is to be proved, on which replica, and what came of it.
+
+What came of it is an annotation of the backup, in the repository: it outlives this
+node, and whoever leads sees it.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import archive
+
+ANNOTATION = "pgha-proof"
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+LOOK = 30  # seconds between two looks at the repository
+TURN = 10 * MINUTE  # so long a replica waits for the one before it, in the order of their names
+AGAIN = 5 * MINUTE  # until what could not be found out is tried again
+LONGEST = DAY  # a proof that runs longer was lost with its node
+
+OK, FAILED, RUNS = "ok", "failed", "runs"
+
+Say = Callable[[str, str, str], None]
+Found = dict[str, Any]
+
+
+def of(backup: Found) -> Found | None:
+    """What is known of a backup's proof."""
+    try:
+        found = json.loads((backup.get("annotation") or {})[ANNOTATION])
+        return found if found["status"] in (OK, FAILED, RUNS) and isinstance(found["at"], int) else None
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def failed(backup: Found) -> bool:
+    """Was it tried, and cannot be relied on?"""
+    found = of(backup)
+    return found is not None and found["status"] == FAILED
+
+
+def due(backups: list[Found], days: int, now: float) -> Found | None:
+    """The backup that is to be proved: the newest one, once that many days have passed since the last proof."""
+    good = [b for b in backups if not b.get("error")]
+    if not good or days == 0:
+        return None
+    newest = max(good, key=stopped)
+    known = of(newest)
+    if known and (known["status"] != RUNS or now - known["at"] < LONGEST):
+        return None
+    done = [found for b in good if (found := of(b)) and found["status"] != RUNS]
+    if not done:
+        return newest
+    last = max(done, key=lambda found: int(found["at"]))
+    # The backup of that day is the one, not that of the day after.
+    return newest if last["status"] == FAILED or stopped(newest) >= last["at"] + days * DAY - DAY / 2 else None
+
+
+def stopped(backup: Found) -> float:
+    """When it ended."""
+    return float(backup["timestamp"]["stop"])
+
+
+def turn(members: list[Found], name: str) -> int | None:
+    """This node's place among those that can prove. None: it is none of them."""
+    fit = sorted(str(m["name"]) for m in members if m.get("role") not in ("leader", "standby_leader") and m.get("state") == "streaming")
+    return fit.index(name) if name in fit else None
+
+
+class Proofs:
+    """A replica's work."""
+
+    def __init__(
+            self, node: str, run: Callable[..., str], start: Callable[[str, int], "subprocess.Popen[str]"], end: Callable[["subprocess.Popen[str]"], None],
+            members: Callable[[], list[Found]], days: Callable[[], int], say: Say) -> None:
+        self.node, self.run, self.start, self.end = node, run, start, end
+        self.members, self.days, self.say = members, days, say
+        self.process: subprocess.Popen[str] | None = None
+        self.label, self.began = "", 0.0
+        self.next_look = 0.0
+        self.said = ""
+
+    def look(self, now: float, leads: bool | None) -> None:
+        """Once a second."""
+        if leads:
+            self.stop("this node leads")
+            return
+        if self.process:
+            self.wait(now)
+        if now < self.next_look or self.process or leads is None:
+            return
+        self.next_look = now + LOOK
+        try:
+            self.work(now)
+        except ValueError as error:
+            self.tell("warn", f"not proved: {error}")
+
+    def work(self, now: float) -> None:
+        """Begins if one is due, and it is this node's turn."""
+        days = self.days()
+        place = turn(self.members(), self.node) if days else None
+        if place is None:
+            return
+        try:
+            stanza = archive.summary(self.run("info", "--output=json"))
+        except ValueError:
+            return  # the leader says so
+        backup = due(stanza["backup"], days, now) if stanza else None
+        if backup is None or now < stopped(backup) + place * TURN:
+            return
+        self.label, self.began = str(backup["label"]), now
+        self.note({"status": RUNS, "at": int(now), "node": self.node})
+        self.process = self.start(self.label, int(backup["info"]["size"]))
+        self.tell("wait", f"backup {self.label} is restored beside and checked")
+
+    def note(self, found: Found) -> None:
+        """Writes it at the backup; nothing, if nothing is known."""
+        self.run("annotate", f"--set={self.label}", f"--annotation={ANNOTATION}={json.dumps(found) if found else ''}")
+
+    def wait(self, now: float) -> None:
+        """Ends a proof that has ended."""
+        assert self.process
+        if self.process.poll() is None:
+            if now - self.began > LONGEST:
+                self.stop("it takes longer than a day")
+                self.next_look = now + AGAIN
+            return
+        said = self.process.stdout.read() if self.process.stdout else ""
+        self.process, self.next_look = None, now + AGAIN
+        try:
+            found = json.loads(said.rstrip("\n").rpartition("\n")[2])
+            status = found["status"]
+        except (KeyError, TypeError, ValueError):
+            status, found = "later", {"why": f"prove.py ends with: {said.strip()[-200:] or 'nothing'}"}
+        try:
+            if status in (OK, FAILED):
+                self.note({**found, "at": int(now), "node": self.node})
+                self.next_look = now + LOOK
+            else:
+                self.note({})
+        except ValueError as error:
+            status, found = "later", {"why": str(error)}
+        if status == OK:
+            self.tell("ok", f"backup {self.label} was restored in {found['restored']:.0f} s and checked in {found['checked']:.0f} s: {compared(found)}")
+        elif status == FAILED:
+            self.tell("fail", f"backup {self.label} cannot be relied on: {found['why']}; a new one is made")
+        else:
+            self.tell("warn", f"backup {self.label} is not proved: {found['why']}; it is tried again")
+
+    def stop(self, why: str) -> None:
+        """Ends a proof before its end. What it left, the next one removes."""
+        if self.process is None:
+            return
+        self.end(self.process)
+        self.process = None
+        try:
+            self.note({})
+        except ValueError:
+            pass  # its mark counts for a day
+        self.tell("warn", f"backup {self.label} is not proved: {why}")
+
+    def tell(self, status: str, detail: str) -> None:
+        """What is as before is not said again."""
+        if detail != self.said:
+            self.said = detail
+            self.say("proof", status, detail)
+
+
+def compared(found: Found) -> str:
+    """What was counted."""
+    tables = f"{found['tables']} tables" if found["tables"] == found["of"] else f"{found['tables']} of {found['of']} tables"
+    return f"{found['rows']} rows in {tables} as the replica had them"
+
+
+def short(backup: Found) -> Found | None:
+    """What a person wants to know of it."""
+    found = of(backup)
+    keys = ("status", "at", "node", "restored", "checked", "instant", "rows", "tables", "of", "why")
+    return {key: found[key] for key in keys if key in found} if found else None
