@@ -6,19 +6,26 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pgha-gen/deploy/operate"
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/labtest"
 )
 
 const (
-	bucket     = "demo-backup"
+	bucket     = "backups"
 	withBucket = `  bucket: "" # =>  bucket: ` + bucket + ` # `
 )
 
@@ -36,46 +43,45 @@ func (c *cluster) backups(t *testing.T, ctx context.Context, node string) operat
 }
 
 // A cluster that archives and is backed up as soon as it stands; a table is
-// dropped; all machines and disks are lost; and from the bucket alone it comes
-// back as it was just before.
+// dropped; all machines and disks are lost; and from the bucket alone another
+// cluster has what it was just before.
 func TestBackup(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	outages := new(cloud.Outages)
-	c := newClusterOf(t, ctx, demo.Cluster(t, withBucket), outages.Now)
-	c.up(t, ctx)
-	leader := c.whole(t, ctx)
-	t.Log(c.waitStep(t, ctx, leader, "archive", "ok", time.Minute))
-	t.Log(c.waitStep(t, ctx, leader, "backup", "ok a full backup is made", time.Minute))
-	token := c.token(t, ctx)
-	objects, err := c.Cloud.Objects(bucket)
-	if err != nil {
+	c, before := dropped(t, ctx)
+	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range objects {
-		if !strings.HasPrefix(o, token+"/") {
-			t.Errorf("object %s is outside of the cluster's folder", o)
-		}
+	objects := c.objects(t)
+
+	text := strings.ReplaceAll(demo.Spec(t, withBucket), "demo", "copy")
+	spec := demo.Read(t, demo.Edit(t, text, fmt.Sprintf("restore:\n  from: demo\n  time: %q\n", before)))
+	founded := newClusterIn(t, ctx, lab.Config{Cluster: spec, Buckets: c.config.Buckets, Secrets: c.config.Secrets})
+	leader := founded.restored(t, ctx)
+	founded.sql(t, ctx, leader, "SELECT pg_switch_wal()")
+	waitArchived(t, ctx, founded, leader)
+
+	token := spec.Token() + "/"
+	all := founded.objects(t)
+	maps.DeleteFunc(all, func(key, _ string) bool { return strings.HasPrefix(key, token) })
+	if diff := cmp.Diff(objects, all); diff != "" {
+		t.Errorf("what was there when the cluster was founded from it (-want +got):\n%s", diff)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
-		b := c.backups(t, ctx, leader)
-		if len(b.Backups) == 1 && b.Backups[0].Type == "full" && b.Running == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("reported are %+v, want one full backup", b)
-		}
+	if own := len(founded.objects(t)) - len(all); own == 0 {
+		t.Errorf("nothing in its own folder %s", token)
 	}
+}
 
-	leader = c.archiveOutlivesLeader(t, ctx, outages, leader)
-
-	c.sql(t, ctx, leader, "CREATE TABLE precious AS SELECT generate_series(1, 1000) AS id")
-	before := c.sql(t, ctx, leader, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
-	time.Sleep(100 * time.Millisecond)
-	c.sql(t, ctx, leader, "DROP TABLE precious")
-	c.sql(t, ctx, leader, "SELECT pg_switch_wal()")
-	waitArchived(t, ctx, c, leader)
-
+// The same, and the cluster itself is founded again: what it archives goes to the
+// folder that it came from. Long: make test-long.
+func TestBackupItself(t *testing.T) {
+	if os.Getenv("PGHA_TEST_LONG") == "" {
+		t.Skip("this test takes two minutes, and TestBackup does the same with another cluster: make test-long")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	c, before := dropped(t, ctx)
+	token := c.token(t, ctx)
 	for _, name := range c.Names() {
 		if err := c.Machine(name).PowerCut(); err != nil {
 			t.Fatal(err)
@@ -97,12 +103,61 @@ func TestBackup(t *testing.T) {
 			}
 		}
 	}
+	leader := c.restored(t, ctx)
+	c.sql(t, ctx, leader, "SELECT pg_switch_wal()")
+	waitArchived(t, ctx, c, leader)
+	c.wholeArchive(t)
+}
+
+// restored powers on what is founded from backups, and looks for the table that
+// was dropped.
+func (c *cluster) restored(t *testing.T, ctx context.Context) (leader string) {
+	t.Helper()
 	c.up(t, ctx)
 	leader = c.whole(t, ctx)
 	if got := c.sql(t, ctx, leader, "SELECT count(*) FROM precious"); got != "1000" {
 		t.Errorf("%s rows of the table that was dropped, want 1000", got)
 	}
 	t.Log(c.waitStep(t, ctx, leader, "archive", "ok", time.Minute))
+	return leader
+}
+
+// dropped is a cluster that archives and has a backup, and in which a table was
+// dropped. before is the instant before that.
+func dropped(t *testing.T, ctx context.Context) (c *cluster, before string) {
+	t.Helper()
+	outages := new(cloud.Outages)
+	c = newClusterIn(t, ctx, lab.Config{
+		Cluster: demo.Cluster(t, withBucket), Faults: outages.Now, Buckets: cloud.NewBuckets(time.Now), Secrets: labtest.State(t)})
+	c.up(t, ctx)
+	leader := c.whole(t, ctx)
+	t.Log(c.waitStep(t, ctx, leader, "archive", "ok", time.Minute))
+	t.Log(c.waitStep(t, ctx, leader, "backup", "ok a full backup is made", time.Minute))
+	token := c.token(t, ctx)
+	for o := range c.objects(t) {
+		if !strings.HasPrefix(o, token+"/") {
+			t.Errorf("object %s is outside of the cluster's folder", o)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
+		b := c.backups(t, ctx, leader)
+		if len(b.Backups) == 1 && b.Backups[0].Type == "full" && b.Running == "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("reported are %+v, want one full backup", b)
+		}
+	}
+
+	leader = c.archiveOutlivesLeader(t, ctx, outages, leader)
+
+	c.sql(t, ctx, leader, "CREATE TABLE precious AS SELECT generate_series(1, 1000) AS id")
+	before = c.sql(t, ctx, leader, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+	time.Sleep(100 * time.Millisecond)
+	c.sql(t, ctx, leader, "DROP TABLE precious")
+	c.sql(t, ctx, leader, "SELECT pg_switch_wal()")
+	waitArchived(t, ctx, c, leader)
+	return c, before
 }
 
 // archiveOutlivesLeader loses a leader that has not archived all that it wrote, since
@@ -134,28 +189,8 @@ func (c *cluster) archiveOutlivesLeader(t *testing.T, ctx context.Context, outag
 	t.Log(c.waitStep(t, ctx, next, "archive", "ok", time.Minute))
 	c.sql(t, ctx, next, "SELECT pg_switch_wal()")
 	waitArchived(t, ctx, c, next)
-	objects, err := c.Cloud.Objects(bucket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	there, first, last := map[int64]bool{}, int64(1)<<62, int64(0)
-	for _, o := range objects {
-		name := regexp.MustCompile(`/archive/main/18-1/[0-9A-F]{16}/[0-9A-F]{8}([0-9A-F]{8})000000([0-9A-F]{2})-[0-9a-f]{40}`).FindStringSubmatch(o)
-		if name == nil {
-			continue
-		}
-		n, err := strconv.ParseInt(name[1]+name[2], 16, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		there[n], first, last = true, min(first, n), max(last, n)
-	}
-	for n := first; n <= last; n++ {
-		if !there[n] {
-			t.Errorf("segment %X is not in the archive, which has %X to %X", n, first, last)
-		}
-	}
-	t.Logf("%s segments waited when the leader was lost; all of %X to %X are archived %.1f s after object storage was back", waiting, first, last, time.Since(back).Seconds())
+	c.wholeArchive(t)
+	t.Logf("%s segments waited when the leader was lost; all are archived %.1f s after object storage was back", waiting, time.Since(back).Seconds())
 	l.end(t, ctx)
 	return next
 }
@@ -168,6 +203,44 @@ func waitArchived(t *testing.T, ctx context.Context, c *cluster, leader string) 
 		}
 		if time.Since(start) > time.Minute {
 			t.Fatal("WAL is not archived")
+		}
+	}
+}
+
+// objects are those in the bucket of backups, by their keys, with a hash.
+func (c *cluster) objects(t *testing.T) map[string]string {
+	t.Helper()
+	all, err := c.Cloud.Objects(bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+var segment = regexp.MustCompile(`/archive/main/18-1/[0-9A-F]{16}/[0-9A-F]{8}([0-9A-F]{8})000000([0-9A-F]{2})-[0-9a-f]{40}`)
+
+// wholeArchive looks for a segment that is missing between the first and the last.
+func (c *cluster) wholeArchive(t *testing.T) {
+	t.Helper()
+	there := map[int64]bool{}
+	for o := range c.objects(t) {
+		name := segment.FindStringSubmatch(o)
+		if name == nil {
+			continue
+		}
+		n, err := strconv.ParseInt(name[1]+name[2], 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there[n] = true
+	}
+	all := slices.Sorted(maps.Keys(there))
+	if len(all) < 2 {
+		t.Fatalf("segments %X are archived: too few for a hole", all)
+	}
+	for n := all[0]; n < all[len(all)-1]; n++ {
+		if !there[n] {
+			t.Errorf("segment %X is not in the archive, which has %X to %X", n, all[0], all[len(all)-1])
 		}
 	}
 }

@@ -34,6 +34,7 @@ import (
 type cluster struct {
 	*lab.Lab
 	access  lab.Access
+	config  lab.Config
 	started time.Time
 }
 
@@ -53,16 +54,22 @@ func newCluster(t *testing.T, ctx context.Context) *cluster {
 // have faults.
 func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster, faults ...cloud.Faults) *cluster {
 	t.Helper()
-	access, err := lab.NewAccess(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := bake(t, ctx)
-	config := lab.Config{
-		Cluster: spec, Images: b.images, State: labtest.State(t), Cache: labtest.Cache, Name: "pghac", Now: time.Now}
+	config := lab.Config{Cluster: spec}
 	if len(faults) > 0 {
 		config.Faults = faults[0]
 	}
+	return newClusterIn(t, ctx, config)
+}
+
+// newClusterIn is newClusterOf with what else the lab may have.
+func newClusterIn(t *testing.T, ctx context.Context, config lab.Config) *cluster {
+	t.Helper()
+	access, err := lab.NewAccess(config.Cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Images, config.State, config.Cache = bake(t, ctx).images, labtest.State(t), labtest.Cache
+	config.Name, config.Now = "pghac", time.Now
 	l, err := lab.New(ctx, config)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +84,7 @@ func newClusterOf(t *testing.T, ctx context.Context, spec *role.Cluster, faults 
 			t.Error(err)
 		}
 	})
-	return &cluster{Lab: l, access: access}
+	return &cluster{Lab: l, access: access, config: config}
 }
 
 // connect opens a session of an application, verifying the server by the name

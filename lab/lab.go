@@ -35,7 +35,8 @@ type Config struct {
 	Secrets string            // where the folder of this cluster's secrets is, or is made; empty: below State
 	Name    string            // of the network; at most 8 characters, unique on the host
 	Now     func() time.Time
-	Faults  cloud.Faults // of the cloud's services; nil: none
+	Faults  cloud.Faults   // of the cloud's services; nil: none
+	Buckets *cloud.Buckets // what object storage has, also of other labs; nil: nothing
 }
 
 // Lab is a cluster whose machines are there. They are powered on one by one.
@@ -75,7 +76,7 @@ type node struct {
 // powered off. What it made so far is taken down again if it fails.
 func New(ctx context.Context, config Config) (*Lab, error) {
 	cluster := *config.Cluster // gets a CA of its own
-	l := &Lab{config: config, cluster: &cluster, nodes: map[string]*node{}, latest: map[string]secrets.Payload{}, versions: map[string]int{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults)}
+	l := &Lab{config: config, cluster: &cluster, nodes: map[string]*node{}, latest: map[string]secrets.Payload{}, versions: map[string]int{}, Cloud: cloud.New(config.Now, rand.Reader, config.Faults, config.Buckets)}
 	if err := l.setUp(ctx); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

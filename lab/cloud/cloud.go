@@ -73,15 +73,20 @@ type Cloud struct {
 	tokens    map[string]token
 	latest    map[string]string // service account -> the token that it is given now
 	keys      map[string]ephemeralKey
-	storage   storage
+	buckets   *Buckets
+	editors   map[string][]string // bucket -> the service accounts that hold storage.editor on it
 	names     map[string][]netip.Addr
 	faults    Faults
 }
 
 // New returns a cloud without machines. Tokens live by now's clock and are made
 // of random's bytes (crypto/rand.Reader, but for tests). Services misbehave as
-// faults says; nil: they do not.
-func New(now func() time.Time, random io.Reader, faults Faults) *Cloud {
+// faults says; nil: they do not. Object storage has these buckets, which outlive the
+// cloud; nil: its own.
+func New(now func() time.Time, random io.Reader, faults Faults, buckets *Buckets) *Cloud {
+	if buckets == nil {
+		buckets = NewBuckets(now)
+	}
 	return &Cloud{
 		now:       now,
 		random:    random,
@@ -91,7 +96,8 @@ func New(now func() time.Time, random io.Reader, faults Faults) *Cloud {
 		tokens:    map[string]token{},
 		latest:    map[string]string{},
 		keys:      map[string]ephemeralKey{},
-		storage:   newStorage(now),
+		buckets:   buckets,
+		editors:   map[string][]string{},
 		names:     map[string][]netip.Addr{},
 		faults:    faults,
 	}

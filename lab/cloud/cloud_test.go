@@ -75,7 +75,7 @@ func newCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) *
 func newFaultyCloud(t *testing.T, now func() time.Time, instances ...cloud.Instance) (*cloud.Cloud, *cloud.Outages) {
 	t.Helper()
 	faults := new(cloud.Outages)
-	c := cloud.New(now, rand.Reader, faults.Now)
+	c := cloud.New(now, rand.Reader, faults.Now, nil)
 	for _, in := range instances {
 		if err := c.Put(in); err != nil {
 			t.Fatal(err)

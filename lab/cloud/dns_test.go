@@ -239,7 +239,7 @@ func FuzzDNS(f *testing.F) {
 	f.Add("demo-etcd-1.ru-central1.internal.", uint16(dns.TypeA))
 	f.Add(".", uint16(dns.TypeNS))
 	f.Add(`a\.b\000.internal.`, uint16(dns.TypeANY))
-	c := cloud.New(newClock().Now, brokenRandom(), nil)
+	c := cloud.New(newClock().Now, brokenRandom(), nil, nil)
 	if err := c.Put(etcd1()); err != nil {
 		f.Fatal(err)
 	}

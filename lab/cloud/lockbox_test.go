@@ -149,7 +149,7 @@ func TestTokenLife(t *testing.T) {
 }
 
 func TestTokenWithoutRandom(t *testing.T) {
-	c := cloud.New(newClock().Now, brokenRandom(), nil)
+	c := cloud.New(newClock().Now, brokenRandom(), nil, nil)
 	if err := c.Put(etcd1()); err != nil {
 		t.Fatal(err)
 	}

@@ -351,7 +351,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add("/computeMetadata/v1?last_etag=0&wait_for_change=true")
 	f.Add("/2009-04-04/meta-data//")
 	f.Add("/latest/../computeMetadata/%2e%2e%00?alt=%zz")
-	c := cloud.New(newClock().Now, bytes.NewReader(make([]byte, 1<<10)), nil)
+	c := cloud.New(newClock().Now, bytes.NewReader(make([]byte, 1<<10)), nil, nil)
 	if err := c.Put(etcd1()); err != nil {
 		f.Fatal(err)
 	}

@@ -17,20 +17,17 @@ import (
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 )
 
-// storage is what the buckets hold, in memory.
-type storage struct {
+// Buckets are what object storage holds, in memory. Several clouds may have the
+// same ones, with rights of their own.
+type Buckets struct {
 	objects *s3mem.Backend
 	server  http.Handler
-	editors map[string][]string // bucket -> the service accounts that hold storage.editor on it
 }
 
-func newStorage(now func() time.Time) storage {
+// NewBuckets are none. Objects are as old as now's clock says.
+func NewBuckets(now func() time.Time) *Buckets {
 	objects := s3mem.New(s3mem.WithTimeSource(source(now)))
-	return storage{
-		objects: objects,
-		server:  gofakes3.New(objects, gofakes3.WithTimeSource(source(now)), gofakes3.WithIntegrityCheck(true)).Server(),
-		editors: map[string][]string{},
-	}
+	return &Buckets{objects, gofakes3.New(objects, gofakes3.WithTimeSource(source(now)), gofakes3.WithIntegrityCheck(true)).Server()}
 }
 
 // source is a clock as gofakes3 wants it.
@@ -44,36 +41,33 @@ func (s source) Since(t time.Time) time.Duration { return s().Sub(t) }
 func (c *Cloud) PutBucket(name string, editors ...string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.storage.editors[name]; !ok {
-		if err := gofakes3.ValidateBucketName(name); err != nil {
-			return fmt.Errorf("bucket %q: %w", name, err)
-		}
-		if err := c.storage.objects.CreateBucket(name); err != nil {
-			return fmt.Errorf("bucket %q: %w", name, err)
-		}
+	if err := gofakes3.ValidateBucketName(name); err != nil {
+		return fmt.Errorf("bucket %q: %w", name, err)
 	}
-	c.storage.editors[name] = slices.Clone(editors)
+	if err := c.buckets.objects.CreateBucket(name); err != nil && !gofakes3.IsAlreadyExists(err) {
+		return fmt.Errorf("bucket %q: %w", name, err)
+	}
+	c.editors[name] = slices.Clone(editors)
 	return nil
 }
 
-// Objects are the keys of the objects in a bucket, sorted.
-func (c *Cloud) Objects(bucket string) ([]string, error) {
-	list, err := c.storage.objects.ListBucket(bucket, nil, gofakes3.ListBucketPage{})
+// Objects are those in a bucket, by their keys, each with its content's hash.
+func (c *Cloud) Objects(bucket string) (map[string]string, error) {
+	list, err := c.buckets.objects.ListBucket(bucket, nil, gofakes3.ListBucketPage{})
 	if err != nil {
 		return nil, fmt.Errorf("bucket %q: %w", bucket, err)
 	}
-	var keys []string
+	all := map[string]string{}
 	for _, o := range list.Contents {
-		keys = append(keys, o.Key)
+		all[o.Key] = o.ETag
 	}
-	slices.Sort(keys)
-	return keys, nil
+	return all, nil
 }
 
 // CorruptObject inverts the byte in the middle of an object, as a bad disk
 // might, and nothing tells of it.
 func (c *Cloud) CorruptObject(bucket, key string) error {
-	object, err := c.storage.objects.GetObject(bucket, key, nil)
+	object, err := c.buckets.objects.GetObject(bucket, key, nil)
 	if err != nil {
 		return fmt.Errorf("object %q in bucket %q: %w", key, bucket, err)
 	}
@@ -86,7 +80,7 @@ func (c *Cloud) CorruptObject(bucket, key string) error {
 		return fmt.Errorf("object %q in bucket %q is empty", key, bucket)
 	}
 	data[len(data)/2] ^= 0xff
-	_, err = c.storage.objects.PutObject(bucket, key, object.Metadata, bytes.NewReader(data), int64(len(data)), nil)
+	_, err = c.buckets.objects.PutObject(bucket, key, object.Metadata, bytes.NewReader(data), int64(len(data)), nil)
 	return err
 }
 
@@ -124,7 +118,7 @@ func (c *Cloud) serveStorage(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		giveS3Error(w, storageError{http.StatusBadRequest, "IncompleteBody", err.Error()})
 	default:
-		c.storage.server.ServeHTTP(w, r)
+		c.buckets.server.ServeHTTP(w, r)
 	}
 }
 
@@ -138,7 +132,7 @@ func (c *Cloud) mayEdit(account string, r *http.Request) error {
 	defer c.mu.Unlock()
 	for _, path := range buckets {
 		bucket, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		editors, ok := c.storage.editors[bucket]
+		editors, ok := c.editors[bucket]
 		if !ok && bucket != "" {
 			return storageError{http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist"}
 		}

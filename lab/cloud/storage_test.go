@@ -6,11 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,7 +109,7 @@ func TestEphemeralKeyRefuses(t *testing.T) {
 			}
 		})
 	}
-	broken := cloud.New(newClock().Now, limited(96+252), nil)
+	broken := cloud.New(newClock().Now, limited(96+252), nil, nil)
 	if err := broken.Put(etcd1()); err != nil {
 		t.Fatal(err)
 	}
@@ -198,8 +200,9 @@ func TestStorage(t *testing.T) {
 		t.Errorf("list: %+v, want the one object", a)
 	}
 	want := []string{"demo/a+b (1)=2.lst", "demo/archive/0001"}
-	if got, err := c.Objects("backup"); err != nil || !cmp.Equal(want, got) {
-		t.Errorf("objects %q, error %v, want %q", got, err, want)
+	got, err := c.Objects("backup")
+	if names := slices.Sorted(maps.Keys(got)); err != nil || !cmp.Equal(want, names) {
+		t.Errorf("objects %q, error %v, want %q", names, err, want)
 	}
 	if err := c.PutBucket("backup", "ajeetcd", "ajeother"); err != nil {
 		t.Errorf("a bucket put again: %v", err)
@@ -327,6 +330,36 @@ func TestStorageFaults(t *testing.T) {
 	}
 	if a := client.get("/backup/x"); a.Status != 200 {
 		t.Errorf("with IAM away: %+v, want that a key which is there goes on", a)
+	}
+}
+
+// Two clouds with the same buckets: what one wrote the other has, as far as it
+// may be read there.
+func TestSharedBuckets(t *testing.T) {
+	buckets := cloud.NewBuckets(hostClock().Now)
+	client := func(editor string) (*cloud.Cloud, s3) {
+		c := cloud.New(hostClock().Now, rand.Reader, nil, buckets)
+		testkit.OK(t, c.Put(etcd1()))
+		testkit.OK(t, c.PutBucket("backup", editor))
+		return c, s3{t, serve(t, c.Storage()), newKey(t, c, `{"sessionName":"demo-pg-1","duration":"3600s"}`)}
+	}
+	_, one := client("ajeetcd")
+	if a := one.put("/backup/x", "kept"); a.Status != 200 {
+		t.Fatalf("put: %+v", a)
+	}
+	c, other := client("ajeetcd")
+	if diff := cmp.Diff(answer{200, "kept"}, other.get("/backup/x")); diff != "" {
+		t.Errorf("by the other cloud (-want +got):\n%s", diff)
+	}
+	before, err := c.Objects("backup")
+	testkit.OK(t, err)
+	one.put("/backup/x", "changed")
+	if after, err := c.Objects("backup"); err != nil || len(after) != 1 || after["x"] == before["x"] {
+		t.Errorf("objects %q before and %q, %v after x was written: want another hash", before, after, err)
+	}
+	_, refused := client("ajeother")
+	if a := refused.get("/backup/x"); a.Status != 403 {
+		t.Errorf("where the account has no right: %+v, want 403", a)
 	}
 }
 
