@@ -173,6 +173,8 @@ func faultCode(status int) string {
 	switch status {
 	case http.StatusForbidden:
 		return "AccessDenied"
+	case http.StatusNotFound:
+		return "NoSuchBucket"
 	case http.StatusServiceUnavailable:
 		return "SlowDown"
 	case http.StatusInternalServerError:

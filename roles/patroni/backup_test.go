@@ -23,20 +23,22 @@ func TestPgBackRestPrograms(t *testing.T) {
 		fake         string // what pgBackRest does after it said how it was called
 		status       int
 		want         string
+		says         string // to backup.py
 	}{
 		{"own", "the cluster's own backups", map[string]string{"backup.passphrase": "pass1"}, "pgbackrest.sh", []string{"own", "info"}, "", 0,
-			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main info by pass1\n"},
+			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main info by pass1\n", ""},
 		{"not encrypted", "there is no pass phrase then", nil, "pgbackrest.sh", []string{"own", "info"}, "", 0,
-			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main info by \n"},
+			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main info by \n", ""},
 		{"source", "those of another cluster", map[string]string{"backup.passphrase": "pass1", "restore.passphrase": "pass2"}, "pgbackrest.sh", []string{"source", "restore"}, "", 0,
-			"--config=/etc/pgbackrest/restore.conf --stanza=main restore by pass2\n"},
+			"--config=/etc/pgbackrest/restore.conf --stanza=main restore by pass2\n", ""},
 		{"source is itself", "it has but one pass phrase", map[string]string{"backup.passphrase": "pass1"}, "pgbackrest.sh", []string{"source", "restore"}, "", 0,
-			"--config=/etc/pgbackrest/restore.conf --stanza=main restore by pass1\n"},
-		{"neither", "a mistake of ours", nil, "pgbackrest.sh", []string{"backup"}, "", 2, "pgbackrest.sh: \"backup\" is neither own nor source\n"},
-		{"push", "PostgreSQL has its status", nil, "pgbackrest-push.sh", []string{"pg_wal/1"}, "exit 3", 3,
-			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main archive-push pg_wal/1 by \n"},
+			"--config=/etc/pgbackrest/restore.conf --stanza=main restore by pass1\n", ""},
+		{"neither", "a mistake of ours", nil, "pgbackrest.sh", []string{"backup"}, "", 2, "pgbackrest.sh: \"backup\" is neither own nor source\n", ""},
+		{"push", "PostgreSQL has its status", nil, "pgbackrest-push.sh", []string{"pg_wal/1"}, "echo 'P00  ERROR: [101]: [507] Insufficient Storage'; exit 3", 3,
+			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main archive-push pg_wal/1 by \nP00  ERROR: [101]: [507] Insufficient Storage\n",
+			"the bucket is full: raise its limit, or lower backup.retention\n"},
 		{"dropped", "a new backup has to begin", nil, "pgbackrest-push.sh", []string{"pg_wal/1"}, "echo \"WARN: dropped WAL file '1' because archive queue exceeded 1GB\"", 0,
-			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main archive-push pg_wal/1 by \nWARN: dropped WAL file '1' because archive queue exceeded 1GB\n"},
+			"--config=/etc/pgbackrest/pgbackrest.conf --stanza=main archive-push pg_wal/1 by \nWARN: dropped WAL file '1' because archive queue exceeded 1GB\n", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m, data := node(t)
@@ -44,11 +46,14 @@ func TestPgBackRestPrograms(t *testing.T) {
 				m.Write(m.Run+"/secrets.d/7/"+name, text)
 			}
 			gap := filepath.Join(filepath.Dir(data), "archive-gap")
-			m.Env = append(m.Env, "PGHA_ARCHIVE_GAP="+gap)
+			m.Env = append(m.Env, "PGHA_POSTGRESQL_RUN="+filepath.Dir(data))
 			m.Fake("pgbackrest", "echo \"$* by ${PGBACKREST_REPO1_CIPHER_PASS:-}\"\n"+tt.fake)
 			got := m.Boot(tt.script, tt.args...)
 			if got.Status != tt.status || got.Output != tt.want {
 				t.Errorf("%s: status %d, %q, want %d, %q", tt.reason, got.Status, got.Output, tt.status, tt.want)
+			}
+			if text, _ := os.ReadFile(filepath.Join(filepath.Dir(data), "archive-says")); string(text) != tt.says {
+				t.Errorf("%s: says %q, want %q", tt.reason, text, tt.says)
 			}
 			if _, err := os.Stat(gap); (err == nil) != (tt.name == "dropped") {
 				t.Errorf("%s: mark of a gap: %v", tt.reason, err)
@@ -73,7 +78,10 @@ func TestRestoreProgram(t *testing.T) {
 		{"refused", "pgBackRest says why", "", "echo 'P00  ERROR: [075]: no backup set found to restore'; exit 75", true, 1,
 			[]string{"wait the cluster is restored from the backup", "fail the backup is not restored: no backup set found to restore; it is tried again"}},
 		{"silent", "it was killed, perhaps", "", "exit 9", true, 1,
-			[]string{"wait the cluster is restored from the backup", "fail the backup is not restored: pgBackRest says nothing; it is tried again"}},
+			[]string{"wait the cluster is restored from the backup", "fail the backup is not restored: it says nothing; it is tried again"}},
+		{"another version", "the spec has to have that of the backup", "LOG: x\n2026 UTC [5] FATAL:  database files are incompatible with server\n2026 UTC [5] DETAIL:  The data directory was initialized by PostgreSQL version 17, which is not compatible with this version 18.6.\n", "", true, 0, []string{
+			"fail PostgreSQL does not take what was restored: The data directory was initialized by PostgreSQL version 17, which is not compatible with this version 18.6. (restore with that version of PostgreSQL); it is tried again",
+			"wait the cluster is restored from the backup", "ok the backup is restored; PostgreSQL replays the archive"}},
 		{"target not reached", "PostgreSQL did not start with what was restored", "LOG: x\n2026 UTC [5] FATAL:  recovery ended before configured recovery target was reached\n", "", true, 0, []string{
 			"fail PostgreSQL does not take what was restored: recovery ended before configured recovery target was reached (is the time, position or name in the backups' archive?); it is tried again",
 			"wait the cluster is restored from the backup", "ok the backup is restored; PostgreSQL replays the archive"}},

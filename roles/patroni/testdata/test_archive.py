@@ -93,23 +93,14 @@ class TestSummary(unittest.TestCase):
         self.assertIsNone(archive.summary(info(1)))
         self.assertIsNone(archive.summary(info(3)))
         for text, want in [
-            (info(99), "pgBackRest says of its stanza: message"),
+            (info(99), "message"),
+            (json.dumps([{"status": {"code": 99, "message": "other"}, "repo": [{"status": {"code": 99, "message": "[ServiceError] [507] Insufficient Storage"}}]}]),
+             "the bucket is full: raise its limit"),
             ("[]", "pgBackRest's info is not in its form"),
             ("{", "pgBackRest's info is not in its form"),
         ]:
             with self.assertRaisesRegex(ValueError, want):
                 archive.summary(text)
-
-    def test_complaint(self) -> None:
-        """The error itself, with the lines that belong to it."""
-        for said, want in [
-            ("P00   INFO: begin\nERROR: [028]: foo\nHINT: bar", "foo"),
-            ("P01  ERROR: [103]: a b", "a b"),
-            ("P00  ERROR: [042]: unable to get 07:\n    repo1: 07.zst [FormatError] bad\n    HINT: none\n", "unable to get 07: repo1: 07.zst [FormatError] bad"),
-            ("sh: not found\n", "sh: not found"),
-            ("\n", "it says nothing"),
-        ]:
-            self.assertEqual(archive.complaint(said), want)
 
     def test_damaged(self) -> None:
         """By its own code, and by that of archive-get's own error; what only cannot be reached is not damaged."""

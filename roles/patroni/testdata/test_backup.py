@@ -67,20 +67,20 @@ class TestBackups(unittest.TestCase):
     def setUp(self) -> None:
         self.ended: list[Any] = []
         self.info: Any = [{"status": {"code": 0, "message": "ok"}, "db": [{"id": 1, "version": "18", "system-id": 7}], "backup": [made("20260301F", NOON)]}]
-        self.state = {"segment": 16 << 20, "timeline": "00000001", "waiting": 0, "last": NOON - 5, "system": "7", "folder": "/data"}
+        self.state = {"segment": 16 << 20, "timeline": "00000001", "waiting": 0, "last": NOON - 5, "system": "7", "folder": "/data", "failing": False}
         self.names = ["000000010000000000000002", "000000010000000000000003"]
         self.wrong: dict[str, str] = {}
         self.ran: list[str] = []
         self.said: list[str] = []
         self.reports: list[dict[str, Any] | None] = []
-        self.restore = ""
+        self.wrote: dict[str, str] = {}
         self.process = Process()
         self.folder = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
         self.addCleanup(self.folder.cleanup)
         self.gap = os.path.join(self.folder.name, "archive-gap")
         self.backups = backup.Backups(
             self.run_pgbackrest, self.start, self.ask, lambda: backup.Rules("01:00", 7, 1 << 30),
-            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda: self.restore, self.forget, self.ended.append, self.gap)
+            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda path: self.wrote.get(path, ""), self.forget, self.ended.append, self.gap)
 
     def run_pgbackrest(self, *arguments: str) -> str:
         """What pgBackRest answers."""
@@ -253,6 +253,20 @@ class TestBackups(unittest.TestCase):
         assert report
         self.assertEqual((report["waiting"], len(report["backups"])), (34 << 24, 1), "with the backups that are known")
 
+    def test_failing(self) -> None:
+        """What can be read and not be written to: a full bucket."""
+        self.state.update(failing=True, waiting=2)
+        self.wrote[backup.PUSH] = "the bucket is full: raise its limit"
+        self.backups.look(NOON, True)
+        self.wrote.clear()
+        self.backups.look(NOON + 30, True)
+        self.state.update(failing=False, waiting=0)
+        self.backups.look(NOON + 60, True)
+        self.assertEqual(self.said, [
+            "archive warn WAL is not archived: the bucket is full: raise its limit; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
+            "archive warn WAL is not archived: nobody says why; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
+            "archive ok WAL is archived"])
+
     def test_problems(self) -> None:
         """Each in one sentence; the next look is soon."""
         rest = "; 0 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped"
@@ -277,7 +291,7 @@ class TestBackups(unittest.TestCase):
     def test_restore(self) -> None:
         """What restore.sh wrote is said by a node that founds the cluster; nothing else is."""
         for text in ("", "wait the cluster is restored", "wait the cluster is restored", "fail it is not", "rm -rf /", "ok"):
-            self.restore = text
+            self.wrote[backup.RESTORE] = text
             self.backups.look(NOON, False)
         self.assertEqual(self.said, ["restore wait the cluster is restored", "restore fail it is not", "restore ok "])
 
@@ -323,25 +337,25 @@ class TestFiles(unittest.TestCase):
             backup.write(None)
             self.assertEqual(os.listdir(backup.REPORTS), [])
 
-    def test_restore_says(self) -> None:
+    def test_says(self) -> None:
         """Not what a link points to, nor what is root's."""
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "restore")
-            self.assertEqual(backup.restore_says(path), "")
+            self.assertEqual(backup.says(path), "")
             with open(path, "w", encoding="ascii") as file:
                 file.write("ok restored\nmore\n")
-            self.assertEqual(backup.restore_says(path), "" if os.geteuid() == 0 else "ok restored")
+            self.assertEqual(backup.says(path), "" if os.geteuid() == 0 else "ok restored")
             if os.geteuid() == 0:
                 os.chown(path, 1, 1)
-                self.assertEqual(backup.restore_says(path), "ok restored")
+                self.assertEqual(backup.says(path), "ok restored")
                 with open(path, "w", encoding="ascii") as file:
                     file.write("x" * 5000)
-                self.assertEqual(len(backup.restore_says(path)), backup.LINE)
+                self.assertEqual(len(backup.says(path)), backup.LINE)
                 os.mkfifo(path + ".pipe")
                 os.chown(path + ".pipe", 1, 1)
-                self.assertEqual(backup.restore_says(path + ".pipe"), "")
+                self.assertEqual(backup.says(path + ".pipe"), "")
             os.symlink(path, path + ".link")
-            self.assertEqual(backup.restore_says(path + ".link"), "")
+            self.assertEqual(backup.says(path + ".link"), "")
 
     def test_run(self) -> None:
         """A program that fails, and one that hangs."""

@@ -1,10 +1,11 @@
 """What the archive of WAL has, and what it lacks."""
 
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+
+from complaint import complaint
 
 # How pgBackRest's info says what a stanza is like (src/command/info/info.c).
 GOOD, MISSING_PATH, NO_BACKUP, MISSING_DATA = 0, 1, 2, 3
@@ -81,17 +82,6 @@ def text(number: int, size: int) -> str:
     return f"{number // per:08X}{number % per:08X}"
 
 
-def complaint(said: str) -> str:
-    """What pgBackRest complains of, in one line."""
-    lines = said.splitlines()
-    errors = [number for number, line in enumerate(lines) if "ERROR:" in line]
-    if not errors:
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it says nothing")
-    first = re.sub(r".*?ERROR: (\[\d+\]: )?", "", lines[errors[-1]])
-    more = itertools.takewhile(lambda line: line.startswith(" ") and "HINT:" not in line, lines[errors[-1] + 1:])
-    return " ".join([first.strip(), *(line.strip() for line in more)])
-
-
 def damaged(said: str) -> bool:
     """Does it complain that what it read is not what it wrote?"""
     codes = (int(code) for code in re.findall(r"ERROR: \[(\d+)\]:", said))
@@ -108,7 +98,8 @@ def summary(info: str) -> dict[str, Any] | None:
     if code in (MISSING_PATH, MISSING_DATA):
         return None
     if code not in (GOOD, NO_BACKUP):
-        raise ValueError(f"pgBackRest says of its stanza: {message}")
+        # Of several repositories there is one, whose message says more than "other".
+        raise ValueError(complaint(stanza.get("repo", [{"status": {"message": message}}])[0]["status"]["message"]))
     return dict(stanza)
 
 

@@ -20,10 +20,12 @@ import archive
 import databases
 import proof
 import step
+from complaint import complaint
 from patroni_api import Patroni, this_node
 
 REPORTS = os.path.join(step.RUN, "reports")
 GAP = "/run/postgresql/archive-gap"  # a reboot forgets it, and then the hole is found
+PUSH = "/run/postgresql/archive-says"
 RESTORE = "/run/postgresql/restore"
 SOCKETS = "/var/run/postgresql"
 
@@ -43,7 +45,8 @@ STATE = """SELECT json_build_object(
 	'folder', current_setting('data_directory'),
 	'system', (SELECT system_identifier::text FROM pg_control_system()),
 	'waiting', (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'),
-	'last', (SELECT extract(epoch FROM last_archived_time) FROM pg_stat_archiver))"""
+	'last', (SELECT extract(epoch FROM last_archived_time) FROM pg_stat_archiver),
+	'failing', (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') IS TRUE FROM pg_stat_archiver))"""
 WAL = "SELECT json_agg(name) FROM pg_ls_waldir()"
 
 Say = Callable[[str, str, str], None]
@@ -83,9 +86,9 @@ class Backups:
     def __init__(
             self, run: Callable[..., str], start: Callable[[str], "subprocess.Popen[str]"], ask: Callable[[str], Any],
             rules: Callable[[], Rules], say: Say, report: Callable[[dict[str, Any] | None], None],
-            restore: Callable[[], str], forget: Callable[[str], None], end: Callable[["subprocess.Popen[str]"], None], gap: str = GAP) -> None:
+            says: Callable[[str], str], forget: Callable[[str], None], end: Callable[["subprocess.Popen[str]"], None], gap: str = GAP) -> None:
         self.run, self.start, self.ask, self.end = run, start, ask, end
-        self.rules, self.say, self.report, self.restore, self.forget, self.gap = rules, say, report, restore, forget, gap
+        self.rules, self.say, self.report, self.says, self.forget, self.gap = rules, say, report, says, forget, gap
         self.part = ""  # of the archive, once there is one: that of this database
         self.complete = False  # former timelines are archived as far as this node can
         self.missing: dict[tuple[int, int], float] = {}  # holes, and since when
@@ -129,6 +132,9 @@ class Backups:
         self.tell_report(state, waiting, now)
         if 2 * waiting > rules.queue:
             self.tell("archive", "warn", waits(waiting, rules))
+        elif state["failing"]:
+            # Reading may go on where nothing can be written: a full bucket, say.
+            self.tell("archive", "warn", f"WAL is not archived: {self.says(PUSH) or 'nobody says why'}; {waits(waiting, rules)}")
         elif self.known["gaps"]:
             first, last = self.known["gaps"][0]
             self.tell("archive", "warn", f"WAL is missing from {first} to {last}: nobody can go back to an instant in it")
@@ -198,7 +204,7 @@ class Backups:
 
     def restored(self) -> None:
         """How a restore goes, by which this node founds the cluster: restore.sh may not say it itself."""
-        status, _, detail = self.restore().partition(" ")
+        status, _, detail = self.says(RESTORE).partition(" ")
         if status in ("ok", "wait", "fail"):
             self.tell("restore", status, detail)
 
@@ -223,7 +229,7 @@ class Backups:
             self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
             return
         self.next_backup = now + AGAIN
-        self.tell("backup", "warn", f"{words(self.kind)} failed after {took:.0f} s: {archive.complaint(said)}; it is tried again")
+        self.tell("backup", "warn", f"{words(self.kind)} failed after {took:.0f} s: {complaint(said)}; it is tried again")
 
     def stop(self, why: str) -> None:
         """Ends a backup before its end."""
@@ -288,7 +294,7 @@ def run(*arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise Failed(f"pgBackRest's {arguments[0]} takes more than {LONGEST} s") from None
     if done.returncode != 0:
-        raise Failed(f"pgBackRest's {arguments[0]} fails: {archive.complaint(done.stderr + done.stdout)}")
+        raise Failed(f"pgBackRest's {arguments[0]} fails: {complaint(done.stderr + done.stdout)}")
     return done.stdout
 
 
@@ -365,8 +371,8 @@ def metrics(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def restore_says(path: str = RESTORE) -> str:
-    """What restore.sh wrote as postgres, and nothing that postgres could not read itself."""
+def says(path: str) -> str:
+    """What a program wrote as postgres, and nothing that postgres could not read itself."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -399,7 +405,7 @@ def main() -> int:
     patroni = this_node()
     server = databases.Server(f"host={SOCKETS} port={step.read_values(file, 'PGHA_')['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     say = step.Console(patroni.name).say
-    backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, restore_says, forget, end)
+    backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, says, forget, end)
     proofs = proof.Proofs(patroni.name, run, prove, end, lambda: members(patroni), lambda: rules_of(file).proof_days, say)
     while True:
         leads, now = patroni.leads(), time.time()

@@ -17,8 +17,15 @@ tell() {
 
 if [ -e "$said.log" ]; then
 	reason=$(sed -n 's/.*FATAL:  *//p' "$said.log" | tail -n 1)
+	case $reason in
+	*'incompatible with server'*)
+		reason=$(sed -n 's/.*DETAIL:  *//p' "$said.log" | tail -n 1)
+		want="restore with that version of PostgreSQL"
+		;;
+	*) want="is the time, position or name in the backups' archive?" ;;
+	esac
 	if [ -n "$reason" ]; then
-		tell "fail PostgreSQL does not take what was restored: $reason (is the time, position or name in the backups' archive?); it is tried again"
+		tell "fail PostgreSQL does not take what was restored: $reason ($want); it is tried again"
 		sleep 5
 	fi
 	rm -f "$said.log"
@@ -35,8 +42,8 @@ done
 tell 'wait the cluster is restored from the backup'
 if ! output=$("$lib/pgbackrest.sh" source --log-level-console=warn "$@" restore 2>&1); then
 	printf '%s\n' "$output" >&2
-	reason=$(printf '%s\n' "$output" | sed -n 's/.*ERROR: \[[0-9]*\]: *//p' | tail -n 1)
-	tell "fail the backup is not restored: ${reason:-pgBackRest says nothing}; it is tried again"
+	reason=$(printf '%s\n' "$output" | "$lib/complaint.py")
+	tell "fail the backup is not restored: $reason; it is tried again"
 	sleep 5
 	exit 1
 fi

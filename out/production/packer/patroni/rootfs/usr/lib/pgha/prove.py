@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import archive
 import databases
 import step
+from complaint import complaint
 
 FOLDER = os.environ.get("PGHA_PROOF", "/var/lib/postgresql/proof")
 SOCKETS = os.environ.get("PGHA_SOCKETS", "/var/run/postgresql")
@@ -261,7 +262,7 @@ class Proof:
         status, said = self.run(*self.pgbackrest(
             f"--set={self.label}", *target, f"--lock-path={FOLDER}/lock", f"--tablespace-map-all={FOLDER}/tablespaces", "restore"))
         if status != 0:
-            raise (Bad if archive.damaged(said) else Later)(f"it cannot be restored: {archive.complaint(said)}")
+            raise (Bad if archive.damaged(said) else Later)(f"it cannot be restored: {complaint(said)}")
 
     def wait_for_archive(self, instant: Instant) -> None:
         """Until all that the replica has replayed can be fetched."""
@@ -271,9 +272,9 @@ class Proof:
             if status == 0:
                 return
             if archive.damaged(said):
-                raise Bad(f"WAL {instant.needs()} cannot be fetched: {archive.complaint(said)}")
+                raise Bad(f"WAL {instant.needs()} cannot be fetched: {complaint(said)}")
             if time.monotonic() > end:
-                raise Later(f"WAL {instant.needs()} is not in the archive: {archive.complaint(said)}")
+                raise Later(f"WAL {instant.needs()} is not in the archive: {complaint(said)}")
             time.sleep(2)
 
     def start(self, instant: Instant) -> None:
@@ -321,7 +322,7 @@ class Proof:
         # PostgreSQL takes WAL that cannot be read for the end of the archive.
         said = self.logged()
         if archive.damaged(said):
-            return Bad(f"its WAL cannot be fetched: {archive.complaint(said)}")
+            return Bad(f"its WAL cannot be fetched: {complaint(said)}")
         return Later("WAL is missing in the archive since the backup")
 
     def logged(self) -> str:
