@@ -48,22 +48,22 @@ test-fresh: packages
 # As root: every scenario of pgha-lab drill, so many rounds each, with
 # failover=fast, balanced or safe and durability=async, sync, strict or quorum.
 # What was measured is kept round by round in bin/drill, with a page: run it again
-# to go on. An hour a round at most.
+# to go on. An hour and a half a round at most.
 failover = fast
 durability = quorum
 rounds = 5
 drill: packages
 	go build -o bin/ ./cmd/pgha-lab
-	timeout -s TERM $(rounds)h bin/pgha-lab --network pghadr drill -f lab/drill/pgha.yaml --rounds $(rounds) \
+	timeout -s TERM $$((90 * $(rounds)))m bin/pgha-lab --network pghadr drill -f lab/drill/pgha.yaml --rounds $(rounds) \
 		--failover $(failover) --durability $(durability) --results bin/drill
 
 # As root: what is no scenario, and what make test leaves out for its length: a
 # stop with so many megabytes dirty in memory, a disk that fills and has room again,
 # machines replaced, with empty disks and by pairs, a cluster founded from its own
-# backups. Eleven minutes.
+# backups, the figures of backups, and what can happen to them (drills). Fifty minutes.
 dirty = 256
 test-long: packages
-	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 30m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName|TestDeploy|TestRollPair|TestBackupItself' ./lab | grep -v '^=== '
+	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 90m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName|TestDeploy|TestRollPair|TestBackupItself|TestBackupFigures|TestDrillBackups' ./lab | grep -v '^=== '
 
 # As root: what each PostgreSQL says of its parameters, from Debian's packages,
 # into roles/patroni/catalogue/data. Three minutes.

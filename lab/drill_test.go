@@ -89,6 +89,48 @@ func TestDrill(t *testing.T) {
 	}
 }
 
+// What can happen to backups, each once, under load: every fault is said in one
+// sentence, the cluster goes on, and afterwards the archive has all. Long: make
+// test-long. Only these scenarios with PGHA_TEST_SCENARIOS.
+func TestDrillBackups(t *testing.T) {
+	if os.Getenv("PGHA_TEST_LONG") == "" {
+		t.Skip("this test takes half an hour: make test-long")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Minute)
+	defer cancel()
+	labtest.Need(t, "nft", "tc")
+	all, err := drill.All()
+	testkit.OK(t, err)
+	all = slices.DeleteFunc(all, func(s drill.Scenario) bool { return !s.Backup })
+	if names := strings.Fields(os.Getenv("PGHA_TEST_SCENARIOS")); names != nil {
+		all, err = drill.Pick(all, names)
+		testkit.OK(t, err)
+	}
+	outages := new(cloud.Outages)
+	c := newClusterOf(t, ctx, demo.Read(t, testkit.Text(t, "drill/pgha.yaml")), outages.Now)
+	c.up(t, ctx)
+	results := drill.Results(t.TempDir())
+	count := 0
+	err = drill.Run(ctx, drill.World{Lab: c.Lab, Faults: outages}, drill.Order{Scenarios: all, Rounds: 1, Results: results}, func(r drill.Round) {
+		count++
+		t.Run(r.Scenario, func(t *testing.T) {
+			t.Logf("%.2f s without a write; %d rows acknowledged, %d lost; archive: %+v", r.Gap.Seconds, r.Acked, len(r.Lost), r.Archive)
+			for _, e := range r.Events {
+				if e.Node == "" || slices.Contains([]string{"archive", "backup", "storage-key"}, strings.Fields(e.Text)[0]) {
+					t.Logf("%7.1f s  %s %s %s", e.At, e.Node, e.Status, e.Text)
+				}
+			}
+			for _, broken := range r.Verdict {
+				t.Error(broken)
+			}
+		})
+	})
+	testkit.OK(t, err)
+	if count != len(all) {
+		t.Errorf("%d rounds, want one of each of the %d scenarios", count, len(all))
+	}
+}
+
 // busy is how many processes want a core, of the last minute. The lab by itself
 // brings it to two or three for each core.
 func busy(t *testing.T) (load float64) {

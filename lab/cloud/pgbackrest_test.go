@@ -121,3 +121,55 @@ func TestPgBackRest(t *testing.T) {
 		t.Errorf("left are %q, error %v, want the one outside of archive", left, err)
 	}
 }
+
+// What is wrong with a bucket, as the real pgBackRest says it, is one sentence by the
+// program that the Patroni machines have for that.
+func TestPgBackRestComplains(t *testing.T) {
+	const complaint = "../../roles/patroni/rootfs/usr/lib/pgha/complaint.py"
+	c, faults, client := newStorage(t, hostClock().Now)
+	good := newBackrest(t, c, client.key)
+	edited := func(old, fresh string) func(*backrest) {
+		return func(b *backrest) {
+			text := testkit.Text(t, b.config)
+			b.config = filepath.Join(t.TempDir(), "pgbackrest.conf")
+			testkit.OK(t, os.WriteFile(b.config, []byte(strings.Replace(text, old, fresh, 1)), 0o600))
+		}
+	}
+	fault := func(s cloud.Service, status int) func(*backrest) {
+		return func(*backrest) { testkit.OK(t, faults.Set(s, cloud.Fault{Status: status})) }
+	}
+	good.must([]byte("anything"), "repo-put", "backup/main/backup.info")
+	for _, tt := range []struct {
+		name      string
+		spoil     func(*backrest)
+		arguments []string
+		want      string
+	}{
+		{"no right to the bucket", edited("bucket=backup", "bucket=other"), []string{"info"},
+			"object storage refuses this machine: give its service account the role storage.editor on the bucket"},
+		{"wrong credentials", edited("s3-key=", "s3-key=x"), []string{"info"},
+			"object storage does not take this machine's key, InvalidAccessKeyId: the step storage-key says more"},
+		{"no bucket", edited("bucket=backup", "bucket=none"), []string{"info"}, "the bucket is not there: create it, or correct backup.bucket"},
+		{"another pass phrase", func(b *backrest) { b.passphrase = "another" }, []string{"info"},
+			"what is in the bucket is encrypted with another pass phrase: take the folder of secrets with which it was made, or give backup.prefix a new folder"},
+		{"away", fault(cloud.StorageService, 503), []string{"info"}, "object storage answers 503, and may come back by itself"},
+		{"full", fault(cloud.StorageWrites, 507), []string{"repo-put", "x"}, "the bucket is full: raise its limit, or lower backup.retention"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := good
+			tt.spoil(&b)
+			out, err := b.run(nil, append([]string{"--stanza=main", "--io-timeout=1"}, tt.arguments...)...)
+			if err != nil {
+				out += err.Error()
+			}
+			testkit.OK(t, faults.Set(cloud.StorageService, cloud.Fault{}))
+			testkit.OK(t, faults.Set(cloud.StorageWrites, cloud.Fault{}))
+			said := exec.Command("python3", complaint)
+			said.Stdin = strings.NewReader(out)
+			got, err := said.Output()
+			if err != nil || string(got) != tt.want+"\n" {
+				t.Errorf("%q, %v, want %q of\n%s", got, err, tt.want, out)
+			}
+		})
+	}
+}

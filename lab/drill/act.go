@@ -24,6 +24,7 @@ import (
 type stage struct {
 	eyes
 	was      view
+	began    time.Time
 	limit    time.Duration // for being whole again
 	ttl      time.Duration // of a leader's lease
 	machines []*machine.Machine
@@ -202,6 +203,23 @@ func (s *stage) do(ctx context.Context, step Step) error {
 	case "take SERVICE away":
 		s.away = append(s.away, cloud.Service(step.Service))
 		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{Status: 503})
+	case "have SERVICE answer STATUS":
+		s.away = append(s.away, cloud.Service(step.Service))
+		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{Status: step.Status})
+	case "slow SERVICE by DURATION":
+		s.away = append(s.away, cloud.Service(step.Service))
+		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{Delay: step.Duration})
+	case "begin a backup":
+		return s.beginBackup(ctx, s.was.leader, s.limit)
+	case "end NUMBER segments":
+		// A segment of which nothing was used is not ended.
+		return s.inside(ctx, s.was.leader, fmt.Sprintf(`for _ in $(seq %d); do
+			echo "SELECT pg_logical_emit_message(false, 'drill', 'x'); SELECT pg_switch_wal();"
+		done | %s >/dev/null`, step.Number, psql))
+	case "corrupt the newest backup":
+		return s.corrupt()
+	case "wait until TEXT is said":
+		return s.said(ctx, step.Text)
 	case "bring SERVICE back":
 		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{})
 	case "recover etcd from NODES":

@@ -42,6 +42,8 @@ type Round struct {
 	Whole    float64        `json:"whole"` // since the last step; -1: it did not become whole
 	Long     float64        `json:"seconds"`
 
+	Archive *Archive `json:"archive,omitempty"` // what it had at the end, where that is judged
+
 	Events  []Event  `json:"events"`
 	Reigns  []Reign  `json:"reigns"`
 	Verdict []string `json:"verdict"` // what did not hold
@@ -58,6 +60,34 @@ type Window struct {
 type Interval struct {
 	Least float64 `json:"least"`
 	Most  float64 `json:"most"`
+}
+
+// Archive is what a round left of backups.
+type Archive struct {
+	Seconds float64  `json:"seconds"` // since the last step, until it was as it should be, or nobody waited any more
+	Whole   bool     `json:"whole"`   // it has all WAL that was written until the last step
+	Missing []string `json:"missing"` // segments that it lacks, among those of the round
+	Told    bool     `json:"told"`    // the leader reports a hole
+	Made    []string `json:"made"`    // the backups that began in the round
+}
+
+// lacks is what does not hold of the archive.
+func (a Archive) lacks(h Hold) (broken []string) {
+	if !a.Whole {
+		broken = append(broken, fmt.Sprintf("%s after the last step the archive has not all WAL", h.Archived))
+	}
+	switch {
+	case len(a.Missing) > 0 && !h.Dropped:
+		broken = append(broken, fmt.Sprintf("the archive has no segment %s", strings.Join(a.Missing, ", ")))
+	case len(a.Missing) == 0 && h.Dropped:
+		broken = append(broken, "the archive has no hole: nothing was dropped")
+	case h.Dropped && !a.Told:
+		broken = append(broken, "the archive has a hole, and the leader does not report it")
+	}
+	if h.Made && len(a.Made) == 0 {
+		broken = append(broken, "no backup that began in the round is made")
+	}
+	return broken
 }
 
 // Event is a step, or a line of a machine's boot protocol.
@@ -122,6 +152,9 @@ func Judge(h Hold, r Round) (broken []string) {
 		say("the cluster is not whole again within %s", h.Whole)
 	case seconds(r.Whole) > most:
 		say("whole again after %.1f s, want %.1f", r.Whole, most.Seconds())
+	}
+	if r.Archive != nil {
+		broken = append(broken, r.Archive.lacks(h)...)
 	}
 	return broken
 }

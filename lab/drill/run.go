@@ -142,6 +142,10 @@ type runner struct {
 }
 
 func (r runner) fits(s Scenario) bool {
+	c := r.Cluster()
+	if s.Backup && !c.BacksUp() {
+		return false
+	}
 	return len(s.Durability) == 0 || slices.Contains(s.Durability, r.durability)
 }
 
@@ -186,7 +190,12 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	pause(ctx, rand.N(uneven))
 	before := r.load.Count()
 	r.load.Forget()
+	archive, err := r.archiveOf(ctx, s.Hold, st.was.leader)
+	if err != nil {
+		return out, nil, err
+	}
 	start := time.Now()
+	st.began = start
 	since := func(at time.Time) float64 { return at.Sub(start).Seconds() }
 	for _, step := range s.Do {
 		out.Events = append(out.Events, Event{At: since(time.Now()), Text: step.Sentence})
@@ -207,6 +216,9 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	if notWhole != nil {
 		out.Whole = -1
 		out.Events = append(out.Events, Event{At: since(time.Now()), Text: notWhole.Error()})
+	}
+	if notWhole == nil && out.Error == "" {
+		out.Archive = archive.wait(ctx, ended)
 	}
 	pause(ctx, time.Duration(s.Settle)-time.Since(ended))
 	if err := st.heal(ctx); err != nil {

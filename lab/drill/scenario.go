@@ -26,6 +26,8 @@ type Scenario struct {
 	Alone      bool              `yaml:"alone"`    // not for the nemesis: more than the cluster survives by itself, or no fault
 	Predicts   role.Fault        `yaml:"predicts"` // the fault whose prediction the gap has to meet
 	Do         []Step            `yaml:"-"`        // Steps, read
+	Backup     bool              `yaml:"backup"`   // only for clusters that are backed up
+	Long       bool              `yaml:"long"`     // only if it is asked for by name
 	Settle     specfile.Duration `yaml:"settle"`   // how long to look at least, after the last step
 }
 
@@ -38,6 +40,9 @@ type Hold struct {
 	Leader   Fate              `yaml:"leader"`    // of the node that led before
 	ReadOnly int               `yaml:"read_only"` // writes that may meet a node which does not lead
 	Whole    specfile.Duration `yaml:"whole"`     // until all nodes are what they were, after the last step
+	Archived specfile.Duration `yaml:"archived"`  // until the archive has all WAL of the round, without a hole, after the last step
+	Dropped  bool              `yaml:"dropped"`   // the archive has a hole, which is reported, and a backup behind it
+	Made     bool              `yaml:"made"`      // a backup that began in the round
 }
 
 // Fate is what becomes of the leader.
@@ -144,10 +149,10 @@ func Read(name string, text []byte) (s Scenario, err error) {
 	return s, nil
 }
 
-// Pick are the scenarios of these names; with none named, all.
+// Pick are the scenarios of these names; with none named, all but the long ones.
 func Pick(all []Scenario, names []string) ([]Scenario, error) {
 	if len(names) == 0 {
-		return all, nil
+		return slices.DeleteFunc(slices.Clone(all), func(s Scenario) bool { return s.Long }), nil
 	}
 	var known []string
 	for _, s := range all {

@@ -29,6 +29,9 @@ func TestAll(t *testing.T) {
 			t.Errorf("%s and %s are about the same", s.Name, same)
 		}
 		about[s.About] = s.Name
+		if s.Backup != (s.Hold.Archived > 0) {
+			t.Errorf("%s: what becomes of the archive is judged where there are backups, and only there", s.Name)
+		}
 		if !s.Hold.Gap.Set() {
 			t.Errorf("%s: nothing bounds the time without a write", s.Name)
 		}
@@ -124,10 +127,12 @@ func TestReadRefuses(t *testing.T) {
 		{"half a step", "it says how the verb goes on", "about: x\ndo: [kill PostgreSQL]\n", `x.yaml:2:6: do[0]: "kill PostgreSQL" is no step (want kill PROGRAM on NODES)`},
 		{"node", "a name is one spec's", "about: x\ndo: [cut demo-pg-1]\n", `do[0]: "demo-pg-1" is no node (want leader, new leader, `},
 		{"program", "nothing would be killed", "about: x\ndo: [kill postgres on leader]\n", `do[0]: "postgres" is no program (want HAProxy, Patroni, PostgreSQL, etcd)`},
-		{"service", "it is not emulated", "about: x\ndo: [take s3 away]\n", `do[0]: "s3" is no service of the cloud (want metadata, token, lockbox, dns)`},
+		{"service", "it is not emulated", "about: x\ndo: [take s3 away]\n", `do[0]: "s3" is no service of the cloud (want metadata, token, lockbox, dns, iam, storage, storage writes)`},
 		{"time", "of what?", "about: x\ndo: [wait 5]\n", `do[0]: want `},
 		{"part", "more than all", "about: x\ndo: [lose 101% from leader to haproxy]\n", `do[0]: "101%" is no part of a whole (want 1% to 100%)`},
 		{"speed", "of what?", "about: x\ndo: [slow network of leader to 5]\n", `do[0]: "5" is no speed of a network (want 1 Mbit/s to 1000 Mbit/s)`},
+		{"status", "it would be no fault", "about: x\ndo: [have storage answer 200]\n", `do[0]: "200" is no status of a fault (want 400 to 599)`},
+		{"number", "of what?", "about: x\ndo: [end no segments]\n", `do[0]: "no" is no number (want 1 to 1000)`},
 		{"unit", "it has none", "about: x\ndo: [restart PostgreSQL on leader]\n", `do[0]: systemd knows no PostgreSQL (want kill PostgreSQL, or restart Patroni)`},
 		{"gap", "it is a time", "about: x\ndo: [hand over]\nhold: {gap: never}\n", "x.yaml:3:13: hold.gap: want "},
 		{"fate", "stays or changes", "about: x\ndo: [hand over]\nhold: {leader: remains}\n", `hold.leader: want one of stays, changes, have "remains"`},
@@ -148,11 +153,14 @@ func TestReadRefuses(t *testing.T) {
 }
 
 func TestPick(t *testing.T) {
-	all := []Scenario{{Name: "leader-power"}, {Name: "switchover"}}
+	all := []Scenario{{Name: "leader-power"}, {Name: "switchover"}, {Name: "storage-away-long", Long: true}}
 	if got, err := Pick(all, []string{"switchover"}); err != nil || len(got) != 1 || got[0].Name != "switchover" {
 		t.Errorf("%v, %v", got, err)
 	}
-	if got, err := Pick(all, nil); err != nil || len(got) != 2 {
+	if got, err := Pick(all, nil); err != nil || len(got) != 2 || len(all) != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if got, err := Pick(all, []string{"storage-away-long"}); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
 	for name, want := range map[string]string{
@@ -207,6 +215,21 @@ func TestJudge(t *testing.T) {
 		{"any number", func(r *Round, h *Hold) { r.ReadOnly, h.ReadOnly = 3000, -1 }, nil},
 		{"late", func(r *Round, _ *Hold) { r.Whole = 31 }, []string{"whole again after 31.0 s, want 30.0"}},
 		{"never whole", func(r *Round, _ *Hold) { r.Whole = -1 }, []string{"the cluster is not whole again within 30s"}},
+		{"the archive is whole", func(r *Round, h *Hold) { r.Archive = &Archive{Whole: true, Made: []string{"F"}} }, nil},
+		{"the archive lags", func(r *Round, h *Hold) { r.Archive, h.Archived = &Archive{}, specfile.Minute },
+			[]string{"1m after the last step the archive has not all WAL"}},
+		{"a hole", func(r *Round, h *Hold) { r.Archive = &Archive{Whole: true, Missing: []string{"7", "8"}} },
+			[]string{"the archive has no segment 7, 8"}},
+		{"a hole that may be", func(r *Round, h *Hold) {
+			r.Archive, h.Dropped = &Archive{Whole: true, Missing: []string{"7"}, Told: true}, true
+		}, nil},
+		{"a hole that nobody reports", func(r *Round, h *Hold) {
+			r.Archive, h.Dropped = &Archive{Whole: true, Missing: []string{"7"}}, true
+		}, []string{"the archive has a hole, and the leader does not report it"}},
+		{"no hole where there should be", func(r *Round, h *Hold) { r.Archive, h.Dropped = &Archive{Whole: true}, true },
+			[]string{"the archive has no hole: nothing was dropped"}},
+		{"no new backup", func(r *Round, h *Hold) { r.Archive, h.Made = &Archive{Whole: true}, true },
+			[]string{"no backup that began in the round is made"}},
 		{"a step that failed", func(r *Round, _ *Hold) { r.Error = "hand over: 503" }, []string{"hand over: 503"}},
 	}
 	for _, tt := range tests {

@@ -22,6 +22,9 @@ type Step struct {
 	Wait     Bound
 	Percent  int
 	Megabits int // a second
+	Status   int // of HTTP
+	Number   int
+	Text     string
 	Sentence string
 }
 
@@ -52,13 +55,19 @@ func forms() []string {
 		"fill disk of NODES",                 // to the last byte
 		"empty disk of NODES",                // of what filled it
 		"take SERVICE away",                  // of the cloud
-		"bring SERVICE back",                 //
+		"have SERVICE answer STATUS",         // whatever it is asked
+		"slow SERVICE by DURATION",           // each answer
+		"bring SERVICE back",                 // as it was
+		"begin a backup",                     // by the spec's schedule
+		"end NUMBER segments",                // of WAL, on the leader
+		"corrupt the newest backup",          // a byte of its largest object
 		"recover etcd from NODES",            // by metadata, as docs/recovery.md says
 		"hand over",                          // an operator's switchover
 		"rotate certificates",                //
 		"rotate passwords",                   //
 		"change the spec",                    // its access.clients
 		"wait until whole",                   //
+		"wait until TEXT is said",            // on the console of a machine
 		"wait BOUND",                         // such as 5s, or ttl+5s: a lease and 5 s
 	}
 }
@@ -91,7 +100,9 @@ func programs() map[string]string {
 	return map[string]string{"PostgreSQL": "postgres", "Patroni": "patroni", "etcd": "etcd", "HAProxy": "haproxy"}
 }
 
-func services() []string { return []string{"metadata", "token", "lockbox", "dns"} }
+func services() []string {
+	return []string{"metadata", "token", "lockbox", "dns", "iam", "storage", "storage writes"}
+}
 
 var placeholder = regexp.MustCompile(`[A-Z]{2,}`)
 
@@ -158,6 +169,20 @@ func (s *Step) take(kind, word string) error {
 		var err error
 		s.Wait, err = ParseBound(word)
 		return err
+	case "TEXT":
+		s.Text = word
+	case "STATUS":
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 400 || n > 599 {
+			return fmt.Errorf("%q is no status of a fault (want 400 to 599)", word)
+		}
+		s.Status = n
+	case "NUMBER":
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 || n > 1000 {
+			return fmt.Errorf("%q is no number (want 1 to 1000)", word)
+		}
+		s.Number = n
 	case "MEGABITS":
 		n, err := strconv.Atoi(strings.TrimSuffix(word, " Mbit/s"))
 		if err != nil || n < 1 || n > 1000 || !strings.HasSuffix(word, " Mbit/s") {
