@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 import unittest
 from typing import Any
 
@@ -371,16 +372,19 @@ class TestFiles(unittest.TestCase):
 
     def test_end(self) -> None:
         """With all that it started, as the user whose they are."""
-        before = backup.as_postgres
-        self.addCleanup(lambda: setattr(backup, "as_postgres", before))
+        before = backup.as_postgres, backup.PATIENCE
+        self.addCleanup(lambda: (setattr(backup, "as_postgres", before[0]), setattr(backup, "PATIENCE", before[1])))
+        backup.PATIENCE = 1
         backup.as_postgres = lambda *arguments: list(arguments)
         for ignores in ("", "trap '' TERM; "):
             process = backup.beside(["sh", "-c", ignores + "sleep 60 & echo $!; wait"])
             assert process.stdout
             child = int(process.stdout.readline())
-            backup.PATIENCE = 1
             backup.end(process)
             self.assertIsNotNone(process.returncode)
+            deadline = time.monotonic() + 5
+            while runs(child) and time.monotonic() < deadline:
+                time.sleep(0.01)
             self.assertFalse(runs(child))
 
 
