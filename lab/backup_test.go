@@ -139,15 +139,10 @@ func dropped(t *testing.T, ctx context.Context) (c *cluster, before string) {
 			t.Errorf("object %s is outside of the cluster's folder", o)
 		}
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Second) {
-		b := c.backups(t, ctx, leader)
-		if len(b.Backups) == 1 && b.Backups[0].Type == "full" && b.Running == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("reported are %+v, want one full backup", b)
-		}
+	if b := c.waitBackups(t, ctx, leader, 1); b.Backups[0].Type != "full" {
+		t.Errorf("reported is %+v, want a full backup", b.Backups[0])
 	}
+	c.provesBackups(t, ctx, leader)
 
 	leader = c.archiveOutlivesLeader(t, ctx, outages, leader)
 

@@ -1,0 +1,89 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgha-gen/deploy/operate"
+)
+
+// provesBackups waits until a replica has restored the first backup, under load,
+// and found every row. Then an object of the backup is damaged: the next proof
+// finds it, a full backup is made, and that one is proved.
+func (c *cluster) provesBackups(t *testing.T, ctx context.Context, leader string) {
+	t.Helper()
+	l := startLoad(t, ctx, c, 2)
+	prover := "demo-pg-1"
+	if leader == prover {
+		prover = "demo-pg-2"
+	}
+	t.Log(c.waitStep(t, ctx, prover, "proof", "ok backup", 3*time.Minute))
+	first := c.proved(t, ctx, leader, prover, 1)
+	if out := c.run(t, ctx, prover, "ls -d /var/lib/postgresql/proof 2>&1 || :"); !strings.Contains(out, "No such file") {
+		t.Errorf("the proof leaves %s", out)
+	}
+
+	folder := c.token(t, ctx) + "/backup/main/" + first.Label + "/"
+	var data []string
+	for key := range c.objects(t) {
+		if strings.HasPrefix(key, folder) && !strings.Contains(key, "backup.manifest") {
+			data = append(data, key)
+		}
+	}
+	slices.Sort(data)
+	if len(data) == 0 {
+		t.Fatalf("no objects in %s", folder)
+	}
+	if err := c.Cloud.CorruptObject(bucket, data[len(data)-1]); err != nil {
+		t.Fatal(err)
+	}
+	c.as(t, ctx, leader, "postgres", "/usr/lib/pgha/pgbackrest.sh own annotate --set="+first.Label+" --annotation=pgha-proof=")
+	c.run(t, ctx, prover, "systemctl restart pgha-backup.service") // it looks at once then
+	t.Log(c.waitStep(t, ctx, prover, "proof", "fail backup "+first.Label+" cannot be relied on: it cannot be restored: ", 2*time.Minute))
+	c.run(t, ctx, leader, "systemctl restart pgha-backup.service")
+	c.waitBackups(t, ctx, leader, 2)
+	c.run(t, ctx, prover, "systemctl restart pgha-backup.service")
+	t.Log(c.waitStep(t, ctx, prover, "proof", "ok backup", 3*time.Minute))
+	if second := c.proved(t, ctx, leader, prover, 2); second.Type != "full" {
+		t.Errorf("backup %s is of type %s, want full", second.Label, second.Type)
+	}
+	l.end(t, ctx)
+}
+
+// waitBackups waits until the leader reports so many backups, and none is running.
+func (c *cluster) waitBackups(t *testing.T, ctx context.Context, leader string, count int) operate.Backups {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+		b := c.backups(t, ctx, leader)
+		if len(b.Backups) == count && b.Running == "" {
+			return b
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("reported are %+v, want %d backups", b, count)
+		}
+	}
+}
+
+// proved waits until the leader reports the last of so many backups as proved.
+func (c *cluster) proved(t *testing.T, ctx context.Context, leader, prover string, count int) operate.Backup {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+		b := c.waitBackups(t, ctx, leader, count)
+		last := b.Backups[count-1]
+		p := last.Proof
+		if p != nil && p.Status == "ok" {
+			if p.Node != prover || p.Rows == 0 || p.Tables == 0 || p.Tables != p.Of || p.Instant == 0 {
+				t.Errorf("the leader reports %+v", p)
+			}
+			return last
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the leader reports %+v of the proof", p)
+		}
+	}
+}
