@@ -27,6 +27,7 @@ import (
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloudapi"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/workload"
 	"pgha-gen/lab/yc"
 )
 
@@ -152,15 +153,20 @@ func TestCreateScript(t *testing.T) {
 	}
 }
 
-// pgha-cloud deploy creates the machines of the reference, waits for what they say on
-// their consoles, and takes the permission to bootstrap back; refresh gives them a
+// In a folder that is empty, pgha-cloud deploy base, secrets push and deploy create
+// the cluster of the reference: its network, accounts and secrets, then its machines,
+// which read those secrets; it waits for what they say on their consoles, takes the
+// permission to bootstrap back, and clients write; refresh gives them a
 // changed spec while they run; roll replaces all of them under load, and nothing
 // that was acknowledged is lost. Long, replace gives one of them, and then the
 // leader, an empty disk.
 func TestDeploy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	d := deploy(t, ctx, demo.Cluster(t, operators))
+	d := deploy(t, ctx, demo.Cluster(t, empty, operators))
+	if len(d.plan.Given) > 0 {
+		t.Errorf("the spec has ids of what is there: %+v", d.plan.Given)
+	}
 	c, spec := d.cluster, &d.spec
 	testkit.OK(t, c.write(ctx, 1))
 	if steps := d.steps(t, ctx); !steps.Nothing() {
@@ -194,22 +200,25 @@ func TestDeploy(t *testing.T) {
 		}
 	}
 
-	l := startLoad(t, ctx, c, 4)
+	w, err := workload.Start(ctx, c.inTurn(c.access.Primary), 4, c.inTurn(c.access.Replicas), 2)
+	testkit.OK(t, err)
+	t.Cleanup(w.Stop)
+	l := &load{w, c}
 	leader := c.whole(t, ctx)
 	r := c.rolling(t, ctx, d.conn, spec)
 	gaps := d.rollAll(t, ctx, r, l.Load)
 	for _, name := range c.Names() {
 		// The only HAProxy is missed until its machine has booted.
 		most := map[string]time.Duration{leader: 20 * time.Second, balancer: time.Minute}[name]
-		if gap := gaps[name]; gap > max(most, 10*time.Second) {
-			t.Errorf("%s: %.2f s without a write", name, gap.Seconds())
+		if gap := gaps[name]; max(gap.write, gap.read) > max(most, 10*time.Second) {
+			t.Errorf("%s: %.2f s without a write, %.2f s without a row read", name, gap.write.Seconds(), gap.read.Seconds())
 		}
 	}
 	if os.Getenv("PGHA_TEST_LONG") != "" {
 		for _, name := range []string{"demo-etcd-1", c.whole(t, ctx)} {
 			p, err := r.Replace(ctx, name, true)
 			testkit.OK(t, err)
-			if gap := doRoll(t, ctx, r, p, l.Load)[name]; gap > 20*time.Second {
+			if gap := doRoll(t, ctx, r, p, l.Load)[name].write; gap > 20*time.Second {
 				t.Errorf("%s: replaced with an empty disk, %.2f s without a write", name, gap.Seconds())
 			}
 		}
