@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -65,35 +66,51 @@ func runYc() error {
 		return err
 	}
 	defer conn.Close()
-	return yc.Run(context.Background(), conn, os.Args[1:], os.Getenv, os.Stdout)
+	return yc.Run(context.Background(), conn, os.Args[1:], os.Getenv, os.Stdin, os.Stdout)
 }
 
-// create.sh creates the machines of the reference by the cloud's API. They boot,
-// and clients write; what the API shows and changes is theirs. replace.sh gives one
-// of them a new machine, with the data disk of the old one.
+// In a folder that is empty, create.sh base, the commands of the cluster's README that
+// bring its secrets to Lockbox, and create.sh create the cluster of the reference by
+// the cloud's API. Its machines boot, and clients write; what the API shows and changes
+// is theirs. replace.sh gives one of them a new machine, with the data disk of the old
+// one.
 func TestCreateScript(t *testing.T) {
 	testkit.Need(t, "jq")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	c := newClusterOf(t, ctx, demo.Cluster(t))
+	c := newClusterOf(t, ctx, demo.Cluster(t, empty))
 	_, address := serveAPI(t, ctx, c.Lab)
 	spec := c.Cluster()
-	out := filepath.Join(labtest.State(t), "out")
+	out, bin := filepath.Join(labtest.State(t), "out"), t.TempDir()
 	testkit.OK(t, demo.Files(t, &spec).Write(ctx, out))
-	script := func(name string, args ...string) string {
+	self, err := os.Executable()
+	testkit.OK(t, err)
+	testkit.OK(t, os.Symlink(self, filepath.Join(bin, "yc")))
+	shell := func(args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(out, "deploy", name)}, args...)...)
-		bin := t.TempDir()
-		self, err := os.Executable()
-		testkit.OK(t, err)
-		testkit.OK(t, os.Symlink(self, filepath.Join(bin, "yc")))
+		cmd := exec.CommandContext(ctx, "sh", args...)
+		cmd.Dir = c.config.State // has secrets/demo
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LAB_API="+address)
 		said, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("%s %q: %v\n%s", name, args, err, said)
+			t.Fatalf("%q: %v\n%s", args, err, said)
 		}
 		return string(said)
 	}
+	script := func(name string, args ...string) string {
+		t.Helper()
+		return shell(append([]string{filepath.Join(out, "deploy", name)}, args...)...)
+	}
+	c.started = time.Now()
+	script("create.sh", "base")
+	pushes := regexp.MustCompile(`(?m)^ *(yc lockbox secret add-version .*)$`).FindAllStringSubmatch(testkit.Text(t, filepath.Join(out, "README.md")), -1)
+	if len(pushes) != 2 {
+		t.Fatalf("the README brings secrets to Lockbox by %q", pushes)
+	}
+	for _, push := range pushes {
+		shell("-euc", push[1])
+	}
+	t.Logf("all that goes before machines is there after %.1f s", time.Since(c.started).Seconds())
 	c.started = time.Now()
 	script("create.sh")
 	if err := c.write(ctx, 1); err != nil {

@@ -145,7 +145,9 @@ func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 		t.Fatalf("this would stop the deployment: %v", checked.Troubles)
 	}
 	began := time.Now()
-	testkit.OK(t, d.steps(t, ctx).Do(ctx, conn, d.plan, yandex.World{UserData: userData(t, &d.spec), Between: time.Second, Said: func(name, sentence string) {
+	steps := d.steps(t, ctx)
+	t.Logf("planned in %.2f s", time.Since(began).Seconds())
+	testkit.OK(t, steps.Do(ctx, conn, d.plan, yandex.World{UserData: userData(t, &d.spec), Between: time.Second, Said: func(name, sentence string) {
 		if strings.HasPrefix(sentence, "ready ok") {
 			said(name, sentence)
 		}
