@@ -59,11 +59,12 @@ drill: packages
 
 # As root: what is no scenario, and what make test leaves out for its length: a
 # stop with so many megabytes dirty in memory, a disk that fills and has room again,
-# machines replaced, with empty disks and by pairs, a cluster founded from its own
-# backups, the figures of backups, and what can happen to them (drills). Fifty minutes.
+# machines replaced, with empty disks and by pairs, the example for production, a
+# machine that stands still for a minute, a cluster founded from its own backups, the
+# figures of backups, and what can happen to them (drills). Fifty minutes.
 dirty = 256
 test-long: packages
-	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 90m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName|TestDeploy|TestRollPair|TestBackupItself|TestBackupFigures|TestDrillBackups' ./lab | grep -v '^=== '
+	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 90m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName|TestDeploy|TestRollPair|TestProduction|TestMaintenance|TestBackupItself|TestBackupFigures|TestDrillBackups' ./lab | grep -v '^=== '
 
 # As root: what each PostgreSQL says of its parameters, from Debian's packages,
 # into roles/patroni/catalogue/data. Three minutes.

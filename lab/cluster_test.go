@@ -68,6 +68,12 @@ func newClusterIn(t *testing.T, ctx context.Context, config lab.Config) *cluster
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newClusterWith(t, ctx, config, access)
+}
+
+// newClusterWith is newClusterIn for clients who get in this way.
+func newClusterWith(t *testing.T, ctx context.Context, config lab.Config, access lab.Access) *cluster {
+	t.Helper()
 	config.Images, config.State, config.Cache = bake(t, ctx).images, labtest.State(t), labtest.Cache
 	config.Name, config.Now = "pghac", time.Now
 	l, err := lab.New(ctx, config)

@@ -9,16 +9,19 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/dns/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/protobuf/proto"
 
 	plan "pgha-gen/generator/cloud"
+	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/cloudapi"
 	"pgha-gen/lab/machine"
 )
@@ -26,7 +29,8 @@ import (
 // CloudAPI is an API of the cloud by which the lab's machines, all off so far,
 // are created: as instances that have their names, and their addresses. Its
 // folder has what the spec has ids of, with what Lockbox has now, and an image for
-// each role. The caller serves and closes it.
+// each role. From then on its Lockbox is the one that machines read, and its
+// bindings say who reads what. The caller serves and closes it.
 func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,12 +54,32 @@ func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 		}
 	}
 	for _, g := range l.cluster.WithSecrets() {
-		if id := l.cluster.Secrets.Lockbox[g.Name]; id != "" {
-			if err := c.SetPayload(id, l.latest[g.Name]); err != nil {
+		id, account := l.cluster.Secrets.Lockbox[g.Name], l.cluster.Cloud.ServiceAccounts[g.Name]
+		if id == "" {
+			continue
+		}
+		if err := c.SetPayload(id, l.latest[g.Name]); err != nil {
+			return nil, err
+		}
+		if account != "" {
+			if err := c.Grant(id, "lockbox.payloadViewer", account); err != nil {
 				return nil, err
 			}
 		}
 	}
+	l.api = true
+	l.Cloud.SetSecrets(func(id string) (cloud.Secret, bool) {
+		s, ok := c.Secret(id)
+		found := cloud.Secret{Readers: s.Readers}
+		if s.Version != "" {
+			version := cloud.Version{ID: s.Version, Entries: []cloud.Entry{}}
+			for _, key := range slices.Sorted(maps.Keys(s.Entries)) {
+				version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: s.Entries[key]})
+			}
+			found.Versions = []cloud.Version{version}
+		}
+		return found, ok
+	})
 	return c, nil
 }
 
@@ -78,6 +102,9 @@ func (l *Lab) given(g plan.Given) (proto.Message, error) {
 		return &vpc.SecurityGroup{Id: g.ID, Name: name, NetworkId: network}, nil
 	case plan.KindAccount:
 		return &iam.ServiceAccount{Id: g.ID, Name: name}, nil
+	case plan.KindZone:
+		_, domain, _ := strings.Cut(l.cluster.Cloud.EntryPoint, ".")
+		return &dns.DnsZone{Id: g.ID, Name: name, Zone: domain + ".", PublicVisibility: &dns.PublicVisibility{}}, nil
 	case plan.KindSecret:
 		return &lockbox.Secret{Id: g.ID, Name: name, Status: lockbox.Secret_ACTIVE}, nil
 	}
@@ -110,10 +137,21 @@ func (m *instances) Create(ctx context.Context, i *compute.Instance) error {
 			return err
 		}
 	}
-	if err := m.SetMetadata(ctx, i); err != nil {
+	if err := m.become(n, i); err != nil {
 		return err
 	}
 	return m.lab.Start(context.WithoutCancel(ctx), i.Name)
+}
+
+// become has metadata tell the machine what the API says of the instance.
+func (m *instances) become(n *node, i *compute.Instance) error {
+	m.lab.mu.Lock()
+	defer m.lab.mu.Unlock()
+	m.lab.Cloud.Remove(n.instance.ID)
+	n.instance.ID, n.instance.Hostname, n.instance.Zone = i.Id, i.Fqdn, i.ZoneId
+	n.instance.FolderID, n.instance.SubnetID = i.FolderId, i.NetworkInterfaces[0].SubnetId
+	n.instance.ServiceAccountID, n.instance.Attributes, n.instance.Labels = i.ServiceAccountId, maps.Clone(i.Metadata), maps.Clone(i.Labels)
+	return m.lab.Cloud.Put(n.instance)
 }
 
 // Delete shuts a machine down; what it had on its boot disk is gone.
@@ -143,7 +181,6 @@ func (m *instances) SetMetadata(_ context.Context, i *compute.Instance) error {
 	m.lab.mu.Lock()
 	defer m.lab.mu.Unlock()
 	n.instance.Attributes = maps.Clone(i.Metadata)
-	n.instance.ServiceAccountID = i.ServiceAccountId
 	return m.lab.Cloud.Put(n.instance)
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ import (
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloudapi"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/workload"
 	"pgha-gen/lab/yc"
 )
 
@@ -64,35 +66,51 @@ func runYc() error {
 		return err
 	}
 	defer conn.Close()
-	return yc.Run(context.Background(), conn, os.Args[1:], os.Getenv, os.Stdout)
+	return yc.Run(context.Background(), conn, os.Args[1:], os.Getenv, os.Stdin, os.Stdout)
 }
 
-// create.sh creates the machines of the reference by the cloud's API. They boot,
-// and clients write; what the API shows and changes is theirs. replace.sh gives one
-// of them a new machine, with the data disk of the old one.
+// In a folder that is empty, create.sh base, the commands of the cluster's README that
+// bring its secrets to Lockbox, and create.sh create the cluster of the reference by
+// the cloud's API. Its machines boot, and clients write; what the API shows and changes
+// is theirs. replace.sh gives one of them a new machine, with the data disk of the old
+// one.
 func TestCreateScript(t *testing.T) {
 	testkit.Need(t, "jq")
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	c := newClusterOf(t, ctx, demo.Cluster(t))
+	c := newClusterOf(t, ctx, demo.Cluster(t, empty))
 	_, address := serveAPI(t, ctx, c.Lab)
 	spec := c.Cluster()
-	out := filepath.Join(labtest.State(t), "out")
+	out, bin := filepath.Join(labtest.State(t), "out"), t.TempDir()
 	testkit.OK(t, demo.Files(t, &spec).Write(ctx, out))
-	script := func(name string, args ...string) string {
+	self, err := os.Executable()
+	testkit.OK(t, err)
+	testkit.OK(t, os.Symlink(self, filepath.Join(bin, "yc")))
+	shell := func(args ...string) string {
 		t.Helper()
-		cmd := exec.CommandContext(ctx, "sh", append([]string{filepath.Join(out, "deploy", name)}, args...)...)
-		bin := t.TempDir()
-		self, err := os.Executable()
-		testkit.OK(t, err)
-		testkit.OK(t, os.Symlink(self, filepath.Join(bin, "yc")))
+		cmd := exec.CommandContext(ctx, "sh", args...)
+		cmd.Dir = c.config.State // has secrets/demo
 		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "LAB_API="+address)
 		said, err := cmd.CombinedOutput()
 		if err != nil {
-			t.Fatalf("%s %q: %v\n%s", name, args, err, said)
+			t.Fatalf("%q: %v\n%s", args, err, said)
 		}
 		return string(said)
 	}
+	script := func(name string, args ...string) string {
+		t.Helper()
+		return shell(append([]string{filepath.Join(out, "deploy", name)}, args...)...)
+	}
+	c.started = time.Now()
+	script("create.sh", "base")
+	pushes := regexp.MustCompile(`(?m)^ *(yc lockbox secret add-version .*)$`).FindAllStringSubmatch(testkit.Text(t, filepath.Join(out, "README.md")), -1)
+	if len(pushes) != 2 {
+		t.Fatalf("the README brings secrets to Lockbox by %q", pushes)
+	}
+	for _, push := range pushes {
+		shell("-euc", push[1])
+	}
+	t.Logf("all that goes before machines is there after %.1f s", time.Since(c.started).Seconds())
 	c.started = time.Now()
 	script("create.sh")
 	if err := c.write(ctx, 1); err != nil {
@@ -152,15 +170,20 @@ func TestCreateScript(t *testing.T) {
 	}
 }
 
-// pgha-cloud deploy creates the machines of the reference, waits for what they say on
-// their consoles, and takes the permission to bootstrap back; refresh gives them a
+// In a folder that is empty, pgha-cloud deploy base, secrets push and deploy create
+// the cluster of the reference: its network, accounts and secrets, then its machines,
+// which read those secrets; it waits for what they say on their consoles, takes the
+// permission to bootstrap back, and clients write; refresh gives them a
 // changed spec while they run; roll replaces all of them under load, and nothing
 // that was acknowledged is lost. Long, replace gives one of them, and then the
 // leader, an empty disk.
 func TestDeploy(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	d := deploy(t, ctx, demo.Cluster(t, operators))
+	d := deploy(t, ctx, demo.Cluster(t, empty, operators))
+	if len(d.plan.Given) > 0 {
+		t.Errorf("the spec has ids of what is there: %+v", d.plan.Given)
+	}
 	c, spec := d.cluster, &d.spec
 	testkit.OK(t, c.write(ctx, 1))
 	if steps := d.steps(t, ctx); !steps.Nothing() {
@@ -194,22 +217,25 @@ func TestDeploy(t *testing.T) {
 		}
 	}
 
-	l := startLoad(t, ctx, c, 4)
+	w, err := workload.Start(ctx, c.inTurn(c.access.Primary), 4, c.inTurn(c.access.Replicas), 2)
+	testkit.OK(t, err)
+	t.Cleanup(w.Stop)
+	l := &load{w, c}
 	leader := c.whole(t, ctx)
 	r := c.rolling(t, ctx, d.conn, spec)
 	gaps := d.rollAll(t, ctx, r, l.Load)
 	for _, name := range c.Names() {
 		// The only HAProxy is missed until its machine has booted.
 		most := map[string]time.Duration{leader: 20 * time.Second, balancer: time.Minute}[name]
-		if gap := gaps[name]; gap > max(most, 10*time.Second) {
-			t.Errorf("%s: %.2f s without a write", name, gap.Seconds())
+		if gap := gaps[name]; max(gap.write, gap.read) > max(most, 10*time.Second) {
+			t.Errorf("%s: %.2f s without a write, %.2f s without a row read", name, gap.write.Seconds(), gap.read.Seconds())
 		}
 	}
 	if os.Getenv("PGHA_TEST_LONG") != "" {
 		for _, name := range []string{"demo-etcd-1", c.whole(t, ctx)} {
 			p, err := r.Replace(ctx, name, true)
 			testkit.OK(t, err)
-			if gap := doRoll(t, ctx, r, p, l.Load)[name]; gap > 20*time.Second {
+			if gap := doRoll(t, ctx, r, p, l.Load)[name].write; gap > 20*time.Second {
 				t.Errorf("%s: replaced with an empty disk, %.2f s without a write", name, gap.Seconds())
 			}
 		}

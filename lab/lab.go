@@ -57,6 +57,7 @@ type Lab struct {
 	latest   map[string]secrets.Payload // what Lockbox has
 	versions map[string]int             // ever put there: numbers their ids
 	operator secrets.Payload
+	api      bool // machines read the Lockbox of an API
 	nodes    map[string]*node
 	created  int            // machines ever created: numbers their ids
 	subnets  []netip.Prefix // those with a gateway

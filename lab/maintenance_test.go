@@ -4,13 +4,15 @@ package lab_test
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 )
 
 // Under load: metadata announces that the leader's host is to be maintained, and
-// another node leads before that. Until it is over the machine may not lead. No
-// acknowledged row is lost.
+// another node leads before that. Until it is over the machine may not lead. The
+// machine of etcd's leader is moved as well, and nobody notices. No acknowledged row
+// is lost.
 func TestMaintenance(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
@@ -47,5 +49,25 @@ func TestMaintenance(t *testing.T) {
 	announce("")
 	c.waitStep(t, ctx, leader, "maintenance", "ok it is over: this node may lead again", 30*time.Second)
 	c.run(t, ctx, leader, "test ! -e "+tag)
+
+	moved := 10 * time.Second
+	if os.Getenv("PGHA_TEST_LONG") != "" {
+		moved = time.Minute
+	}
+	leader, member := c.whole(t, ctx), etcdLeader(t, ctx, c.Lab)
+	gap, _ = l.fault(t, ctx, moved+5*time.Second, func() {
+		if err := c.Machine(member).Pause(true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(moved)
+		if err := c.Machine(member).Pause(false); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Logf("%s, which led etcd, stood still for %s", member, moved)
+	atMost(t, gap, time.Second)
+	if now := c.whole(t, ctx); now != leader {
+		t.Errorf("%s leads, and %s did", now, leader)
+	}
 	l.end(t, ctx)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"google.golang.org/grpc"
 
 	"pgha-gen/deploy/operate"
@@ -25,6 +26,8 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
+	"pgha-gen/lab"
+	"pgha-gen/lab/client"
 	"pgha-gen/lab/cloudapi"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/workload"
@@ -55,11 +58,14 @@ func (c *cluster) rolling(t *testing.T, ctx context.Context, api grpc.ClientConn
 	}
 }
 
-// doRoll replaces the machines of a plan, and gives the longest time without an
-// acknowledged write for each.
-func doRoll(t *testing.T, ctx context.Context, r *roll.Cluster, p *roll.Plan, l *workload.Load) map[string]time.Duration {
+// rolled is the longest time without an acknowledged write, and without an answer
+// to a reader if there are any, while a machine was replaced.
+type rolled struct{ write, read time.Duration }
+
+// doRoll replaces the machines of a plan under load.
+func doRoll(t *testing.T, ctx context.Context, r *roll.Cluster, p *roll.Plan, l *workload.Load) map[string]rolled {
 	t.Helper()
-	gaps, since := map[string]time.Duration{}, time.Now()
+	gaps, since := map[string]rolled{}, time.Now()
 	said := r.World.Said
 	defer func() { r.World.Said = said }()
 	r.World.Said = func(name, sentence string) {
@@ -67,9 +73,9 @@ func doRoll(t *testing.T, ctx context.Context, r *roll.Cluster, p *roll.Plan, l 
 		if !strings.HasPrefix(sentence, "replaced, ") {
 			return
 		}
-		gaps[name] = l.Gap(since).Long()
-		since = time.Now()
-		t.Logf("%s: %.2f s without an acknowledged write", name, gaps[name].Seconds())
+		gap := rolled{l.Gap(since).Long(), l.ReadGap(since).Long()}
+		gaps[name], since = gap, time.Now()
+		t.Logf("%s: %.2f s without an acknowledged write, %.2f s without a row read", name, gap.write.Seconds(), gap.read.Seconds())
 	}
 	l.Forget()
 	testkit.OK(t, r.Do(ctx, p))
@@ -79,7 +85,20 @@ func doRoll(t *testing.T, ctx context.Context, r *roll.Cluster, p *roll.Plan, l 
 // operators is an edit of the example that lets operators in.
 const operators = "operators: []=>operators: [10.99.7.0/24]"
 
-// deployed is a cluster whose machines were created by the API.
+// empty is an edit of the example after which the folder has nothing of what it
+// needs.
+const empty = `cloud:
+  subnets:
+    ru-central1-a: 10.128.0.0/24
+  -nat_gateway:
+  -service_accounts:
+  -create_security_groups:
+  -placement:
+secrets:
+  -lockbox:
+`
+
+// deployed is a cluster that was created by the API.
 type deployed struct {
 	*cluster
 	api  *cloudapi.Cloud
@@ -88,25 +107,68 @@ type deployed struct {
 	plan *cloud.Plan
 }
 
-// deploy creates the machines of a spec as pgha-cloud deploy does.
+// deploy creates the cluster of a spec as pgha-cloud deploy base, secrets push and
+// deploy do. What is not created is the images, which were baked here, and the right
+// to a bucket.
 func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 	t.Helper()
-	d := &deployed{cluster: newClusterOf(t, ctx, spec)}
+	open := *spec // the lab's clients need not be the spec's
+	open.Access.Clients = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	access, err := lab.NewAccess(&open)
+	testkit.OK(t, err)
+	d := &deployed{cluster: newClusterWith(t, ctx, lab.Config{Cluster: spec}, access)}
 	var address string
 	d.api, address = serveAPI(t, ctx, d.Lab)
 	conn, err := yandextest.Connect(ctx, address, token)
 	testkit.OK(t, err)
 	d.conn, d.spec = conn, d.Cluster()
 	d.plan = cloud.New(&d.spec)
-	world := yandex.World{UserData: userData(t, &d.spec), Between: time.Second, Said: func(name, sentence string) {
-		if strings.HasPrefix(sentence, "ready ok") {
-			t.Logf("%s: %s", name, sentence)
-		}
-	}}
 	d.started = time.Now()
-	testkit.OK(t, d.steps(t, ctx).Do(ctx, conn, d.plan, world))
-	t.Logf("all machines ready %.1f s after deploy began", time.Since(d.started).Seconds())
+	said := func(name, sentence string) { t.Logf("%s: %s", name, sentence) }
+	found, err := yandex.Look(ctx, conn, d.plan)
+	testkit.OK(t, err)
+	base, err := yandex.Base(d.plan, found)
+	testkit.OK(t, err)
+	testkit.OK(t, base.Do(ctx, conn, d.plan, yandex.World{Between: time.Second, Said: said}))
+	want := map[string]yandex.Holding{}
+	for name, payload := range d.Payloads() {
+		want[name] = yandex.Holding{Entries: payload}
+	}
+	push, err := yandex.NewPush(ctx, conn, d.plan, want)
+	testkit.OK(t, err)
+	testkit.OK(t, push.Do(ctx, conn, said, func(string) error { return nil }))
+	d.grantBuckets(t, ctx)
+	t.Logf("all that goes before machines is there after %.1f s", time.Since(d.started).Seconds())
+	checked, err := yandex.Check(ctx, conn, d.plan)
+	testkit.OK(t, err)
+	if len(checked.Troubles) > 0 {
+		t.Fatalf("this would stop the deployment: %v", checked.Troubles)
+	}
+	began := time.Now()
+	steps := d.steps(t, ctx)
+	t.Logf("planned in %.2f s", time.Since(began).Seconds())
+	testkit.OK(t, steps.Do(ctx, conn, d.plan, yandex.World{UserData: userData(t, &d.spec), Between: time.Second, Said: func(name, sentence string) {
+		if strings.HasPrefix(sentence, "ready ok") {
+			said(name, sentence)
+		}
+	}}))
+	t.Logf("all machines ready %.1f s after deploy began", time.Since(began).Seconds())
 	return d
+}
+
+// grantBuckets lets the accounts that the API created write to the buckets of the
+// spec.
+func (d *deployed) grantBuckets(t *testing.T, ctx context.Context) {
+	t.Helper()
+	list, err := iam.NewServiceAccountServiceClient(d.conn).List(ctx, &iam.ListServiceAccountsRequest{FolderId: d.plan.Folder})
+	testkit.OK(t, err)
+	for _, g := range d.spec.Groups {
+		for _, a := range list.ServiceAccounts {
+			if g.Plan.Bucket != "" && a.Name == d.spec.Named(g.Name) {
+				testkit.OK(t, d.Cloud.PutBucket(g.Plan.Bucket, a.Id))
+			}
+		}
+	}
 }
 
 func (d *deployed) steps(t *testing.T, ctx context.Context) *yandex.Steps {
@@ -118,9 +180,8 @@ func (d *deployed) steps(t *testing.T, ctx context.Context) *yandex.Steps {
 	return steps
 }
 
-// rollAll replaces all machines onto newer images, and gives the longest time
-// without an acknowledged write for each.
-func (d *deployed) rollAll(t *testing.T, ctx context.Context, r *roll.Cluster, l *workload.Load) map[string]time.Duration {
+// rollAll replaces all machines onto newer images under load.
+func (d *deployed) rollAll(t *testing.T, ctx context.Context, r *roll.Cluster, l *workload.Load) map[string]rolled {
 	t.Helper()
 	for _, g := range d.spec.Groups {
 		testkit.OK(t, d.api.Put(&compute.Image{Id: "fd8next" + g.Name, Family: d.spec.ImageFamily(g.Name), Status: compute.Image_READY}))
@@ -139,6 +200,20 @@ func (d *deployed) rollAll(t *testing.T, ctx context.Context, r *roll.Cluster, l
 	return gaps
 }
 
+// inTurn connects to one HAProxy after the other, as a load balancer does.
+func (c *cluster) inTurn(target client.Target) workload.Connect {
+	hosts := target.Hosts
+	var turn atomic.Int64
+	return func(ctx context.Context) (*pgx.Conn, error) {
+		target := target
+		at := int(turn.Add(1)) % len(hosts)
+		target.Hosts = hosts[at : at+1]
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		return target.Connect(ctx, c.Network.Dial, c.ca(), c.Secret(c.access.Role, "password."+target.User))
+	}
+}
+
 // Where there are two HAProxies, and clients use both, they notice nothing of a
 // roll but the one switchover.
 func TestRollPair(t *testing.T) {
@@ -147,26 +222,18 @@ func TestRollPair(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	d := deploy(t, ctx, demo.Cluster(t, operators,
+	d := deploy(t, ctx, demo.Cluster(t, empty, operators,
 		"      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}\n"))
 	leader := d.whole(t, ctx)
-	var turn atomic.Int64
-	l, err := workload.Start(ctx, func(ctx context.Context) (*pgx.Conn, error) {
-		target := d.access.Primary
-		at := int(turn.Add(1)) % len(target.Hosts)
-		target.Hosts = target.Hosts[at : at+1] // one after the other, as a load balancer does
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		return target.Connect(ctx, d.Network.Dial, d.ca(), d.Secret(d.access.Role, "password."+target.User))
-	}, 6, nil, 0)
+	l, err := workload.Start(ctx, d.inTurn(d.access.Primary), 6, d.inTurn(d.access.Replicas), 4)
 	testkit.OK(t, err)
 	t.Cleanup(l.Stop)
 	gaps := d.rollAll(t, ctx, d.rolling(t, ctx, d.conn, &d.spec), l)
 	for name, gap := range gaps {
-		if name != leader && gap > 2*time.Second {
-			t.Errorf("%s: %.2f s without a write", name, gap.Seconds())
+		if name != leader && max(gap.write, gap.read) > 2*time.Second {
+			t.Errorf("%s: %.2f s without a write, %.2f s without a row read", name, gap.write.Seconds(), gap.read.Seconds())
 		}
 	}
-	atMost(t, gaps[leader], 10*time.Second)
+	atMost(t, gaps[leader].write, 10*time.Second)
 	(&load{l, d.cluster}).end(t, ctx)
 }

@@ -207,7 +207,8 @@ func (l *Lab) putPayloads() error {
 }
 
 // PutPayload makes a payload the current version of a role's secret. What
-// Secret and SecretsOf give stays what the machines should have.
+// Secret and SecretsOf give stays what the machines should have. It is refused
+// where machines read the Lockbox of CloudAPI: that has to get it.
 func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -215,6 +216,9 @@ func (l *Lab) PutPayload(role string, payload secrets.Payload) error {
 }
 
 func (l *Lab) putPayload(role string, payload secrets.Payload) error {
+	if l.api {
+		return fmt.Errorf("the secret of %s is one of the API (give it a version there)", role)
+	}
 	c := l.cluster
 	if was, known := l.latest[role]; !known || !maps.Equal(was, payload) {
 		l.latest[role] = maps.Clone(payload)

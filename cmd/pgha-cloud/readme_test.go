@@ -34,7 +34,7 @@ func yc(args []string) error {
 	if err != nil {
 		return err
 	}
-	return fake.Run(context.Background(), cc, args, os.Getenv, os.Stdout)
+	return fake.Run(context.Background(), cc, args, os.Getenv, os.Stdin, os.Stdout)
 }
 
 // packer bakes: the folder has an image of the template's family then, if the

@@ -209,6 +209,34 @@ func TestSecretRotation(t *testing.T) {
 	}
 }
 
+// Secrets that are kept elsewhere: what is there now is read, and PutSecret's is
+// not.
+func TestSetSecrets(t *testing.T) {
+	c := newCloud(t, newClock().Now, etcd1())
+	put(t, c)
+	there := map[string]cloud.Secret{"e6qnew": {Readers: []string{"ajeetcd"}}}
+	c.SetSecrets(func(id string) (cloud.Secret, bool) { s, ok := there[id]; return s, ok })
+	bearer := "Bearer " + getToken(t, c.Metadata()).AccessToken
+	version := []cloud.Version{{ID: "v1", Entries: []cloud.Entry{{Key: "k", Text: "1"}}}}
+	for _, step := range []struct {
+		reason, id string
+		becomes    cloud.Secret
+		want       answer
+	}{
+		{"PutSecret's counts no more", "e6qa", cloud.Secret{}, answer{404, `{"code":5,"message":"secret \"e6qa\" not found","details":[]}`}},
+		{"it was just created", "e6qnew", there["e6qnew"], answer{404, `{"code":5,"message":"secret \"e6qnew\" has no version","details":[]}`}},
+		{"it got a version", "e6qnew", cloud.Secret{Readers: []string{"ajeetcd"}, Versions: version}, answer{200, `{"versionId":"v1","entries":[{"key":"k","textValue":"1"}]}`}},
+		{"the right was taken back", "e6qnew", cloud.Secret{Versions: version}, answer{403, `{"code":7,"message":"permission denied to payload of secret \"e6qnew\"","details":[]}`}},
+	} {
+		if _, ok := there[step.id]; ok {
+			there[step.id] = step.becomes
+		}
+		if got := payload(c.Lockbox(), "GET", "/lockbox/v1/secrets/"+step.id+"/payload", bearer); got != step.want {
+			t.Errorf("%s: %v, want %v", step.reason, got, step.want)
+		}
+	}
+}
+
 // What pgha-secrets does, with its tools: token, then payload, over TLS.
 func TestCurlLockbox(t *testing.T) {
 	curl, err := exec.LookPath("curl")

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/access"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/dns/v1"
@@ -386,6 +387,17 @@ func TestSecret(t *testing.T) {
 	testkit.OK(t, err)
 	if len(bound.AccessBindings) != 1 || bound.AccessBindings[0].Subject.Id != s.account.Id {
 		t.Errorf("bindings are %v", bound.AccessBindings)
+	}
+	const another = "ajeanother"
+	testkit.OK(t, c.Grant(secret.Id, "lockbox.viewer", "ajenone")) // it sees that there is a secret
+	testkit.OK(t, c.Grant(folder, "lockbox.payloadViewer", another))
+	seen, ok := c.Secret(secret.Id)
+	want := cloudapi.Secret{Readers: []string{s.account.Id, another}, Version: payload.VersionId, Entries: map[string]string{"c": "d"}}
+	if diff := cmp.Diff(want, seen); diff != "" || !ok {
+		t.Errorf("what machines see, %t (-want +got):\n%s", ok, diff)
+	}
+	if _, ok := c.Secret("e6qnone"); ok || c.Grant("e6qnone", "lockbox.payloadViewer", another) == nil {
+		t.Error("a secret that is not there is seen, or has a reader")
 	}
 	if _, err := secrets.Delete(t.Context(), &lockbox.DeleteSecretRequest{SecretId: secret.Id}); status.Code(err) != codes.FailedPrecondition {
 		t.Errorf("deleting a secret that is protected: %v", err)

@@ -172,6 +172,46 @@ func (c *Cloud) SetPayload(secret string, entries map[string]string) error {
 	return c.version(s, "", nil, all)
 }
 
+// Secret is what the machines that may read a secret see of it.
+type Secret struct {
+	Readers []string          // service accounts
+	Version string            // the id of the current one; empty: there is none
+	Entries map[string]string // those with text
+}
+
+// Grant gives a service account a role on something, as somebody does who is not
+// the test.
+func (c *Cloud) Grant(resource, role, account string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.bound(resource); err != nil {
+		return err
+	}
+	c.bindings[resource] = append(c.bindings[resource], &access.AccessBinding{RoleId: role, Subject: &access.Subject{Id: account, Type: "serviceAccount"}})
+	return nil
+}
+
+// Secret is the one with this id. The bindings of the secret and of its folder
+// say who reads it.
+func (c *Cloud) Secret(id string) (Secret, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := get[*lockbox.Secret](c, "lockbox.v1.SecretService", id)
+	if err != nil {
+		return Secret{}, false
+	}
+	found := Secret{Version: s.CurrentVersion.GetId(), Entries: map[string]string{}}
+	for _, b := range slices.Concat(c.bindings[id], c.bindings[c.config.Folder]) {
+		if b.Subject.GetType() == "serviceAccount" && (b.RoleId == "lockbox.payloadViewer" || b.RoleId == "lockbox.admin") {
+			found.Readers = append(found.Readers, b.Subject.Id)
+		}
+	}
+	for _, e := range c.payloads[found.Version] {
+		found.Entries[e.Key] = e.GetTextValue()
+	}
+	return found, true
+}
+
 func addVersion(c *Cloud, r *request, in *lockbox.AddVersionRequest) (proto.Message, error) {
 	s, err := get[*lockbox.Secret](c, r.service(), in.SecretId)
 	if err != nil {

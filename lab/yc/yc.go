@@ -1,9 +1,10 @@
 // Package yc speaks to the cloud's API as Yandex Cloud's yc does, as far as
-// deploy/*.sh need it for disks and machines: it takes the documented flags, and
-// no others.
+// deploy/*.sh need it for machines and what goes before them: it takes the documented
+// flags, and no others.
 package yc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,14 +32,15 @@ import (
 type call struct {
 	api    grpc.ClientConnInterface
 	env    func(string) string
+	stdin  io.Reader
 	folder string
 	flags  map[string][]string
 	words  []string // that are no flags
 }
 
 // flags of a command beside those of all, as its page in the reference of the
-// command-line interface has them. An exclamation mark is behind one without a
-// value.
+// command-line interface has them. A star is behind one that may be given several
+// times, an exclamation mark behind one without a value.
 func flags(command string) (known string, ok bool) {
 	known, ok = map[string]string{
 		"compute disk list": "", "compute instance list": "", "vpc subnet list": "", "iam service-account list": "", "lockbox secret list": "",
@@ -54,11 +56,14 @@ func flags(command string) (known string, ok bool) {
 		"compute instance add-metadata":    "id name metadata metadata-from-file async!",
 		"compute instance remove-metadata": "id name keys async!",
 	}[command]
+	if !ok {
+		known, ok = baseFlags()[command]
+	}
 	return known + " folder-id format", ok
 }
 
 // Run does what yc does with these arguments, and writes what it prints.
-func Run(ctx context.Context, api grpc.ClientConnInterface, args []string, env func(string) string, stdout io.Writer) error {
+func Run(ctx context.Context, api grpc.ClientConnInterface, args []string, env func(string) string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) < 3 {
 		return fmt.Errorf("unknown command %q", args)
 	}
@@ -67,7 +72,7 @@ func Run(ctx context.Context, api grpc.ClientConnInterface, args []string, env f
 	if !ok {
 		return fmt.Errorf("unknown command %q", command)
 	}
-	c := &call{api: api, env: env, flags: map[string][]string{}}
+	c := &call{api: api, env: env, stdin: stdin, flags: map[string][]string{}}
 	if err := c.parse(args[3:], strings.Fields(known)); err != nil {
 		return err
 	}
@@ -93,7 +98,8 @@ func (c *call) parse(args, known []string) error {
 		case slices.Contains(known, name+"!"):
 			c.flags[name], args = []string{"yes"}, args[1:]
 			continue
-		case !slices.Contains(known, name):
+		case slices.Contains(known, name+"*") && len(args) > 1:
+		case !slices.Contains(known, name) && !slices.Contains(known, name+"*"):
 			return fmt.Errorf("unknown flag: --%s", name)
 		case len(args) < 2:
 			return fmt.Errorf("flag needs an argument: --%s", name)
@@ -181,7 +187,7 @@ func (c *call) do(ctx context.Context, command string) (any, error) {
 	case "compute instance remove-metadata":
 		return c.wait(ctx)(machines.UpdateMetadata(ctx, &compute.UpdateInstanceMetadataRequest{InstanceId: id, Delete: strings.Split(c.flag("keys"), ",")}))
 	}
-	return nil, fmt.Errorf("unknown command %q", command)
+	return c.base(ctx, command, id)
 }
 
 // named is the id of what has a name.
@@ -229,16 +235,28 @@ func (c *call) machine(ctx context.Context) (*compute.CreateInstanceRequest, err
 	if address == "auto" {
 		address = ""
 	}
+	subnet, err := c.other(ctx, "vpc subnet", "", nic["subnet-name"])
+	if err != nil {
+		return nil, err
+	}
+	account, err := c.other(ctx, "iam service-account", "service-account-id", c.flag("service-account-name"))
+	if err != nil {
+		return nil, err
+	}
+	group, err := c.other(ctx, "compute placement-group", "placement-group-id", c.flag("placement-group-name"))
+	if err != nil {
+		return nil, err
+	}
 	in := &compute.CreateInstanceRequest{
 		FolderId: c.folder, Name: c.flag("name"), Hostname: c.flag("hostname"), Labels: properties(c.flag("labels")), ZoneId: c.flag("zone"),
 		PlatformId: c.flag("platform"), ResourcesSpec: &compute.ResourcesSpec{Memory: memory, Cores: cores, CoreFraction: fraction},
-		Metadata: metadata, ServiceAccountId: c.flag("service-account-id"),
+		Metadata: metadata, ServiceAccountId: account, PlacementPolicy: &compute.PlacementPolicy{PlacementGroupId: group},
 		SchedulingPolicy:  &compute.SchedulingPolicy{Preemptible: c.flag("preemptible") != ""},
 		MaintenancePolicy: compute.MaintenancePolicy(policy), MaintenanceGracePeriod: durationpb.New(grace),
 		BootDiskSpec: &compute.AttachedDiskSpec{AutoDelete: boot["auto-delete"] == "true", Disk: &compute.AttachedDiskSpec_DiskSpec_{
 			DiskSpec: &compute.AttachedDiskSpec_DiskSpec{TypeId: boot["type"], Size: size, Source: &compute.AttachedDiskSpec_DiskSpec_ImageId{ImageId: image.Id}}}},
 		NetworkInterfaceSpecs: []*compute.NetworkInterfaceSpec{{
-			SubnetId: nic["subnet-id"], PrimaryV4AddressSpec: &compute.PrimaryAddressSpec{Address: address},
+			SubnetId: cmp.Or(nic["subnet-id"], subnet), PrimaryV4AddressSpec: &compute.PrimaryAddressSpec{Address: address},
 		}},
 	}
 	if groups := nic["security-group-ids"]; groups != "" {

@@ -49,7 +49,7 @@ func newYc(t *testing.T, env map[string]string) func(args ...string) (string, er
 	})
 	return func(args ...string) (string, error) {
 		var out bytes.Buffer
-		err := yc.Run(ctx, conn, args, func(name string) string { return env[name] }, &out)
+		err := yc.Run(ctx, conn, args, func(name string) string { return env[name] }, strings.NewReader(env["STDIN"]), &out)
 		return out.String(), err
 	}
 }
@@ -96,6 +96,74 @@ func TestMachine(t *testing.T) {
 	}
 }
 
+// What goes before machines, as create.sh base makes it, and a machine that is created
+// with all of that by its name.
+func TestBase(t *testing.T) {
+	run := newYc(t, map[string]string{"STDIN": `[{"key": "ca.crt", "text_value": "new"}]`})
+	do := func(line string) string {
+		t.Helper()
+		out, err := run(words(line)...)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		return out
+	}
+	for _, line := range []string{
+		"vpc network create --name demo --labels pgha-cluster=demo",
+		"vpc gateway create --name demo",
+		"vpc route-table create --name demo --network-name demo --route destination=0.0.0.0/0,gateway-name=demo",
+		"vpc subnet create --name demo-a --network-name demo --zone ru-central1-a --range 10.130.0.0/24 --route-table-name demo",
+		"vpc security-group create --name demo-etcd --network-name demo",
+		"vpc security-group update --name demo-etcd --rule direction=ingress,protocol=tcp,port=2379,v4-cidrs=[192.0.2.0/24,10.0.0.0/8] " +
+			"--rule direction=ingress,protocol=tcp,port=2380,security-group-name=demo-etcd --rule direction=egress,protocol=any,v4-cidrs=[0.0.0.0/0]",
+		"iam service-account create --name demo-etcd",
+		`lockbox secret create --name demo-etcd --payload [{"key":"none","text_value":"none"}]`,
+		"lockbox secret add-version --name demo-etcd --payload -",
+		"compute placement-group create --name demo-etcd-a --spread-strategy",
+		"compute disk create --name data --zone ru-central1-a --type network-ssd --size 10GB",
+	} {
+		do(line + " --folder-id b1g")
+	}
+	id := func(kind string) string {
+		t.Helper()
+		var list []struct {
+			ID   string `json:"id"`
+			Name string `json:"name"`
+		}
+		testkit.OK(t, json.Unmarshal([]byte(do(kind+" list --folder-id b1g --format json")), &list))
+		for _, one := range list {
+			if strings.HasPrefix(one.Name, "demo") {
+				return one.ID
+			}
+		}
+		t.Fatalf("there is no %s: %v", kind, list)
+		return ""
+	}
+	account := id("iam service-account")
+	do("lockbox secret add-access-binding --folder-id b1g --name demo-etcd --role lockbox.payloadViewer --service-account-id " + account)
+	if said := do("lockbox secret list-access-bindings --folder-id b1g --name demo-etcd --format json"); !strings.Contains(said, `"id": "`+account+`"`) || !strings.Contains(said, `"role_id": "lockbox.payloadViewer"`) {
+		t.Errorf("bindings are %s", said)
+	}
+	if said := do("lockbox secret get --id " + id("lockbox secret")); !strings.Contains(said, `"ca.crt"`) {
+		t.Errorf("the secret is %s", said)
+	}
+	if said := do("vpc security-group list --folder-id b1g"); strings.Count(said, `"direction"`) != 3 || !strings.Contains(said, `"security_group_id": "`+id("vpc security-group")+`"`) {
+		t.Errorf("the security groups are %s", said)
+	}
+	if said := do("vpc subnet list --folder-id b1g"); !strings.Contains(said, `"route_table_id": "`+id("vpc route-table")+`"`) || !strings.Contains(said, `"network_id": "`+id("vpc network")+`"`) {
+		t.Errorf("the subnets are %s", said)
+	}
+	said := do(strings.Replace(machine, "subnet-id=e9b,", "subnet-name=demo-a,", 1) + " --service-account-name demo-etcd --placement-group-name demo-etcd-a")
+	for _, want := range []string{`"service_account_id": "` + account + `"`, `"placement_group_id": "` + id("compute placement-group") + `"`, `"subnet_id": "` + id("vpc subnet") + `"`} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the machine lacks %s: %s", want, said)
+		}
+	}
+	if said := do("vpc gateway list --folder-id b1g"); !strings.Contains(said, "shared_egress_gateway") {
+		t.Errorf("the gateways are %s", said)
+	}
+}
+
 func TestRefuses(t *testing.T) {
 	run := newYc(t, nil)
 	tests := []struct{ name, reason, line, want string }{
@@ -111,6 +179,13 @@ func TestRefuses(t *testing.T) {
 		{"size", "it has a unit", "compute disk create --folder-id b1g --name x --zone ru-central1-a --type network-ssd --size 10TiB", `size "10TiB"`},
 		{"limit", "the API's answer is passed on", "compute disk create --folder-id b1g --name X --zone ru-central1-a --type network-ssd --size 10GB", "InvalidArgument"},
 		{"disk", "there is none of this name", machine, `"data" not found`},
+		{"direction", "it is none", "vpc security-group create --folder-id b1g --name x --network-id enp --rule direction=up,protocol=tcp", `direction "up"`},
+		{"port", "it is no number", "vpc security-group create --folder-id b1g --name x --network-id enp --rule direction=ingress,protocol=tcp,port=http", `port "http"`},
+		{"group", "there is none of this name", "vpc security-group create --folder-id b1g --name x --network-id enp --rule direction=ingress,protocol=tcp,security-group-name=x", `"x" not found`},
+		{"gateway", "there is none of this name", "vpc route-table create --folder-id b1g --name x --network-id enp --route destination=0.0.0.0/0,gateway-name=x", `"x" not found`},
+		{"network", "there is none of this name", "vpc subnet create --folder-id b1g --name x --network-name x --zone ru-central1-a --range 10.1.0.0/24", `"x" not found`},
+		{"payload", "it is no JSON", "lockbox secret create --folder-id b1g --name x --payload x", "payload is not a list in JSON"},
+		{"no value of many", "each needs one", "vpc security-group create --folder-id b1g --name x --rule", "flag needs an argument: --rule"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
