@@ -28,9 +28,9 @@ func (a *app) deployCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy [base]",
 		Short: "Create the cluster in Yandex Cloud",
-		Long: `Create what is missing of the cluster: its network, security groups, service accounts
-and Lockbox secrets, its disks and machines, and its load balancer; and wait until the
-new machines are ready, as they say on their serial consoles. Then no machine may
+		Long: `Create what is missing of the cluster: its network, security groups, service accounts,
+Lockbox secrets and the bucket for backups, its disks and machines, and its load
+balancer; and wait until the new machines are ready, as they say on their serial consoles. Then no machine may
 bootstrap a cluster any more. With base it makes all that is needed before machines are
 created, and no machine: images are baked in the subnet, and the secrets get what
 they hold by pgha-cloud secrets push.

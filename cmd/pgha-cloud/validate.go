@@ -22,7 +22,8 @@ func (a *app) validateCommand() *cobra.Command {
 		Long: `Compare the spec with the cloud, and show everything that would stop a deployment, a
 sentence each: a folder that is not there or not yours; ids of what is not there, or in
 another zone or network; names and addresses that somebody else has; roles without an
-image; secrets that are not there or lack an entry, or that their account may not read;
+image; secrets that are not there or lack an entry, or that their account may not read; a
+bucket that is not there, that somebody else has, or in which the account may not write;
 subnets without a way out to Lockbox; an entry point that is not in its zone; quotas.
 It changes nothing, and reads no secret. pgha-gen validate is about the spec alone.
 

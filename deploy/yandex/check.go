@@ -44,7 +44,7 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 	c := &checker{cc: cc, plan: p, found: f, cloud: folder.CloudId}
 	c.Troubles = f.troubles(p, true)
 	g := &group{}
-	for _, check := range []func(context.Context) error{c.waysOut, c.readers, c.zone, c.quotas} {
+	for _, check := range []func(context.Context) error{c.waysOut, c.readers, c.writer, c.zone, c.quotas} {
 		g.Go(func() error { return check(ctx) })
 	}
 	if err := g.Wait(); err != nil {
@@ -60,6 +60,9 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 // without machines, why what goes before them cannot.
 func (f *Found) troubles(p *cloud.Plan, machines bool) []error {
 	all := slices.Concat(f.givenTroubles(p), f.strangers(p))
+	if f.taken != nil {
+		all = append(all, f.taken)
+	}
 	if !machines {
 		return all
 	}
@@ -109,8 +112,12 @@ func (f *Found) givenTroubles(p *cloud.Plan) (all []error) {
 // strangers are those that have a name of the cluster's and are not its own.
 func (f *Found) strangers(p *cloud.Plan) (all []error) {
 	add := func(kind, name string, labels map[string]string) {
+		text := notOurs
+		if kind == string(cloud.KindBucket) {
+			text = notOurBucket
+		}
 		if labels[label] != p.Cluster {
-			all = append(all, fmt.Errorf(notOurs, kind, name, labels[label], p.Cluster))
+			all = append(all, fmt.Errorf(text, kind, name, labels[label], p.Cluster))
 		}
 	}
 	for _, one := range parts(p) {

@@ -9,6 +9,7 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/dns/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/storage/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -30,6 +31,8 @@ type Found struct {
 	Around  map[cloud.Kind]map[string]thing // what is around machines, by name
 	Readers map[string][]string             // ids of accounts that may read the cluster's secrets, by their ids
 	Record  *dns.RecordSet                  // of the entry point; nil: there is none
+
+	taken error // the bucket that is created cannot be; nil: it can, or it is there
 
 	mu sync.Mutex // while Look goes on
 }
@@ -184,6 +187,12 @@ func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (plac
 	case cloud.KindZone:
 		t, err := dns.NewDnsZoneServiceClient(cc).Get(ctx, &dns.GetDnsZoneRequest{DnsZoneId: g.ID})
 		return place{"", "", t}, err
+	case cloud.KindBucket:
+		t, err := storage.NewBucketServiceClient(cc).Get(ctx, &storage.GetBucketRequest{Name: g.ID})
+		if status.Code(err) == codes.PermissionDenied { // somebody else may have it
+			err = status.Error(codes.NotFound, err.Error())
+		}
+		return place{"", "", bucket{t}}, err
 	}
 	return place{}, fmt.Errorf("nobody knows how to find a %s", g.Kind)
 }

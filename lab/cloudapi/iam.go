@@ -22,7 +22,7 @@ import (
 
 // services are the ids of endpoints.
 func services() []string {
-	return []string{"compute", "dns", "endpoint", "iam", "load-balancer", "lockbox", "lockbox-payload", "operation", "quota-manager", "resource-manager", "vpc"}
+	return []string{"compute", "dns", "endpoint", "iam", "load-balancer", "lockbox", "lockbox-payload", "operation", "quota-manager", "resource-manager", "storage-api", "vpc"}
 }
 
 func listEndpoints(c *Cloud, _ *request, _ *endpoint.ListApiEndpointsRequest) (proto.Message, error) {

@@ -1,5 +1,5 @@
 // Package yc speaks to the cloud's API as Yandex Cloud's yc does, as far as
-// deploy/*.sh need it for disks and machines: it takes the documented flags, and
+// deploy/*.sh need it for disks, machines and the bucket: it takes the documented flags, and
 // no others.
 package yc
 
@@ -38,7 +38,7 @@ type call struct {
 
 // flags of a command beside those of all, as its page in the reference of the
 // command-line interface has them. An exclamation mark is behind one without a
-// value.
+// value, a star behind one that may be given several times.
 func flags(command string) (known string, ok bool) {
 	known, ok = map[string]string{
 		"compute disk list": "", "compute instance list": "", "vpc subnet list": "", "iam service-account list": "", "lockbox secret list": "",
@@ -53,6 +53,13 @@ func flags(command string) (known string, ok bool) {
 		"compute instance delete":          "id name async!",
 		"compute instance add-metadata":    "id name metadata metadata-from-file async!",
 		"compute instance remove-metadata": "id name keys async!",
+
+		"storage bucket list":   "",
+		"storage bucket get":    "name with-acl! full!",
+		"storage bucket create": "name default-storage-class max-size public-read! public-list! public-config-read! acl grants* async!",
+		"storage bucket update": "name default-storage-class max-size public-read! public-list! public-config-read! acl grants* versioning tags remove-tags! " +
+			"lifecycle-rules lifecycle-rules-from-file remove-lifecycle-rules! policy policy-from-file encryption remove-encryption! async!",
+		"storage bucket delete": "name async!",
 	}[command]
 	return known + " folder-id format", ok
 }
@@ -93,11 +100,11 @@ func (c *call) parse(args, known []string) error {
 		case slices.Contains(known, name+"!"):
 			c.flags[name], args = []string{"yes"}, args[1:]
 			continue
-		case !slices.Contains(known, name):
+		case !slices.Contains(known, name) && !slices.Contains(known, name+"*"):
 			return fmt.Errorf("unknown flag: --%s", name)
 		case len(args) < 2:
 			return fmt.Errorf("flag needs an argument: --%s", name)
-		case c.flags[name] != nil:
+		case c.flags[name] != nil && !slices.Contains(known, name+"*"):
 			return fmt.Errorf("flag --%s is given twice", name)
 		}
 		c.flags[name], args = append(c.flags[name], args[1]), args[2:]
@@ -118,6 +125,9 @@ func (c *call) flag(name string) string {
 
 func (c *call) do(ctx context.Context, command string) (any, error) {
 	disks, machines := compute.NewDiskServiceClient(c.api), compute.NewInstanceServiceClient(c.api)
+	if verb, ok := strings.CutPrefix(command, "storage bucket "); ok {
+		return c.bucket(ctx, verb)
+	}
 	id := c.flag("id")
 	if name := c.flag("name"); name != "" && id == "" && !strings.HasSuffix(command, "create") {
 		var err error

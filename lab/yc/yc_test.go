@@ -111,6 +111,9 @@ func TestRefuses(t *testing.T) {
 		{"size", "it has a unit", "compute disk create --folder-id b1g --name x --zone ru-central1-a --type network-ssd --size 10TiB", `size "10TiB"`},
 		{"limit", "the API's answer is passed on", "compute disk create --folder-id b1g --name X --zone ru-central1-a --type network-ssd --size 10GB", "InvalidArgument"},
 		{"disk", "there is none of this name", machine, `"data" not found`},
+		{"grant", "a misspelt permission", "storage bucket create --folder-id b1g --name backup --grants grant-type=grant-type-account,grantee-id=aje,permission=write", `--grants: unknown value "write"`},
+		{"versioning", "a misspelt word", "storage bucket update --folder-id b1g --name backup --versioning on", `--versioning: unknown value "on"`},
+		{"lifecycle", "the API knows no such rule", `storage bucket update --folder-id b1g --name backup --lifecycle-rules {"lifecycleRules":[{"noncurrentVersions":"7"}]}`, "unknown field"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
