@@ -37,7 +37,8 @@ they hold by pgha-cloud secrets push.
 
 The plan is shown first: what exists, what is created, what is changed, what
 differs from the spec, and what the cluster has and the spec does not want. The last two
-are left as they are; so is all that the spec has ids of. On a terminal it asks then;
+are left as they are; so is all that the spec has ids of. Nothing is begun that could not
+be finished: an image that is missing, say, or a subnet without a way out. On a terminal it asks then;
 elsewhere it needs --yes, and without it does nothing (status 2). Safe to run again:
 what was interrupted or failed goes on.`,
 		Example: `  pgha-cloud deploy base

@@ -43,8 +43,13 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 	}
 	c := &checker{cc: cc, plan: p, found: f, cloud: folder.CloudId}
 	c.Troubles = f.troubles(p, true)
+	for id, unseen := range f.routesUnseen {
+		if unseen {
+			c.Unknown = append(c.Unknown, errors.New("cannot see the routes of subnet "+id+": the account may not"))
+		}
+	}
 	g := &group{}
-	for _, check := range []func(context.Context) error{c.waysOut, c.readers, c.writer, c.zone, c.quotas} {
+	for _, check := range []func(context.Context) error{c.readers, c.writer, c.zone, c.quotas} {
 		g.Go(func() error { return check(ctx) })
 	}
 	if err := g.Wait(); err != nil {
@@ -66,6 +71,7 @@ func (f *Found) troubles(p *cloud.Plan, machines bool) []error {
 	if !machines {
 		return all
 	}
+	all = append(all, f.waysOut(p)...)
 	families := map[string]bool{}
 	creates := map[string]bool{} // machines of a role
 	for _, m := range p.Machines {
@@ -216,33 +222,37 @@ func (c *checker) unseen(what string, err error) error {
 	return nil
 }
 
-// waysOut: machines reach Lockbox by their subnet alone, since they have no
-// address that is known outside.
-func (c *checker) waysOut(ctx context.Context) error {
-	if n := c.plan.Network; n != nil && len(n.Subnets) > 0 && n.NAT == "" {
-		c.trouble("cloud.nat_gateway: the subnets that are created have no way out, and machines reach Lockbox by it (want true)")
-	}
-	for _, g := range c.plan.Given {
-		subnet, ok := c.found.Given[g.ID].thing.(*vpc.Subnet)
-		if !ok || !slices.ContainsFunc(c.plan.Machines, func(m *cloud.Machine) bool { return m.Subnet.ID == g.ID && m.Account != nil }) {
-			continue
-		}
-		var table *vpc.RouteTable
-		if subnet.RouteTableId != "" {
-			var err error
-			table, err = vpc.NewRouteTableServiceClient(c.cc).Get(ctx, &vpc.GetRouteTableRequest{RouteTableId: subnet.RouteTableId})
-			if err != nil {
-				if err := c.unseen("see the routes of subnet "+g.ID, err); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		if !leadsOut(table) {
-			c.trouble("%s: subnet %s has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)", g.Key, g.ID)
+// waysOut are about subnets of machines that are to be created and read secrets:
+// they reach Lockbox by their subnet alone, since they have no address that is
+// known outside.
+func (f *Found) waysOut(p *cloud.Plan) (all []error) {
+	needs := map[cloud.Ref]bool{}
+	for _, m := range p.Machines {
+		if m.Account != nil && f.Machines[m.Name] == nil {
+			needs[m.Subnet] = true
 		}
 	}
-	return nil
+	if n := p.Network; n != nil && n.NAT == "" {
+		var tables []*vpc.RouteTable
+		for _, t := range f.Around[kindRoutes] {
+			table, _ := t.(*vpc.RouteTable)
+			tables = append(tables, table)
+		}
+		// Somebody may have given a route to what is there already.
+		without := slices.ContainsFunc(n.Subnets, func(s cloud.Subnet) bool {
+			there, _ := f.Around[cloud.KindSubnet][s.Name].(*vpc.Subnet)
+			return needs[cloud.Ref{Name: s.Name}] && !slices.ContainsFunc(tables, func(t *vpc.RouteTable) bool { return t.Id == there.GetRouteTableId() && leadsOut(t) })
+		})
+		if without {
+			all = append(all, errors.New("cloud.nat_gateway: the subnets that are created have no way out, and machines reach Lockbox by it (want true)"))
+		}
+	}
+	for _, g := range p.Given {
+		if _, ok := f.Given[g.ID].thing.(*vpc.Subnet); ok && needs[cloud.Ref{ID: g.ID}] && !f.routesUnseen[g.ID] && !leadsOut(f.routes[g.ID]) {
+			all = append(all, fmt.Errorf("%s: subnet %s has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)", g.Key, g.ID))
+		}
+	}
+	return all
 }
 
 // readers: accounts may read the secrets that the spec has ids of.
