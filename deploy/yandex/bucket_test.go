@@ -161,7 +161,7 @@ func TestBucketRefused(t *testing.T) {
 		if test.spoil != nil {
 			test.spoil(c, cc)
 		}
-		checked, err := yandex.Check(t.Context(), cc, p)
+		checked, err := yandex.Check(t.Context(), cc, p, "")
 		testkit.OK(t, err)
 		said := ""
 		for _, trouble := range checked.Troubles {

@@ -30,9 +30,10 @@ type Checked struct {
 	Unknown  []error // what the account may not see
 }
 
-// Check looks for all that would stop a deployment: at once, and without changing
-// anything.
-func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Checked, error) {
+// Check looks for all that would stop a deployment by the account of this id: at
+// once, and without changing anything. Of an account that is not known, it says
+// nothing.
+func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, account string) (*Checked, error) {
 	folder, err := resourcemanager.NewFolderServiceClient(cc).Get(ctx, &resourcemanager.GetFolderRequest{FolderId: p.Folder})
 	if err != nil {
 		return nil, trouble("find folder "+p.Folder, err)
@@ -41,7 +42,7 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{cc: cc, plan: p, found: f, cloud: folder.CloudId}
+	c := &checker{cc: cc, plan: p, found: f, cloud: folder.CloudId, caller: account}
 	c.Troubles = f.troubles(p, true)
 	for id, unseen := range f.routesUnseen {
 		if unseen {
@@ -49,7 +50,7 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 		}
 	}
 	g := &group{}
-	for _, check := range []func(context.Context) error{c.readers, c.writer, c.zone, c.quotas} {
+	for _, check := range []func(context.Context) error{c.readers, c.writer, c.rights, c.zone, c.quotas} {
 		g.Go(func() error { return check(ctx) })
 	}
 	if err := g.Wait(); err != nil {
@@ -200,6 +201,8 @@ type checker struct {
 	plan  *cloud.Plan
 	found *Found
 	cloud string
+
+	caller string // the account that deploys; empty: it is not known
 
 	mu sync.Mutex
 	Checked

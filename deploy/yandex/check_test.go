@@ -115,7 +115,7 @@ func TestCheck(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(c)
 			}
-			checked, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, test.edits...)))
+			checked, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, test.edits...)), "")
 			testkit.OK(t, err)
 			var got []string
 			for _, trouble := range checked.Troubles {
@@ -145,7 +145,7 @@ func TestCheckEmpty(t *testing.T) {
 	cc := connect(t, c)
 	c.Has(t, &dns.DnsZone{Id: "dnsexample", Name: "example", Zone: "other.net."})
 	p.Network.NAT = ""
-	checked, err := yandex.Check(t.Context(), cc, p)
+	checked, err := yandex.Check(t.Context(), cc, p, "")
 	testkit.OK(t, err)
 	want := []string{
 		"cloud.dns_zone: zone dnsexample is that of other.net, and cloud.entry_point is db.example.net (want a name in it)",
@@ -170,13 +170,13 @@ func TestCheckEmpty(t *testing.T) {
 func TestCheckFails(t *testing.T) {
 	c := yandextest.New(t, cloudapi.Config{})
 	cc := connect(t, c)
-	_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, "cloud:\n  folder_id: b1gother\n")))
+	_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, "cloud:\n  folder_id: b1gother\n")), "")
 	if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot find folder b1gother: Permission denied") {
 		t.Errorf("error %q", text)
 	}
 	for _, method := range []string{"QuotaLimitService.Get", "FolderService.ListAccessBindings", "SecretService.ListAccessBindings", "RouteTableService.Get", "ImageService.GetLatestByFamily"} {
 		c.Break(cloudapi.Fault{Method: method, Code: codes.Unavailable, Message: "away"})
-		_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t)))
+		_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t)), "")
 		if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot ") || !strings.Contains(text, "the API does not answer") {
 			t.Errorf("%s: error %q", method, text)
 		}
