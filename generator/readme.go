@@ -107,6 +107,7 @@ func (p page) Creates() []string {
 		{len(plan.Secrets) > 0, "secrets, still without what they are to hold"},
 		{len(plan.PlacementGroups) > 0, "placement groups"},
 		{p.Cloud.DNSZone == role.Create, "a DNS zone"},
+		{p.CreatesBucket(), "a bucket"},
 	} {
 		if part.created {
 			all = append(all, part.what)

@@ -36,6 +36,14 @@ func TestReadme(t *testing.T) {
 			"`-var subnet_id=\"$(yc vpc subnet get --folder-id b1gexample --name demo-ru-central1-a --format json | jq -r .id)\"`",
 			"So does the security group of each role", "| networks | 1 | 2 |", "| placement groups | 2 | 2 |",
 		}, []string{"yc vpc subnet update", "secrets.lockbox.etcd", "cloud.service_accounts.etcd", "add-access-binding", "one for each bake"}},
+		{"backups", "the bucket is made, too, and stays", []string{"backup:\n  bucket: demo-backup\n"}, []string{
+			"is created: a bucket.", "`lockbox.admin`, `storage.admin`.", "unless the words `disks`, `secrets` and `backups` follow. A bucket",
+			"| `sh deploy/create.sh base` | `pgha-cloud deploy base` |",
+		}, []string{"yc storage bucket"}},
+		{"backups in a bucket that is there", "nothing is made", []string{"backup:\n  bucket: demo-backup\n  create_bucket: false\n"}, []string{
+			"| `backup.bucket` | `demo-backup` | `yc storage bucket list --folder-id b1gexample` | |", "nor its secrets, unless the words `disks` and `secrets` follow:",
+			"| `sh deploy/create.sh`, and at the end `finish` | `pgha-cloud deploy`: waits until all machines are ready |",
+		}, []string{"a bucket.", "storage.admin", "deploy base"}},
 		{"a load balancer", "clients know it by its name alone", []string{"cloud:\n  load_balancer: external\n  entry_point: db.example.net\n  dns_zone: dnsexample\n",
 			"      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}"}, []string{
 			"| `cloud.dns_zone` | `dnsexample` | `yc dns zone list --folder-id b1gexample` | |", "`lockbox.admin`, `load-balancer.admin`, `dns.editor`.",

@@ -47,6 +47,9 @@ func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 		family := l.cluster.ImageFamily(name)
 		there = append(there, &compute.Image{Id: "fd8lab" + name, Name: family, Family: family, Status: compute.Image_READY})
 	}
+	there = append(there, &vpc.RouteTable{Id: "enprtlab", Name: "lab", NetworkId: "enplab", StaticRoutes: []*vpc.StaticRoute{{
+		Destination: &vpc.StaticRoute_DestinationPrefix{DestinationPrefix: "0.0.0.0/0"}, NextHop: &vpc.StaticRoute_NextHopAddress{NextHopAddress: "10.0.0.1"},
+	}}})
 	c := cloudapi.New(config)
 	for _, m := range there {
 		if err := c.Put(m); err != nil {
@@ -85,7 +88,7 @@ func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 
 // given is something that the spec has the id of, as the API shows it.
 func (l *Lab) given(g plan.Given) (proto.Message, error) {
-	const network = "enplab"
+	const network, routes = "enplab", "enprtlab"
 	name := strings.ToLower(g.ID)
 	switch g.Kind {
 	case plan.KindSubnet:
@@ -93,7 +96,7 @@ func (l *Lab) given(g plan.Given) (proto.Message, error) {
 			for _, n := range part.Nodes() {
 				if n.Zone == g.Zone && l.nodes[n.Name] != nil {
 					block := subnet(l.nodes[n.Name].Address).String()
-					return &vpc.Subnet{Id: g.ID, Name: name, NetworkId: network, ZoneId: g.Zone, V4CidrBlocks: []string{block}}, nil
+					return &vpc.Subnet{Id: g.ID, Name: name, NetworkId: network, ZoneId: g.Zone, V4CidrBlocks: []string{block}, RouteTableId: routes}, nil
 				}
 			}
 		}

@@ -14,7 +14,7 @@ import (
 // connect is one with the credentials that people have.
 func connect(getenv func(string) string) connector {
 	return func(ctx context.Context) (grpc.ClientConnInterface, error) {
-		account := yandex.Account{Token: getenv("YC_TOKEN"), KeyFile: getenv("YC_SERVICE_ACCOUNT_KEY_FILE")}
+		account := account(getenv)
 		if yc, err := exec.LookPath("yc"); err == nil {
 			account.Profile = func(ctx context.Context) (string, error) { return createToken(ctx, yc) }
 		}
@@ -24,6 +24,11 @@ func connect(getenv func(string) string) connector {
 		}
 		return yandex.Connect(ctx, credentials)
 	}
+}
+
+// account is the one whose credentials are in the environment.
+func account(getenv func(string) string) yandex.Account {
+	return yandex.Account{Token: getenv("YC_TOKEN"), KeyFile: getenv("YC_SERVICE_ACCOUNT_KEY_FILE")}
 }
 
 func createToken(ctx context.Context, yc string) (string, error) {

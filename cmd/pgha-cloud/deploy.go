@@ -28,16 +28,17 @@ func (a *app) deployCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deploy [base]",
 		Short: "Create the cluster in Yandex Cloud",
-		Long: `Create what is missing of the cluster: its network, security groups, service accounts
-and Lockbox secrets, its disks and machines, and its load balancer; and wait until the
-new machines are ready, as they say on their serial consoles. Then no machine may
+		Long: `Create what is missing of the cluster: its network, security groups, service accounts,
+Lockbox secrets and the bucket for backups, its disks and machines, and its load
+balancer; and wait until the new machines are ready, as they say on their serial consoles. Then no machine may
 bootstrap a cluster any more. With base it makes all that is needed before machines are
 created, and no machine: images are baked in the subnet, and the secrets get what
 they hold by pgha-cloud secrets push.
 
 The plan is shown first: what exists, what is created, what is changed, what
 differs from the spec, and what the cluster has and the spec does not want. The last two
-are left as they are; so is all that the spec has ids of. On a terminal it asks then;
+are left as they are; so is all that the spec has ids of. Nothing is begun that could not
+be finished: an image that is missing, say, or a subnet without a way out. On a terminal it asks then;
 elsewhere it needs --yes, and without it does nothing (status 2). Safe to run again:
 what was interrupted or failed goes on.`,
 		Example: `  pgha-cloud deploy base

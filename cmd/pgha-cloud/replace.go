@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"os/user"
 	"syscall"
 	"time"
 
@@ -58,6 +59,9 @@ replaced all the same. It ends when the machine has said that it is ready, and t
 count on it: etcd's member votes, a replica streams and gets readers, HAProxy knows the
 leader, and gets clients from the load balancer, if there is one.
 
+One at a time replaces machines of a cluster: a second replace or roll is refused until the
+first has ended, or a minute after it was killed.
+
 What it is going to do is shown first. On a terminal it asks then; elsewhere it needs
 --yes, and without it does nothing (status 2). Where it was interrupted before the new
 machine was there, run it again. A machine that boots goes on by itself.`,
@@ -84,6 +88,18 @@ machine was there, run it again. A machine that boots goes on by itself.`,
 	r.flags(cmd)
 	cmd.Flags().BoolVar(&newDisk, "new-disk", false, "delete its data disk, too, and create an empty one")
 	return cmd
+}
+
+// who runs this, for others who want to do the same.
+func who() string {
+	name, host := "somebody", "somewhere"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
 }
 
 // replace makes a plan, says it, asks, and runs it.
@@ -115,7 +131,7 @@ func (a *app) replace(ctx context.Context, r *replacement, known func(*cloud.Pla
 		return err
 	}
 	c := &roll.Cluster{
-		Plan: wanted, API: cc, Running: running.Client, Now: time.Now, Limit: r.limit,
+		Plan: wanted, API: cc, Running: running.Client, Now: time.Now, Limit: r.limit, Who: who(),
 		World: yandex.World{UserData: data, Between: time.Second, Said: func(name, sentence string) { a.Say("%s: %s", name, sentence) }},
 	}
 	p, err := plan(ctx, c)

@@ -22,9 +22,12 @@ func (a *app) validateCommand() *cobra.Command {
 		Long: `Compare the spec with the cloud, and show everything that would stop a deployment, a
 sentence each: a folder that is not there or not yours; ids of what is not there, or in
 another zone or network; names and addresses that somebody else has; roles without an
-image; secrets that are not there or lack an entry, or that their account may not read;
+image; secrets that are not there or lack an entry, or that their account may not read; a
+bucket that is not there, that somebody else has, or in which the account may not write;
 subnets without a way out to Lockbox; an entry point that is not in its zone; quotas.
-It changes nothing, and reads no secret. pgha-gen validate is about the spec alone.
+With the key of a service account (YC_SERVICE_ACCOUNT_KEY_FILE), also what roles that
+account lacks; of another credential the cloud does not say whose it is. It changes
+nothing, and reads no secret. pgha-gen validate is about the spec alone.
 
 What the account may not see is said, and stops nothing. The exit status is 1 if
 something would stop a deployment.`,
@@ -47,7 +50,7 @@ func (a *app) validate(ctx context.Context, file cli.SpecFile) error {
 	if err != nil {
 		return err
 	}
-	checked, err := yandex.Check(ctx, cc, cloud.New(c))
+	checked, err := yandex.Check(ctx, cc, cloud.New(c), account(os.Getenv).ID())
 	if err != nil {
 		return interrupted(ctx, err, "nothing was done")
 	}

@@ -204,11 +204,7 @@ func (c *Client) askDCS(ctx context.Context, wg *sync.WaitGroup) *members {
 	d := &members{make([]string, n), make([]dcsStatus, n), make([]dcsHealth, n), make([]dcsList, n), make([][3]error, n)}
 	for i, node := range nodes {
 		d.names[i] = node.Name
-		port := 0
-		if _, text, err := net.SplitHostPort(c.cluster.DCS().Endpoints[i]); err == nil {
-			port, _ = strconv.Atoi(text)
-		}
-		at := func(path string) string { return c.url("https", node.Name, port, path) }
+		at := func(path string) string { return c.etcd(i, path) }
 		wg.Go(func() {
 			d.errs[i][0] = c.ask(ctx, http.MethodPost, at("/v3/maintenance/status"), map[string]any{}, &d.status[i])
 		})
@@ -218,6 +214,15 @@ func (c *Client) askDCS(ctx context.Context, wg *sync.WaitGroup) *members {
 		})
 	}
 	return d
+}
+
+// etcd is a URL of the gateway of a member, which is the i-th of the spec.
+func (c *Client) etcd(i int, path string) string {
+	port := 0
+	if _, text, err := net.SplitHostPort(c.cluster.DCS().Endpoints[i]); err == nil {
+		port, _ = strconv.Atoi(text)
+	}
+	return c.url("https", c.cluster.Offering(role.DCS)[i].Name, port, path)
 }
 
 // proxies asks those that offer statistics.

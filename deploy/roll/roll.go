@@ -5,6 +5,7 @@ package roll
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -23,6 +24,7 @@ type Cluster struct {
 	World   yandex.World
 	Now     func() time.Time
 	Limit   time.Duration // for each machine
+	Who     string        // replaces machines, as others are told who are refused meanwhile
 }
 
 // Plan is what is going to be done. Whoever runs it checks again before each
@@ -78,9 +80,25 @@ func (c *Cluster) replacement(ctx context.Context, t turn) (*yandex.Replacement,
 func (p *Plan) Nothing() bool { return len(p.turns) == 0 }
 
 // Do runs a plan, and says how each machine goes on. It stops at the first that
-// does not get ready, or that the cluster does not count as whole.
+// does not get ready, or that the cluster does not count as whole. Refused: while
+// somebody else replaces machines.
 func (c *Cluster) Do(ctx context.Context, p *Plan) error {
+	if p.Nothing() {
+		return nil
+	}
+	lock, err := c.lock(ctx, p)
+	if err != nil {
+		return err
+	}
+	if lock != nil {
+		defer lock.Release()
+	}
 	for i, t := range p.turns {
+		if i > 0 {
+			if err := lock.Keep(ctx); err != nil {
+				return fmt.Errorf("%w; %d of %d machines are done", locked(err), i, len(p.turns))
+			}
+		}
 		count := ""
 		if len(p.turns) > 1 {
 			count = fmt.Sprintf(" (%d of %d)", i+1, len(p.turns))
@@ -94,6 +112,25 @@ func (c *Cluster) Do(ctx context.Context, p *Plan) error {
 		}
 	}
 	return nil
+}
+
+// lock has nobody else replace machines meanwhile. It is in etcd. Where that does
+// not answer, one machine can be replaced all the same: it may be what is missed.
+func (c *Cluster) lock(ctx context.Context, p *Plan) (*operate.Lock, error) {
+	lock, err := c.Running.Lock(ctx, c.Who)
+	var held *operate.Held
+	if err == nil || ctx.Err() != nil || errors.As(err, &held) || len(p.turns) > 1 {
+		return lock, locked(err)
+	}
+	c.World.Said(p.turns[0].name, fmt.Sprintf("etcd gives no lock (%s): see that nobody else replaces machines just now", err))
+	return nil, nil
+}
+
+func locked(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("one at a time: %w", err)
 }
 
 func (c *Cluster) turn(ctx context.Context, t turn, count string) error {

@@ -173,6 +173,9 @@ func base(p *cloud.Plan) [][]*part {
 	for _, s := range p.Secrets {
 		first = append(first, secret(s))
 	}
+	if p.Bucket != nil && p.Bucket.Created {
+		second = append(second, bucketPart(p.Bucket))
+	}
 	for _, g := range p.PlacementGroups {
 		first = append(first, &part{kind: kindPlacement, name: g.Name, create: func(ctx context.Context, b *builder) (thing, error) {
 			op, err := compute.NewPlacementGroupServiceClient(b).Create(ctx, &compute.CreatePlacementGroupRequest{FolderId: b.Folder, Name: g.Name, Labels: b.labels(),

@@ -16,9 +16,11 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/loadbalancer/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/storage/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"pgha-gen/deploy/yandex"
 	"pgha-gen/deploy/yandex/yandextest"
@@ -28,15 +30,15 @@ import (
 	"pgha-gen/lab/cloudapi"
 )
 
-// empty is a cluster of which everything is created, with a load balancer of
-// this kind and a zone for its record.
+// empty is a cluster of which everything is created, with a bucket for backups, a
+// load balancer of this kind and a zone for its record.
 func empty(t *testing.T, kind, zone string) *cloud.Plan {
 	t.Helper()
 	spec := strings.Replace(testkit.Text(t, "../../generator/yc/testdata/empty.yaml"), "cloud: {folder_id: b1gexample}", "cloud:\n  folder_id: b1gexample", 1)
 	if kind != "" {
 		spec = demo.Edit(t, spec, "cloud:\n  load_balancer: "+kind+"\n  entry_point: db.example.net\n  dns_zone: "+zone+"\n")
 	}
-	return cloud.New(demo.Read(t, spec))
+	return cloud.New(demo.Read(t, spec+"backup: {bucket: new-backup}\n"))
 }
 
 // folder is one with the images of a plan, and the zones that it has ids of.
@@ -130,6 +132,7 @@ func TestAround(t *testing.T) {
 			if lb.Type.String() != strings.ToUpper(test.kind) || len(lb.Listeners) != 2 || found.Record.GetData()[0] != test.address {
 				t.Errorf("load balancer %v, record %v", lb, found.Record)
 			}
+			bucketIsRight(t, cc, account.GetId())
 			for _, call := range c.Calls() {
 				if strings.Contains(call.Method, "Payload") {
 					t.Errorf("%s was called", call.Method)
@@ -165,7 +168,7 @@ func TestBase(t *testing.T) {
 var around = []string{
 	"NetworkService.Create", "GatewayService.Create", "RouteTableService.Create", "SubnetService.Create", "SecurityGroupService.Create", "SecurityGroupService.Update",
 	"ServiceAccountService.Create", "SecretService.Create", "SecretService.UpdateAccessBindings", "PlacementGroupService.Create", "DnsZoneService.Create",
-	"TargetGroupService.Create", "NetworkLoadBalancerService.Create", "DnsZoneService.UpsertRecordSets",
+	"BucketService.Create", "TargetGroupService.Create", "NetworkLoadBalancerService.Create", "DnsZoneService.UpsertRecordSets",
 }
 
 // TestAroundFaults: whatever fails of it, at once, late or with the network, is one
@@ -280,6 +283,15 @@ func TestAroundChanges(t *testing.T) {
 			r.StaticRoutes = nil
 			return nil, nil
 		}, yandex.Item{Verb: yandex.Differs, Kind: "route table", Name: "new", Says: "it has no route to the gateway"}},
+		{"the bucket keeps no versions", func(ctx context.Context, cc grpc.ClientConnInterface, f *yandex.Found) (any, error) {
+			return storage.NewBucketServiceClient(cc).Update(ctx, &storage.UpdateBucketRequest{Name: "new-backup", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"versioning"}}, Versioning: storage.Versioning_VERSIONING_SUSPENDED})
+		}, yandex.Item{Verb: yandex.Change, Kind: "bucket", Name: "new-backup", Says: "it gets versions, and its writer"}},
+		{"nobody may write in the bucket", func(ctx context.Context, cc grpc.ClientConnInterface, f *yandex.Found) (any, error) {
+			return storage.NewBucketServiceClient(cc).Update(ctx, &storage.UpdateBucketRequest{Name: "new-backup", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"acl"}}})
+		}, yandex.Item{Verb: yandex.Change, Kind: "bucket", Name: "new-backup", Says: "it gets versions, and its writer"}},
+		{"versions stay for ever", func(ctx context.Context, cc grpc.ClientConnInterface, f *yandex.Found) (any, error) {
+			return storage.NewBucketServiceClient(cc).Update(ctx, &storage.UpdateBucketRequest{Name: "new-backup", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"lifecycle_rules"}}})
+		}, yandex.Item{Verb: yandex.Change, Kind: "bucket", Name: "new-backup", Says: "it gets versions, and its writer"}},
 		{"what the spec does not want", func(ctx context.Context, cc grpc.ClientConnInterface, f *yandex.Found) (any, error) {
 			f.Around[cloud.KindSecret]["new-old"] = &lockbox.Secret{Name: "new-old", Labels: map[string]string{"pgha-cluster": "new"}}
 			return nil, nil
@@ -354,13 +366,13 @@ func TestDestroyAround(t *testing.T) {
 	testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 	s := &said{}
 	testkit.OK(t, yandex.Destroy(t.Context(), cc, p, yandex.Doomed{}, s.say))
-	for _, line := range []string{"secret new-etcd: kept", "service account new-etcd: kept", "new-pg-1-data: kept", "network new: deleted", "record db.example.net.: deleted", "zone new: deleted"} {
+	for _, line := range []string{"bucket new-backup: kept", "secret new-etcd: kept", "service account new-etcd: kept", "new-pg-1-data: kept", "network new: deleted", "record db.example.net.: deleted", "zone new: deleted"} {
 		if !s.has(line) {
 			t.Errorf("it did not say %q, but %q", line, s.lines)
 		}
 	}
 	want := maps.Clone(before)
-	want["secret"], want["service account"], want["disk"] = want["secret"]+2, want["service account"]+2, 6
+	want["bucket"], want["secret"], want["service account"], want["disk"] = 1, want["secret"]+2, want["service account"]+2, 6
 	if diff := cmp.Diff(want, left(t, cc, p)); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
@@ -369,7 +381,7 @@ func TestDestroyAround(t *testing.T) {
 	testkit.OK(t, err)
 	whole(t, cc, p)
 	for range 2 {
-		testkit.OK(t, yandex.Destroy(t.Context(), cc, p, yandex.Doomed{Disks: true, Secrets: true}, (&said{}).say))
+		testkit.OK(t, yandex.Destroy(t.Context(), cc, p, yandex.Doomed{Disks: true, Secrets: true, Backups: true}, (&said{}).say))
 		if diff := cmp.Diff(before, left(t, cc, p)); diff != "" {
 			t.Errorf("left (-want +got):\n%s", diff)
 		}
@@ -381,7 +393,7 @@ func TestDestroyFaults(t *testing.T) {
 	for i, method := range []string{
 		"DnsZoneService.UpdateRecordSets", "NetworkLoadBalancerService.Delete", "TargetGroupService.Delete", "DnsZoneService.Delete", "InstanceService.Delete", "DiskService.Delete",
 		"SecurityGroupService.Update", "SecurityGroupService.Delete", "SubnetService.Delete", "RouteTableService.Delete", "GatewayService.Delete", "SecretService.Delete",
-		"ServiceAccountService.Delete", "PlacementGroupService.Delete", "NetworkService.Delete",
+		"ServiceAccountService.Delete", "BucketService.Delete", "PlacementGroupService.Delete", "NetworkService.Delete",
 	} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
@@ -390,7 +402,7 @@ func TestDestroyFaults(t *testing.T) {
 			before := left(t, cc, p)
 			testkit.OK(t, all(t.Context(), t, c, cc, p, &said{}))
 			c.Break(cloudapi.Fault{Method: method, Times: 1, Late: i%2 == 0, Code: codes.Internal, Message: "No luck"})
-			everything := yandex.Doomed{Disks: true, Secrets: true}
+			everything := yandex.Doomed{Disks: true, Secrets: true, Backups: true}
 			err := yandex.Destroy(t.Context(), cc, p, everything, (&said{}).say)
 			if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot delete ") || !strings.HasSuffix(text, ": No luck (run this again: it goes on where it stopped)") {
 				t.Errorf("error %q", text)

@@ -30,9 +30,10 @@ type Checked struct {
 	Unknown  []error // what the account may not see
 }
 
-// Check looks for all that would stop a deployment: at once, and without changing
-// anything.
-func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Checked, error) {
+// Check looks for all that would stop a deployment by the account of this id: at
+// once, and without changing anything. Of an account that is not known, it says
+// nothing.
+func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, account string) (*Checked, error) {
 	folder, err := resourcemanager.NewFolderServiceClient(cc).Get(ctx, &resourcemanager.GetFolderRequest{FolderId: p.Folder})
 	if err != nil {
 		return nil, trouble("find folder "+p.Folder, err)
@@ -41,10 +42,15 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{cc: cc, plan: p, found: f, cloud: folder.CloudId}
+	c := &checker{cc: cc, plan: p, found: f, cloud: folder.CloudId, caller: account}
 	c.Troubles = f.troubles(p, true)
+	for id, unseen := range f.routesUnseen {
+		if unseen {
+			c.Unknown = append(c.Unknown, errors.New("cannot see the routes of subnet "+id+": the account may not"))
+		}
+	}
 	g := &group{}
-	for _, check := range []func(context.Context) error{c.waysOut, c.readers, c.zone, c.quotas} {
+	for _, check := range []func(context.Context) error{c.readers, c.writer, c.rights, c.zone, c.quotas} {
 		g.Go(func() error { return check(ctx) })
 	}
 	if err := g.Wait(); err != nil {
@@ -60,9 +66,13 @@ func Check(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Ch
 // without machines, why what goes before them cannot.
 func (f *Found) troubles(p *cloud.Plan, machines bool) []error {
 	all := slices.Concat(f.givenTroubles(p), f.strangers(p))
+	if f.taken != nil {
+		all = append(all, f.taken)
+	}
 	if !machines {
 		return all
 	}
+	all = append(all, f.waysOut(p)...)
 	families := map[string]bool{}
 	creates := map[string]bool{} // machines of a role
 	for _, m := range p.Machines {
@@ -109,8 +119,12 @@ func (f *Found) givenTroubles(p *cloud.Plan) (all []error) {
 // strangers are those that have a name of the cluster's and are not its own.
 func (f *Found) strangers(p *cloud.Plan) (all []error) {
 	add := func(kind, name string, labels map[string]string) {
+		text := notOurs
+		if kind == string(cloud.KindBucket) {
+			text = notOurBucket
+		}
 		if labels[label] != p.Cluster {
-			all = append(all, fmt.Errorf(notOurs, kind, name, labels[label], p.Cluster))
+			all = append(all, fmt.Errorf(text, kind, name, labels[label], p.Cluster))
 		}
 	}
 	for _, one := range parts(p) {
@@ -188,6 +202,8 @@ type checker struct {
 	found *Found
 	cloud string
 
+	caller string // the account that deploys; empty: it is not known
+
 	mu sync.Mutex
 	Checked
 }
@@ -209,33 +225,37 @@ func (c *checker) unseen(what string, err error) error {
 	return nil
 }
 
-// waysOut: machines reach Lockbox by their subnet alone, since they have no
-// address that is known outside.
-func (c *checker) waysOut(ctx context.Context) error {
-	if n := c.plan.Network; n != nil && len(n.Subnets) > 0 && n.NAT == "" {
-		c.trouble("cloud.nat_gateway: the subnets that are created have no way out, and machines reach Lockbox by it (want true)")
-	}
-	for _, g := range c.plan.Given {
-		subnet, ok := c.found.Given[g.ID].thing.(*vpc.Subnet)
-		if !ok || !slices.ContainsFunc(c.plan.Machines, func(m *cloud.Machine) bool { return m.Subnet.ID == g.ID && m.Account != nil }) {
-			continue
-		}
-		var table *vpc.RouteTable
-		if subnet.RouteTableId != "" {
-			var err error
-			table, err = vpc.NewRouteTableServiceClient(c.cc).Get(ctx, &vpc.GetRouteTableRequest{RouteTableId: subnet.RouteTableId})
-			if err != nil {
-				if err := c.unseen("see the routes of subnet "+g.ID, err); err != nil {
-					return err
-				}
-				continue
-			}
-		}
-		if !leadsOut(table) {
-			c.trouble("%s: subnet %s has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)", g.Key, g.ID)
+// waysOut are about subnets of machines that are to be created and read secrets:
+// they reach Lockbox by their subnet alone, since they have no address that is
+// known outside.
+func (f *Found) waysOut(p *cloud.Plan) (all []error) {
+	needs := map[cloud.Ref]bool{}
+	for _, m := range p.Machines {
+		if m.Account != nil && f.Machines[m.Name] == nil {
+			needs[m.Subnet] = true
 		}
 	}
-	return nil
+	if n := p.Network; n != nil && n.NAT == "" {
+		var tables []*vpc.RouteTable
+		for _, t := range f.Around[kindRoutes] {
+			table, _ := t.(*vpc.RouteTable)
+			tables = append(tables, table)
+		}
+		// Somebody may have given a route to what is there already.
+		without := slices.ContainsFunc(n.Subnets, func(s cloud.Subnet) bool {
+			there, _ := f.Around[cloud.KindSubnet][s.Name].(*vpc.Subnet)
+			return needs[cloud.Ref{Name: s.Name}] && !slices.ContainsFunc(tables, func(t *vpc.RouteTable) bool { return t.Id == there.GetRouteTableId() && leadsOut(t) })
+		})
+		if without {
+			all = append(all, errors.New("cloud.nat_gateway: the subnets that are created have no way out, and machines reach Lockbox by it (want true)"))
+		}
+	}
+	for _, g := range p.Given {
+		if _, ok := f.Given[g.ID].thing.(*vpc.Subnet); ok && needs[cloud.Ref{ID: g.ID}] && !f.routesUnseen[g.ID] && !leadsOut(f.routes[g.ID]) {
+			all = append(all, fmt.Errorf("%s: subnet %s has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)", g.Key, g.ID))
+		}
+	}
+	return all
 }
 
 // readers: accounts may read the secrets that the spec has ids of.

@@ -13,6 +13,7 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
 	"pgha-gen/deploy/yandex"
 	"pgha-gen/deploy/yandex/yandextest"
@@ -114,7 +115,7 @@ func TestCheck(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(c)
 			}
-			checked, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, test.edits...)))
+			checked, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, test.edits...)), "")
 			testkit.OK(t, err)
 			var got []string
 			for _, trouble := range checked.Troubles {
@@ -144,7 +145,7 @@ func TestCheckEmpty(t *testing.T) {
 	cc := connect(t, c)
 	c.Has(t, &dns.DnsZone{Id: "dnsexample", Name: "example", Zone: "other.net."})
 	p.Network.NAT = ""
-	checked, err := yandex.Check(t.Context(), cc, p)
+	checked, err := yandex.Check(t.Context(), cc, p, "")
 	testkit.OK(t, err)
 	want := []string{
 		"cloud.dns_zone: zone dnsexample is that of other.net, and cloud.entry_point is db.example.net (want a name in it)",
@@ -169,16 +170,60 @@ func TestCheckEmpty(t *testing.T) {
 func TestCheckFails(t *testing.T) {
 	c := yandextest.New(t, cloudapi.Config{})
 	cc := connect(t, c)
-	_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, "cloud:\n  folder_id: b1gother\n")))
+	_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t, "cloud:\n  folder_id: b1gother\n")), "")
 	if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot find folder b1gother: Permission denied") {
 		t.Errorf("error %q", text)
 	}
 	for _, method := range []string{"QuotaLimitService.Get", "FolderService.ListAccessBindings", "SecretService.ListAccessBindings", "RouteTableService.Get", "ImageService.GetLatestByFamily"} {
 		c.Break(cloudapi.Fault{Method: method, Code: codes.Unavailable, Message: "away"})
-		_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t)))
+		_, err := yandex.Check(t.Context(), cc, cloud.New(demo.Cluster(t)), "")
 		if text := fmt.Sprint(err); !strings.HasPrefix(text, "cannot ") || !strings.Contains(text, "the API does not answer") {
 			t.Errorf("%s: error %q", method, text)
 		}
 		c.Mend()
 	}
+}
+
+// TestNoWayOut: where machines could not reach Lockbox, none is created; what runs
+// already is left alone, and so is a way that somebody has made by hand.
+func TestNoWayOut(t *testing.T) {
+	const none = "cloud.subnets.ru-central1-a: subnet e9bother has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)"
+	c := yandextest.New(t, cloudapi.Config{})
+	cc, p := connect(t, c), cloud.New(demo.Cluster(t, "cloud:\n  subnets: {ru-central1-a: e9bother}\n"))
+	c.Has(t, &vpc.Network{Id: "enpother", Name: "other"}, &vpc.Subnet{Id: "e9bother", Name: "other", NetworkId: "enpother", ZoneId: "ru-central1-a", V4CidrBlocks: []string{"10.128.0.0/24"}})
+	_, err := deploy(t.Context(), cc, p, &said{})
+	if fmt.Sprint(err) != none {
+		t.Errorf("error %v, want %s", err, none)
+	}
+	if n := len(requests[*compute.CreateInstanceRequest](c, "InstanceService.Create")); n > 0 {
+		t.Errorf("%d machines are created", n)
+	}
+	_, err = vpc.NewSubnetServiceClient(cc).Update(t.Context(), &vpc.UpdateSubnetRequest{SubnetId: "e9bother", RouteTableId: "enprtexample", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"route_table_id"}}})
+	testkit.OK(t, err)
+	_, err = deploy(t.Context(), cc, p, &said{})
+	testkit.OK(t, err)
+	_, err = vpc.NewSubnetServiceClient(cc).Update(t.Context(), &vpc.UpdateSubnetRequest{SubnetId: "e9bother", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"route_table_id"}}})
+	testkit.OK(t, err)
+	found, err := yandex.Look(t.Context(), cc, p)
+	testkit.OK(t, err)
+	if _, err := yandex.Plan(p, found); err != nil {
+		t.Errorf("all machines are there: %v", err)
+	}
+
+	p = empty(t, "", "")
+	p.Network.NAT = ""
+	c, cc = folder(t, p, cloudapi.Config{})
+	testkit.OK(t, based(t.Context(), t, c, cc, p, &said{}))
+	_, err = deploy(t.Context(), cc, p, &said{})
+	if want := "cloud.nat_gateway: the subnets that are created have no way out, and machines reach Lockbox by it (want true)"; fmt.Sprint(err) != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	found, err = yandex.Look(t.Context(), cc, p)
+	testkit.OK(t, err)
+	for _, s := range p.Network.Subnets {
+		_, err = vpc.NewSubnetServiceClient(cc).Update(t.Context(), &vpc.UpdateSubnetRequest{SubnetId: found.Around[cloud.KindSubnet][s.Name].GetId(), RouteTableId: "enprtexample", UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"route_table_id"}}})
+		testkit.OK(t, err)
+	}
+	_, err = deploy(t.Context(), cc, p, &said{})
+	testkit.OK(t, err)
 }

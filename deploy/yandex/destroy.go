@@ -9,6 +9,8 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/loadbalancer/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -19,11 +21,12 @@ import (
 type Doomed struct {
 	Disks   bool // data disks
 	Secrets bool // and the accounts that read them
+	Backups bool // and their bucket
 }
 
 // Destroy deletes what a plan has the cluster create, as far as it is there and
-// the cluster's, last things first. Data disks and secrets it deletes only if it
-// is asked to; what the spec gives stays. It can be run again.
+// the cluster's, last things first. Data disks, secrets and backups it deletes
+// only if it is asked to; what the spec gives stays. It can be run again.
 func Destroy(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, what Doomed, said func(name, sentence string)) error {
 	f := newFound()
 	look := &group{}
@@ -40,7 +43,7 @@ func Destroy(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan, wh
 	if err := d.machines(what.Disks); err != nil {
 		return err
 	}
-	return d.base(what.Secrets)
+	return d.base(what)
 }
 
 // demolition is one run of Destroy.
@@ -79,12 +82,12 @@ func (d *demolition) front() error {
 }
 
 // base deletes what was there before the machines.
-func (d *demolition) base(secrets bool) error {
+func (d *demolition) base(what Doomed) error {
 	waves := base(d.plan)
 	slices.Reverse(waves)
 	for i := range waves {
 		waves[i] = slices.DeleteFunc(waves[i], func(one *part) bool {
-			kept := (one.kind == cloud.KindSecret || one.kind == cloud.KindAccount) && !secrets
+			kept := (one.kind == cloud.KindSecret || one.kind == cloud.KindAccount) && !what.Secrets || one.kind == cloud.KindBucket && !what.Backups
 			if kept && d.mine(one.kind, one.name) != nil {
 				d.said(one.String(), "kept")
 			}
@@ -133,6 +136,9 @@ func (d *demolition) gone(waves [][]*part) error {
 			g.Go(func() error {
 				op, err := d.services[one.kind].delete(d.ctx, there.GetId())
 				if _, err := finished(d.ctx, d.cc, op, err); err != nil {
+					if one.kind == cloud.KindBucket && status.Code(err) == codes.FailedPrecondition {
+						return d.empty()
+					}
 					return trouble("delete "+one.String(), err)
 				}
 				d.said(one.String(), "deleted")

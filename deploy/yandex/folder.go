@@ -10,6 +10,7 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/loadbalancer/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/operation"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/storage/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -36,7 +37,7 @@ type thing interface {
 
 // service is what the API can do with a kind of things.
 type service struct {
-	list   func(ctx context.Context, folder, token string) (page []thing, next string, err error)
+	list   func(ctx context.Context, folder, token string) (page []thing, next string, err error) // nil: it is asked for by name
 	delete func(ctx context.Context, id string) (*operation.Operation, error)
 }
 
@@ -113,6 +114,9 @@ func services(cc grpc.ClientConnInterface) map[cloud.Kind]service {
 		}, func(ctx context.Context, id string) (*operation.Operation, error) {
 			return zones.Delete(ctx, &dns.DeleteDnsZoneRequest{DnsZoneId: id})
 		}},
+		cloud.KindBucket: {nil, func(ctx context.Context, name string) (*operation.Operation, error) {
+			return storage.NewBucketServiceClient(cc).Delete(ctx, &storage.DeleteBucketRequest{Name: name})
+		}},
 	}
 }
 
@@ -133,6 +137,9 @@ func (f *Found) lookAround(ctx context.Context, cc grpc.ClientConnInterface, p *
 	}
 	g := &group{}
 	for kind, service := range services(cc) {
+		if service.list == nil {
+			continue
+		}
 		g.Go(func() error {
 			return pages(string(kind)+"s", func(token string) (string, error) {
 				page, next, err := service.list(ctx, p.Folder, token)
@@ -154,6 +161,7 @@ func (f *Found) lookAround(ctx context.Context, cc grpc.ClientConnInterface, p *
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	g.Go(func() error { return f.lookBucket(ctx, cc, p) })
 	for _, s := range p.Secrets {
 		if there := f.Around[cloud.KindSecret][s.Name]; there != nil && there.GetLabels()[label] == p.Cluster {
 			g.Go(func() error { return f.lookReaders(ctx, cc, there) })

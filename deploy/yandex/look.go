@@ -9,6 +9,7 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/dns/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/storage/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -31,11 +32,17 @@ type Found struct {
 	Readers map[string][]string             // ids of accounts that may read the cluster's secrets, by their ids
 	Record  *dns.RecordSet                  // of the entry point; nil: there is none
 
+	routes       map[string]*vpc.RouteTable // of subnets that the spec has ids of, by their ids; nil: a subnet has none
+	routesUnseen map[string]bool            // subnets whose routes the account may not see
+
+	taken error // the bucket that is created cannot be; nil: it can, or it is there
+
 	mu sync.Mutex // while Look goes on
 }
 
 func newFound() *Found {
-	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, Sources: map[string]string{}, Given: map[string]place{}, Around: map[cloud.Kind]map[string]thing{}, Readers: map[string][]string{}}
+	return &Found{Disks: map[string]*compute.Disk{}, Machines: map[string]*compute.Instance{}, Consoles: map[string]bootlog.Step{}, Images: map[string]string{}, Sources: map[string]string{}, Given: map[string]place{}, Around: map[cloud.Kind]map[string]thing{}, Readers: map[string][]string{},
+		routes: map[string]*vpc.RouteTable{}, routesUnseen: map[string]bool{}}
 }
 
 // place is something given, and where it is.
@@ -75,6 +82,11 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 			if err != nil && status.Code(err) != codes.NotFound {
 				return trouble(fmt.Sprintf("find %s %s of %s", given.Kind, given.ID, given.Key), err)
 			}
+			if subnet, ok := at.thing.(*vpc.Subnet); ok && err == nil {
+				if err := f.lookRoutes(ctx, cc, subnet); err != nil {
+					return err
+				}
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -84,6 +96,21 @@ func Look(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) (*Fou
 		})
 	}
 	return f, g.Wait()
+}
+
+// lookRoutes asks for the routes of a subnet.
+func (f *Found) lookRoutes(ctx context.Context, cc grpc.ClientConnInterface, subnet *vpc.Subnet) error {
+	if subnet.RouteTableId == "" {
+		return nil
+	}
+	table, err := vpc.NewRouteTableServiceClient(cc).Get(ctx, &vpc.GetRouteTableRequest{RouteTableId: subnet.RouteTableId})
+	if err != nil && status.Code(err) != codes.PermissionDenied && status.Code(err) != codes.NotFound {
+		return trouble("see the routes of subnet "+subnet.Id, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.routes[subnet.Id], f.routesUnseen[subnet.Id] = table, status.Code(err) == codes.PermissionDenied
+	return nil
 }
 
 func (f *Found) lookDisks(ctx context.Context, cc grpc.ClientConnInterface, p *cloud.Plan) error {
@@ -184,6 +211,12 @@ func find(ctx context.Context, cc grpc.ClientConnInterface, g cloud.Given) (plac
 	case cloud.KindZone:
 		t, err := dns.NewDnsZoneServiceClient(cc).Get(ctx, &dns.GetDnsZoneRequest{DnsZoneId: g.ID})
 		return place{"", "", t}, err
+	case cloud.KindBucket:
+		t, err := storage.NewBucketServiceClient(cc).Get(ctx, &storage.GetBucketRequest{Name: g.ID})
+		if status.Code(err) == codes.PermissionDenied { // somebody else may have it
+			err = status.Error(codes.NotFound, err.Error())
+		}
+		return place{"", "", bucket{t}}, err
 	}
 	return place{}, fmt.Errorf("nobody knows how to find a %s", g.Kind)
 }

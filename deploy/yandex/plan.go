@@ -64,6 +64,8 @@ const (
 	permission = "pgha-bootstrap"
 	notOurs    = "%s %s is there and is not this cluster's: its label " + label + " is %q, not %q (delete it, or choose another name in the spec)"
 	gibibyte   = 1 << 30
+
+	notOurBucket = "%s %s is there and is not this cluster's: its tag " + label + " is %q, not %q (give backup.create_bucket: false if it is yours, or choose another name in the spec)"
 )
 
 // Plan is what is to be done so that what p wants is there. Or it is the first

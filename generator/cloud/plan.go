@@ -30,6 +30,7 @@ type Plan struct {
 	PlacementGroups []*PlacementGroup
 	Machines        []*Machine
 	Balancer        *Balancer // nil: there is none
+	Bucket          *Bucket   // nil: there are no backups in the cloud's object storage
 }
 
 // Ref is something in the cloud: by its id, if the spec has that, or by the
@@ -49,6 +50,7 @@ const (
 	KindZone          Kind = "zone"
 	KindTargets       Kind = "target group"
 	KindBalancer      Kind = "network load balancer"
+	KindBucket        Kind = "bucket"
 )
 
 // Given is what the spec has the id of.
@@ -154,6 +156,7 @@ func New(c *role.Cluster) *Plan {
 		}
 	}
 	p.Balancer = balancer(c)
+	p.Bucket = bucket(c)
 	return p
 }
 
@@ -194,6 +197,9 @@ func (p *Plan) given(c *role.Cluster) {
 	for _, g := range c.WithSecrets() {
 		add(KindAccount, c.Cloud.ServiceAccounts[g.Name], "cloud.service_accounts."+g.Name, "")
 		add(KindSecret, c.Secrets.Lockbox[g.Name], "secrets.lockbox."+g.Name, "")
+	}
+	if b := bucket(c); b != nil && !b.Created {
+		add(KindBucket, b.Name, "backup.bucket", "")
 	}
 }
 
@@ -297,6 +303,9 @@ func Changes(old, new *Plan, role string) []Change {
 				all = append(all, Change{"security group " + after.Name, "", true})
 			}
 		}
+	}
+	if b := new.Bucket; b != nil && b.Created && b.Role == role && (old.Bucket == nil || *old.Bucket != *b) {
+		all = append(all, Change{"bucket " + b.Name, "", true})
 	}
 	before, after := old.Balancer, new.Balancer
 	switch of := cmp.Or(after, before); {

@@ -12,8 +12,10 @@ import (
 // Backup says where a database's backups and the archive of its log are, and
 // how many of them.
 type Backup struct {
-	Bucket   string `yaml:"bucket"` // of object storage; empty: there are no backups
-	Endpoint string `yaml:"endpoint"`
+	Bucket string `yaml:"bucket"` // of object storage; empty: there are no backups
+	// Whether the cluster makes it; see Cluster.CreatesBucket.
+	CreateBucket bool   `yaml:"create_bucket"`
+	Endpoint     string `yaml:"endpoint"`
 	// The folder in the bucket. Empty: the cluster's token.
 	Prefix     string         `yaml:"prefix"`
 	Schedule   BackupSchedule `yaml:"schedule"`
@@ -56,10 +58,20 @@ type Restore struct {
 
 func defaultBackup() Backup {
 	return Backup{
-		Endpoint:  "storage.yandexcloud.net",
+		CreateBucket: true, Endpoint: CloudStorage,
 		Schedule:  BackupSchedule{At: "01:00", Full: 7, Proof: 7},
 		Retention: 14, Encryption: AES256CBC, QueueMax: 25,
 	}
+}
+
+// CloudStorage is the cloud's own object storage.
+const CloudStorage = "storage.yandexcloud.net"
+
+// CreatesBucket says whether the bucket is the cluster's own, and made with it.
+// One that has the backups of another cluster is there already.
+func (c *Cluster) CreatesBucket() bool {
+	return c.BacksUp() && c.Backup.CreateBucket && c.Backup.Endpoint == CloudStorage &&
+		(c.Restore.From == "" || c.Restore.From == c.Name)
 }
 
 // BacksUp says whether the cluster's database is backed up.

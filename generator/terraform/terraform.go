@@ -25,6 +25,7 @@ func Module(p *cloud.Plan) ([]byte, error) {
 	for _, g := range p.PlacementGroups {
 		m.resource("yandex_compute_placement_group", g.Name, append(m.named(g.Name), pair("placement_strategy_spread", true)))
 	}
+	m.bucket(p.Bucket)
 	m.machines()
 	outputs := emit.Map{}
 	if p.Balancer != nil {
@@ -195,6 +196,29 @@ func (m *module) secrets() {
 			pair("member", "serviceAccount:"+m.ref("yandex_iam_service_account", &s.Reader)),
 		})
 	}
+}
+
+// bucket has versions of what is deleted or overwritten, as create.sh says.
+func (m *module) bucket(b *cloud.Bucket) {
+	if b == nil || !b.Created {
+		return
+	}
+	var rules []any
+	for _, r := range b.Lifecycle() {
+		rule := emit.Map{pair("id", r.ID), pair("enabled", true)}
+		if r.Markers {
+			rule = append(rule, pair("expiration", emit.Map{pair("expired_object_delete_marker", true)}))
+		}
+		rules = append(rules, append(rule, pair("noncurrent_version_expiration", emit.Map{pair("days", r.Noncurrent)}),
+			pair("abort_incomplete_multipart_upload_days", r.Uploads)))
+	}
+	m.resource("yandex_storage_bucket", "backup", emit.Map{
+		pair("folder_id", literal(m.plan.Folder)), pair("bucket", literal(b.Name)), pair("tags", m.labels("")),
+		pair("grant", emit.Map{
+			pair("type", "CanonicalUser"), pair("id", m.ref("yandex_iam_service_account", &b.Writer)), pair("permissions", []any{"READ", "WRITE"}),
+		}),
+		pair("versioning", emit.Map{pair("enabled", true)}), pair("lifecycle_rule", rules), kept(),
+	})
 }
 
 // ref is the id of what is given or created.

@@ -28,6 +28,8 @@ func clusters(t *testing.T) map[string]*role.Cluster {
 		"example":  demo.Cluster(t),
 		"sparse":   demo.Read(t, testkit.Text(t, "../yc/testdata/sparse.yaml")),
 		"empty":    demo.Read(t, testkit.Text(t, "../yc/testdata/empty.yaml")),
+		"backup":   demo.Read(t, testkit.Text(t, "../yc/testdata/empty.yaml")+"backup: {bucket: new-backup}\n"),
+		"bucket":   demo.Read(t, testkit.Text(t, "../yc/testdata/empty.yaml")+"backup: {bucket: new-backup, create_bucket: false}\n"),
 	}
 }
 
@@ -98,6 +100,10 @@ func TestModuleIsThePlan(t *testing.T) {
 			if b.Record.Domain != "" {
 				want["yandex_dns_zone"] = 1
 			}
+		}
+		want["yandex_storage_bucket"] = 0
+		if p.Bucket != nil && p.Bucket.Created {
+			want["yandex_storage_bucket"] = 1
 		}
 		if n := p.Network; n != nil {
 			want["yandex_vpc_subnet"] = len(n.Subnets)

@@ -19,6 +19,7 @@ func place(kind cloud.Kind) []string {
 		cloud.KindZone:          {"dns", "zone"},
 		cloud.KindTargets:       {"load-balancer", "target-group"},
 		cloud.KindBalancer:      {"load-balancer", "network-load-balancer"},
+		cloud.KindBucket:        {"storage", "bucket"},
 	}[kind]
 }
 
@@ -54,6 +55,9 @@ func (s *script) base(p *cloud.Plan) {
 		// secrets generate.
 		s.resource(cloud.KindSecret, secret.Name, "--payload", `[{"key": "none", "text_value": "none"}]`)
 		s.line("reader", secret.Name, idOf(cloud.KindAccount, &secret.Reader))
+	}
+	if b := p.Bucket; b != nil && b.Created {
+		s.line("bucket", b.Name, idOf(cloud.KindAccount, &b.Writer), s.lifecycle(b.Lifecycle()))
 	}
 	if b := p.Balancer; b != nil && b.Record != nil && b.Record.Zone.ID == "" {
 		s.resource(cloud.KindZone, b.Record.Zone.Name, "--zone", b.Record.Domain, "--private-visibility", "--network-ids", idOf(cloud.KindNetwork, &p.Network.Ref))

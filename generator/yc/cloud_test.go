@@ -58,6 +58,8 @@ func newCloud(t *testing.T, c *role.Cluster) *fakeCloud {
 				kind = "dns zone"
 			case cloud.KindSecret:
 				kind = "lockbox secret"
+			case cloud.KindBucket:
+				kind, one["name"] = "storage bucket", given.ID
 			}
 			s.Things[kind] = append(s.Things[kind], one)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // Destroy is deploy/destroy.sh: it deletes what create.sh creates, last things
-// first. Data disks and secrets it deletes only if it is asked to.
+// first. Data disks, secrets and backups it deletes only if it is asked to.
 func Destroy(p *cloud.Plan) ([]byte, error) {
 	s, err := newScript("destroy.sh", p)
 	if err != nil {
@@ -35,6 +35,11 @@ func Destroy(p *cloud.Plan) ([]byte, error) {
 		}
 	}
 	s.WriteString("\t:\nfi\n")
+	if b := p.Bucket; b != nil && b.Created {
+		s.WriteString("if [ -n \"$BACKUPS\" ]; then\n\t")
+		s.line("no_bucket", b.Name, s.lifecycle(b.Emptying()))
+		s.WriteString("fi\n")
+	}
 	for _, g := range p.PlacementGroups {
 		s.gone("", "compute", "placement-group", g.Name)
 	}

@@ -113,7 +113,7 @@ func TestDestroyKeepsWhatIsGiven(t *testing.T) {
 }
 
 func TestDestroyRefuses(t *testing.T) {
-	const name = "destroy.sh: want the cluster's name, demo, as a sign that it is meant; and disks, secrets or both, to delete these, too\n"
+	const name = "destroy.sh: want the cluster's name, demo, as a sign that it is meant; and any of disks, secrets and backups, to delete these, too\n"
 	for _, test := range []struct {
 		reason string
 		args   []string
@@ -122,7 +122,7 @@ func TestDestroyRefuses(t *testing.T) {
 		{"a slip", nil, name},
 		{"another cluster is meant", []string{"shop"}, name},
 		{"a variable that is empty", []string{""}, name},
-		{"nothing is guessed", []string{"demo", "disk"}, "destroy.sh: unknown word \"disk\" (want disks, secrets or both)\n"},
+		{"nothing is guessed", []string{"demo", "disk"}, "destroy.sh: unknown word \"disk\" (want any of disks, secrets and backups)\n"},
 	} {
 		c := newCloud(t, demo.Cluster(t))
 		before := c.state()

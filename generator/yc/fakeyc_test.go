@@ -40,6 +40,8 @@ type state struct {
 	Garble bool             // it answers with something else
 	Serial map[string]int   // the number of the last id
 	Access map[string][]any // bindings of a secret, by its id
+
+	Elsewhere []string // names of buckets that somebody else has
 }
 
 func loadState(dir string) (*state, error) {
@@ -75,6 +77,7 @@ var ids = map[string]string{
 	"vpc network": "enp", "vpc subnet": "e9b", "vpc gateway": "enpg", "vpc route-table": "enpr", "vpc security-group": "enps",
 	"iam service-account": "aje", "lockbox secret": "e6q", "compute placement-group": "fd8p", "compute disk": "fhmd", "compute instance": "fhm",
 	"load-balancer target-group": "enpt", "load-balancer network-load-balancer": "enpb", "dns zone": "dns",
+	"storage bucket": "-",
 }
 
 // flags of verbs beside those of all, as their pages in the reference of the
@@ -107,6 +110,12 @@ var flags = map[string]string{
 	"dns zone create":                            "name description labels zone public-visibility! private-visibility! network-ids deletion-protection! async!",
 	"dns zone replace-records":                   "id name async! description record*",
 	"dns zone delete-records":                    "id name async! record*",
+
+	"storage bucket get":    "name with-acl! full!",
+	"storage bucket create": "name default-storage-class max-size public-read! public-list! public-config-read! acl grants* async!",
+	"storage bucket update": "name default-storage-class max-size public-read! public-list! public-config-read! acl grants* versioning cors* remove-cors! tags " +
+		"remove-tags! lifecycle-rules lifecycle-rules-from-file remove-lifecycle-rules! policy policy-from-file encryption remove-encryption! async!",
+	"storage bucket delete": "name async!",
 }
 
 var common = map[string]string{"list": "", "get": "id name full!", "delete": "id name async!", "list-access-bindings": "id name"}
@@ -213,6 +222,9 @@ func (c *call) flag(name string) string {
 }
 
 func (c *call) do() (any, error) {
+	if c.kind == "storage bucket" {
+		return c.bucket()
+	}
 	switch c.verb {
 	case "list":
 		all := c.Things[c.kind]

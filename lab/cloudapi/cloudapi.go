@@ -56,6 +56,8 @@ type Cloud struct {
 	payloads     map[string]payload                         // by the id of a secret's version
 	records      map[string]records                         // by the id of a zone
 	targetStatus map[string]loadbalancer.TargetState_Status // by address
+	elsewhere    map[string]bool                            // names of buckets that somebody else has
+	filled       map[string]bool                            // buckets in which there is something
 	serial       int
 }
 
@@ -75,6 +77,7 @@ func New(config Config) *Cloud {
 	c := &Cloud{
 		config: config, kinds: kinds(), token: config.Token,
 		operations: map[string]*running{}, bindings: map[string]bindings{}, payloads: map[string]payload{}, records: map[string]records{}, targetStatus: map[string]loadbalancer.TargetState_Status{},
+		elsewhere: map[string]bool{}, filled: map[string]bool{},
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
@@ -261,6 +264,9 @@ func handlers() map[string]handler {
 		"compute.v1.InstanceService.SimulateMaintenanceEvent": of(simulateMaintenance),
 
 		"vpc.v1.SecurityGroupService.UpdateRules": of(updateRules),
+
+		"storage.v1.BucketService.Get":  of(getBucket),
+		"storage.v1.BucketService.List": of(listBuckets),
 
 		"lockbox.v1.SecretService.AddVersion":   of(addVersion),
 		"lockbox.v1.SecretService.ListVersions": of(listVersions),

@@ -22,7 +22,7 @@ import (
 
 // services are the ids of endpoints.
 func services() []string {
-	return []string{"compute", "dns", "endpoint", "iam", "load-balancer", "lockbox", "lockbox-payload", "operation", "quota-manager", "resource-manager", "vpc"}
+	return []string{"compute", "dns", "endpoint", "iam", "load-balancer", "lockbox", "lockbox-payload", "operation", "quota-manager", "resource-manager", "storage-api", "vpc"}
 }
 
 func listEndpoints(c *Cloud, _ *request, _ *endpoint.ListApiEndpointsRequest) (proto.Message, error) {
@@ -91,7 +91,7 @@ func accessVerbs() map[string]handler {
 }
 
 func (c *Cloud) bound(id string) error {
-	if id == c.config.Folder || slices.ContainsFunc(c.things, func(t *thing) bool { return t.text("id") == id }) {
+	if id == c.config.Folder || id == cloudID || slices.ContainsFunc(c.things, func(t *thing) bool { return t.text("id") == id }) {
 		return nil
 	}
 	return status.Errorf(codes.NotFound, "Resource %s not found", id)

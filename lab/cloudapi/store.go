@@ -22,6 +22,7 @@ type kind struct {
 	message string // its type, beside the service
 	start   string // of its ids
 	quota   string // on how many there may be; empty: none
+	named   bool   // requests have its name, which is its id
 
 	fill   func(*Cloud, *request, proto.Message) error // behind what fields of the same names say; nil: nothing
 	remove func(*Cloud, *thing) error                  // refuses, or does what goes before; nil: nothing
@@ -43,6 +44,7 @@ func kinds() []*kind {
 		{service: "loadbalancer.v1.TargetGroupService", message: "TargetGroup", start: "enptg", quota: "ylb.targetGroups.count", fill: fillTargets},
 		{service: "loadbalancer.v1.NetworkLoadBalancerService", message: "NetworkLoadBalancer", start: "enplb", quota: "ylb.networkLoadBalancers.count", fill: fillBalancer, remove: protected},
 		{service: "dns.v1.DnsZoneService", message: "DnsZone", start: "dns", quota: "dns.zones.count", fill: fillZone, remove: emptied},
+		{service: "storage.v1.BucketService", message: "Bucket", named: true, fill: fillBucket, remove: vacant},
 	}
 }
 
@@ -59,7 +61,7 @@ func (c *Cloud) kindOf(service string) *kind {
 func (c *Cloud) kindBy(field string) *kind {
 	field = strings.TrimSuffix(field, "s")
 	for _, k := range c.kinds {
-		if id := k.id(); field == id || strings.HasSuffix(field, "_"+id) {
+		if id := k.id(); !k.named && (field == id || strings.HasSuffix(field, "_"+id)) {
 			return k
 		}
 	}
@@ -68,6 +70,9 @@ func (c *Cloud) kindBy(field string) *kind {
 
 // id is the field of requests that has its id.
 func (k *kind) id() string {
+	if k.named {
+		return "name"
+	}
 	var id strings.Builder
 	for i, r := range k.message {
 		if i > 0 && r >= 'A' && r <= 'Z' {

@@ -55,6 +55,13 @@ func flags(command string) (known string, ok bool) {
 		"compute instance delete":          "id name async!",
 		"compute instance add-metadata":    "id name metadata metadata-from-file async!",
 		"compute instance remove-metadata": "id name keys async!",
+
+		"storage bucket list":   "",
+		"storage bucket get":    "name with-acl! full!",
+		"storage bucket create": "name default-storage-class max-size public-read! public-list! public-config-read! acl grants* async!",
+		"storage bucket update": "name default-storage-class max-size public-read! public-list! public-config-read! acl grants* versioning tags remove-tags! " +
+			"lifecycle-rules lifecycle-rules-from-file remove-lifecycle-rules! policy policy-from-file encryption remove-encryption! async!",
+		"storage bucket delete": "name async!",
 	}[command]
 	if !ok {
 		known, ok = baseFlags()[command]
@@ -98,12 +105,11 @@ func (c *call) parse(args, known []string) error {
 		case slices.Contains(known, name+"!"):
 			c.flags[name], args = []string{"yes"}, args[1:]
 			continue
-		case slices.Contains(known, name+"*") && len(args) > 1:
 		case !slices.Contains(known, name) && !slices.Contains(known, name+"*"):
 			return fmt.Errorf("unknown flag: --%s", name)
 		case len(args) < 2:
 			return fmt.Errorf("flag needs an argument: --%s", name)
-		case c.flags[name] != nil:
+		case c.flags[name] != nil && !slices.Contains(known, name+"*"):
 			return fmt.Errorf("flag --%s is given twice", name)
 		}
 		c.flags[name], args = append(c.flags[name], args[1]), args[2:]
@@ -124,6 +130,9 @@ func (c *call) flag(name string) string {
 
 func (c *call) do(ctx context.Context, command string) (any, error) {
 	disks, machines := compute.NewDiskServiceClient(c.api), compute.NewInstanceServiceClient(c.api)
+	if verb, ok := strings.CutPrefix(command, "storage bucket "); ok {
+		return c.bucket(ctx, verb)
+	}
 	id := c.flag("id")
 	if name := c.flag("name"); name != "" && id == "" && !strings.HasSuffix(command, "create") {
 		var err error

@@ -122,13 +122,17 @@ type Machines struct {
 	Out      map[string]bool      // not in the quorum
 	Answer   map[string]string    // in place of what is computed, by "NODE METHOD /path"; "STATUS text"
 	Told     []string             // all that was to change something
+	Lease    time.Duration        // how long leases of etcd are good; 0: for ever
+	Leases   []string             // that etcd has given
+	leases   map[string]time.Time // those that are good, and until when
+	key      [2]string            // the one that etcd has, and its lease
 }
 
 // New starts them.
 func New(t testing.TB, a *Authority) *Machines {
 	t.Helper()
 	f := &Machines{t: t, Cluster: demo.Cluster(t, Operators), Patience: 5 * time.Second, Leader: "demo-pg-3", timeline: 1, Digests: map[string]string{}, Away: map[string]bool{}, Refuse: map[string]bool{}, started: map[string]int{},
-		copying: map[string]int{}, Pending: map[string]bool{}, Took: map[string]time.Time{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}}
+		copying: map[string]int{}, Pending: map[string]bool{}, Took: map[string]time.Time{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}, leases: map[string]time.Time{}}
 	var names []string
 	for _, g := range f.Cluster.Groups {
 		data, err := generator.UserData(f.Cluster, g)
@@ -243,6 +247,8 @@ func (f *Machines) serve(name, question string, body []byte) (int, string) {
 		return 200, f.real("etcd-health.json")
 	case "POST /v3/cluster/member/list":
 		return 200, f.real("etcd-members.json")
+	case "POST /v3/lease/grant", "POST /v3/lease/keepalive", "POST /v3/lease/revoke", "POST /v3/kv/txn":
+		return f.etcd(strings.TrimPrefix(question, "POST /v3/"), body)
 	case "GET /config":
 		if f.Paused {
 			return 200, f.real("config-paused.json")
@@ -274,6 +280,55 @@ func (f *Machines) serve(name, question string, body []byte) (int, string) {
 		return 200, f.real("config.json")
 	}
 	return 404, "not found"
+}
+
+// etcd keeps one key, which is there as long as its lease.
+func (f *Machines) etcd(question string, body []byte) (int, string) {
+	var in struct {
+		ID      string
+		Success []struct {
+			Put struct {
+				Value, Lease string
+			} `json:"request_put"`
+		}
+	}
+	testkit.OK(f.t, json.Unmarshal(body, &in))
+	for id, end := range f.leases {
+		if time.Now().After(end) {
+			delete(f.leases, id)
+		}
+	}
+	prolong := func(id string) {
+		f.leases[id] = time.Now().Add(24 * time.Hour)
+		if f.Lease > 0 {
+			f.leases[id] = time.Now().Add(f.Lease)
+		}
+	}
+	_, there := f.leases[in.ID]
+	switch question {
+	case "lease/grant":
+		id := fmt.Sprint(2324035649485154053 + len(f.Leases))
+		f.Leases = append(f.Leases, id)
+		prolong(id)
+		return 200, fmt.Sprintf(`{"header":{},"ID":%q,"TTL":"60"}`, id)
+	case "lease/keepalive":
+		if !there {
+			return 200, fmt.Sprintf(`{"result":{"header":{},"ID":%q}}`, in.ID)
+		}
+		prolong(in.ID)
+		return 200, fmt.Sprintf(`{"result":{"header":{},"ID":%q,"TTL":"60"}}`, in.ID)
+	case "lease/revoke":
+		if !there {
+			return 404, `{"error":"etcdserver: requested lease not found","code":5,"message":"etcdserver: requested lease not found"}`
+		}
+		delete(f.leases, in.ID)
+		return 200, `{"header":{}}`
+	}
+	if _, ok := f.leases[f.key[1]]; ok {
+		return 200, fmt.Sprintf(`{"header":{},"responses":[{"response_range":{"header":{},"kvs":[{"key":"L3BnaGEvcmVwbGFjZQ==","version":"1","value":%q,"lease":%q}],"count":"1"}}]}`, f.key[0], f.key[1])
+	}
+	f.key = [2]string{in.Success[0].Put.Value, in.Success[0].Put.Lease}
+	return 200, `{"header":{},"succeeded":true,"responses":[{"response_put":{"header":{}}}]}`
 }
 
 // status is what a machine says of itself. It works by the spec, and its

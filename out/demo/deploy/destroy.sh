@@ -1,10 +1,10 @@
 #!/bin/sh
 # Deletes the cluster, with Yandex Cloud's yc: its machines, and all that was
-# created around them. Data disks, secrets and images stay, unless they are
-# asked for; so does what the cluster did not create. Safe to run again.
+# created around them. Data disks, secrets and backups stay, unless they are
+# asked for; so do images, and what the cluster did not create. Safe to run again.
 #
-#   sh destroy.sh CLUSTER                   keeps data disks and secrets
-#   sh destroy.sh CLUSTER disks secrets     deletes them, too; or one of both words
+#   sh destroy.sh CLUSTER                          keeps data disks, secrets and backups
+#   sh destroy.sh CLUSTER disks secrets backups    deletes them, too; or some of them
 set -eu
 CDPATH='' cd -- "$(dirname -- "$0")"
 
@@ -112,6 +112,26 @@ no_record() {
 	yc dns zone delete-records "$@" --record "$record" >/dev/null || failed "record $record"
 }
 
+# no_bucket NAME RULES: that of the backups. One that holds something cannot be
+# deleted: by RULES the cloud deletes all of it.
+no_bucket() {
+	found=$(yc storage bucket list --folder-id "$FOLDER" --format json) ||
+		stop 1 "cannot list what is there: see what yc says above"
+	owner=''
+	if printf '%s\n' "$found" | jq -e --arg name "$1" 'any(.[]; .name == $name)' >/dev/null; then
+		found=$(yc storage bucket get --folder-id "$FOLDER" --name "$1" --full --format json) || failed "bucket $1"
+		owner=$(printf '%s\n' "$found" | jq -r '[.tags[]? | select(.key == "pgha-cluster").value] | first // ""')
+	fi
+	if [ "$owner" != "$CLUSTER" ]; then
+		echo "bucket $1: not there, or not this cluster's"
+	elif yc storage bucket delete --folder-id "$FOLDER" --name "$1" >/dev/null 2>&1; then
+		echo "bucket $1: deleted"
+	else
+		yc storage bucket update --folder-id "$FOLDER" --name "$1" --lifecycle-rules "$2" >/dev/null || failed "bucket $1"
+		echo "bucket $1: not empty; the cloud deletes all that is in it, which takes some days (then run this again; create.sh base keeps what is left)"
+	fi
+}
+
 failed() {
 	stop 1 "cannot delete $1: see what yc says above (then run this again: it goes on where it stopped)"
 }
@@ -119,15 +139,16 @@ failed() {
 # shellcheck disable=SC2034 # the lines of a cluster use them
 words() { # words ARGUMENT...: what was asked for
 	if [ "${1-}" != "$CLUSTER" ]; then
-		stop 2 "want the cluster's name, $CLUSTER, as a sign that it is meant; and disks, secrets or both, to delete these, too"
+		stop 2 "want the cluster's name, $CLUSTER, as a sign that it is meant; and any of disks, secrets and backups, to delete these, too"
 	fi
 	shift
-	DISKS='' SECRETS=''
+	DISKS='' SECRETS='' BACKUPS=''
 	for word; do
 		case $word in
 		disks) DISKS=yes ;;
 		secrets) SECRETS=yes ;;
-		*) stop 2 "unknown word \"$word\" (want disks, secrets or both)" ;;
+		backups) BACKUPS=yes ;;
+		*) stop 2 "unknown word \"$word\" (want any of disks, secrets and backups)" ;;
 		esac
 	done
 }

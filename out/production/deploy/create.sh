@@ -92,7 +92,8 @@ created() {
 # and what has a network is in the same.
 NETWORK=''
 given() {
-	found=$(yc "$2" "$3" get --id "$4" --format json) ||
+	case $3 in bucket) by=--name ;; *) by=--id ;; esac
+	found=$(yc "$2" "$3" get --folder-id "$FOLDER" "$by" "$4" --format json) ||
 		stop 1 "$1: cannot find $3 $4: see what yc says above (this shows those that are there: yc $2 $3 list --folder-id $FOLDER)"
 	zone='' network=''
 	case $3 in
@@ -147,6 +148,48 @@ reader() {
 	yc lockbox secret add-access-binding --folder-id "$FOLDER" --name "$1" --role lockbox.payloadViewer --service-account-id "$2" >/dev/null ||
 		stop 1 "cannot permit account $2 to read secret $1: see what yc says above"
 	echo "secret $1: account $2 may read it"
+}
+
+# bucket NAME ACCOUNT RULES: that of the backups. The account, by its id, may read
+# and write in it, and set nothing of it; yc has no command that gives it a role
+# there. Of what is deleted or overwritten the cloud keeps versions, as RULES say.
+bucket() {
+	name=$1 account=$2 rules=$3
+	may=grant-type=grant-type-account,grantee-id=$account,permission=permission
+	set -- --grants "$may-read" --grants "$may-write"
+	found=$(yc storage bucket list --folder-id "$FOLDER" --format json) ||
+		stop 1 "cannot list what is there: see what yc says above"
+	if ! printf '%s\n' "$found" | jq -e --arg name "$name" 'any(.[]; .name == $name)' >/dev/null; then
+		echo "bucket $name: creating"
+		status=0
+		yc storage bucket create --folder-id "$FOLDER" --name "$name" "$@" >/dev/null || status=$?
+		created "$status" "bucket $name"
+	fi
+	found=$(yc storage bucket get --folder-id "$FOLDER" --name "$name" --full --format json) ||
+		stop 1 "cannot look at bucket $name: see what yc says above (then run this again)"
+	owner=$(printf '%s\n' "$found" | jq -r '[.tags[]? | select(.key == "pgha-cluster").value] | first // ""')
+	granted=$(printf '%s\n' "$found" | jq -r --arg id "$account" '[.acl.grants[]? | select(.grantee_id == $id).permission] | sort | join(" ")')
+	# Nothing but an update marks it. One that has these grants and no mark was
+	# created just before this was interrupted.
+	if [ "$owner" != "$CLUSTER" ] && { [ -n "$owner" ] || [ "$granted" != 'PERMISSION_READ PERMISSION_WRITE' ]; }; then
+		stop 1 "bucket $name is there and is not this cluster's: its tag pgha-cluster is \"$owner\", not \"$CLUSTER\" (give backup.create_bucket: false if it is yours, or choose another name in the spec)"
+	fi
+	if [ "$owner" = "$CLUSTER" ] && [ "$granted" = 'PERMISSION_READ PERMISSION_WRITE' ] &&
+		printf '%s\n' "$found" | jq -e '.versioning == "VERSIONING_ENABLED" and any(.lifecycle_rules[]?; .id == "pgha-versions")' >/dev/null; then
+		echo "bucket $name: there already"
+		return
+	fi
+	# The new list replaces the old one.
+	others=$(printf '%s\n' "$found" | jq -r --arg id "$account" '.acl.grants[]? | select(.grantee_id != $id) |
+		"grant-type=\(.grant_type)" + (if .grantee_id then ",grantee-id=\(.grantee_id)" else "" end) + ",permission=\(.permission)" |
+		gsub("(?<word>GRANT_TYPE[A-Z_]*|PERMISSION[A-Z_]*)"; .word | ascii_downcase | gsub("_"; "-"))')
+	for grant in $others; do set -- "$@" --grants "$grant"; done
+	if ! printf '%s\n' "$found" | jq -e 'any(.lifecycle_rules[]?; .id == "pgha-versions")' >/dev/null; then
+		set -- "$@" --lifecycle-rules "$rules"
+	fi
+	yc storage bucket update --folder-id "$FOLDER" --name "$name" --tags "pgha-cluster=$CLUSTER" --versioning versioning-enabled "$@" >/dev/null ||
+		stop 1 "cannot set up bucket $name: see what yc says above (then run this again: it goes on where it stopped)"
+	echo "bucket $name: account $account may read and write; versions are kept"
 }
 
 # bootstrap_members NODE...: the machines of a role that bootstraps its part of
@@ -353,6 +396,7 @@ resource lockbox secret production-patroni \
 	--payload '[{"key": "none", "text_value": "none"}]'
 SECRET_PRODUCTION_PATRONI=$id
 reader production-patroni "$SERVICE_ACCOUNT_PRODUCTION_PATRONI"
+bucket production-postgresql-backup "$SERVICE_ACCOUNT_PRODUCTION_PATRONI" '{"lifecycleRules":[{"id":"pgha-versions","enabled":true,"expiration":{"expiredObjectDeleteMarker":true},"noncurrentExpiration":{"noncurrentDays":"7"},"abortIncompleteMultipartUpload":{"daysAfterExpiration":"7"}}]}'
 if [ "${1-}" = base ]; then exit; fi
 
 image production-etcd production-etcd-1 production-etcd-2 production-etcd-3
