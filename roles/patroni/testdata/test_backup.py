@@ -126,6 +126,9 @@ class TestBackups(unittest.TestCase):
         self.info[0].update(status={"code": 1, "message": "missing stanza path"}, backup=[])
         self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["stanza-create", "full"])
+        report = self.reports[-1]
+        assert report
+        self.assertEqual(report["running"], "full")
         self.process.status = 0
         self.info[0]["backup"] = [made("20260301-120000F", NOON)]
         self.backups.look(NOON + 9, True)

@@ -142,6 +142,7 @@ class Backups:
             self.tell("archive", "ok", "WAL is archived")
         if kind and not self.process and now >= self.next_backup:
             self.begin(kind, now)
+            self.tell_report(state, waiting, now)
 
     def tell_report(self, state: dict[str, Any], waiting: int, now: float) -> None:
         """What is known, for whoever asks this machine."""
