@@ -264,8 +264,11 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON, True)
         self.wrote.clear()
         self.backups.look(NOON + 30, True)
-        self.state.update(failing=False, waiting=0)
+        self.state["waiting"] = 33
         self.backups.look(NOON + 60, True)
+        self.assertIn("nobody says why; more than half of what may wait: 528 MB", self.said.pop())
+        self.state.update(failing=False, waiting=0)
+        self.backups.look(NOON + 90, True)
         self.assertEqual(self.said, [
             "archive warn WAL is not archived: the bucket is full: raise its limit; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
             "archive warn WAL is not archived: nobody says why; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",

@@ -130,11 +130,11 @@ class Backups:
             self.tell_report(state, waiting, now)
             raise Failed(f"{error}; {waits(waiting, rules)}") from None
         self.tell_report(state, waiting, now)
-        if 2 * waiting > rules.queue:
-            self.tell("archive", "warn", waits(waiting, rules))
-        elif state["failing"]:
+        if state["failing"]:
             # Reading may go on where nothing can be written: a full bucket, say.
             self.tell("archive", "warn", f"WAL is not archived: {self.says(PUSH) or 'nobody says why'}; {waits(waiting, rules)}")
+        elif 2 * waiting > rules.queue:
+            self.tell("archive", "warn", waits(waiting, rules))
         elif self.known["gaps"]:
             first, last = self.known["gaps"][0]
             self.tell("archive", "warn", f"WAL is missing from {first} to {last}: nobody can go back to an instant in it")
