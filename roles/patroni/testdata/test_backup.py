@@ -209,12 +209,21 @@ class TestBackups(unittest.TestCase):
         self.assertEqual(self.ran, ["incr"])
 
     def test_dropped(self) -> None:
-        """pgBackRest dropped WAL: a backup begins, and the mark is gone."""
+        """pgBackRest dropped WAL: a backup begins, and the mark is gone. Once it is made the hole is looked for."""
         with open(self.gap, "w", encoding="ascii"):
             pass
         self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["incr"])
         self.assertFalse(os.path.exists(self.gap))
+        self.names.append("000000010000000000000006")
+        self.info[0]["backup"].append(made("20260301I", NOON, archive={"start": "000000010000000000000006", "stop": "000000010000000000000006"}))
+        self.process.status = 0
+        self.backups.look(NOON + 9, True)
+        self.backups.look(NOON + 135, True)
+        report = self.reports[-1]
+        assert report
+        self.assertEqual(report["gaps"], [["0000000000000004", "0000000000000005"]])
+        self.assertEqual(self.ran, ["incr"], "and no other one")
 
     def test_mark_stays(self) -> None:
         """Backups do not follow each other at once."""

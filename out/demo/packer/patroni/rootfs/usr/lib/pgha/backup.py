@@ -227,6 +227,7 @@ class Backups:
         self.process, took = None, now - self.began
         self.next_look = now
         if status == 0:
+            self.next_holes = now  # the WAL around it is archived: what was dropped before shows
             self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
             return
         self.next_backup = now + AGAIN
