@@ -19,11 +19,27 @@ import (
 	"pgha-gen/lab/labtest"
 )
 
-// What backups cost, and what they give back: docs/figures.md has what this says.
-// Long: make test-long.
+// What the archive costs writes, and how fast backups and restores are: docs/figures.md
+// has what this says. Long: make test-long.
 func TestBackupFigures(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test measures for five minutes: make test-long")
+		t.Skip("this test measures for four minutes: make test-long")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
+	defer cancel()
+	c := newClusterOf(t, ctx, demo.Cluster(t, withBucket))
+	c.up(t, ctx)
+	leader := c.whole(t, ctx)
+	t.Log(c.waitStep(t, ctx, leader, "backup", "ok a full backup is made", time.Minute))
+	c.archiveCost(t, ctx, leader)
+	c.throughput(t, ctx, leader)
+}
+
+// All machines and disks are lost at once, while a client writes ten rows a second, and another cluster is founded
+// from the backups, as far as the archive goes: how much is lost. Long: make test-long.
+func TestBackupLost(t *testing.T) {
+	if os.Getenv("PGHA_TEST_LONG") == "" {
+		t.Skip("this test takes three minutes: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
@@ -32,9 +48,6 @@ func TestBackupFigures(t *testing.T) {
 	c.up(t, ctx)
 	leader := c.whole(t, ctx)
 	t.Log(c.waitStep(t, ctx, leader, "backup", "ok a full backup is made", time.Minute))
-
-	c.archiveCost(t, ctx, leader)
-	c.throughput(t, ctx, leader)
 	last := c.writeUntilLost(t, ctx, leader)
 
 	text := strings.ReplaceAll(demo.Spec(t, withBucket), "demo", "copy")
@@ -42,7 +55,7 @@ func TestBackupFigures(t *testing.T) {
 	founded := newClusterIn(t, ctx, lab.Config{Cluster: spec, Buckets: c.config.Buckets, Secrets: c.config.Secrets})
 	founded.up(t, ctx)
 	leader = founded.whole(t, ctx)
-	have := founded.sql(t, ctx, leader, "SELECT to_char(max(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM moments")
+	have := founded.sqlIn(t, ctx, leader, "app", "SELECT to_char(max(at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM moments")
 	newest, err := time.Parse(time.RFC3339Nano, have)
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +167,9 @@ func (c *cluster) writeUntilLost(t *testing.T, ctx context.Context, leader strin
 	return last
 }
 
-func (c *cluster) sqlIn(t *testing.T, ctx context.Context, on, database, query string) {
+func (c *cluster) sqlIn(t *testing.T, ctx context.Context, on, database, query string) string {
 	t.Helper()
-	c.run(t, ctx, on, "setpriv --reuid=postgres --regid=postgres --init-groups psql --no-psqlrc -qAt -v ON_ERROR_STOP=1 -d "+database+" <<'END'\n"+query+"\nEND")
+	return c.run(t, ctx, on, "setpriv --reuid=postgres --regid=postgres --init-groups psql --no-psqlrc -qAt -v ON_ERROR_STOP=1 -d "+database+" <<'END'\n"+query+"\nEND")
 }
 
 func median(all []float64) float64 {

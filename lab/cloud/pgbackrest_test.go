@@ -138,6 +138,7 @@ func TestPgBackRestComplains(t *testing.T) {
 	fault := func(s cloud.Service, status int) func(*backrest) {
 		return func(*backrest) { testkit.OK(t, faults.Set(s, cloud.Fault{Status: status})) }
 	}
+	restore := func() []string { return []string{"--pg1-path=" + t.TempDir(), "--log-level-console=warn", "restore"} }
 	good.must([]byte("anything"), "repo-put", "backup/main/backup.info")
 	for _, tt := range []struct {
 		name      string
@@ -152,6 +153,12 @@ func TestPgBackRestComplains(t *testing.T) {
 		{"no bucket", edited("bucket=backup", "bucket=none"), []string{"info"}, "the bucket is not there: create it, or correct backup.bucket"},
 		{"another pass phrase", func(b *backrest) { b.passphrase = "another" }, []string{"info"},
 			"what is in the bucket is encrypted with another pass phrase: take the folder of secrets with which it was made, or give backup.prefix a new folder"},
+		{"a restore with another pass phrase", func(b *backrest) { b.passphrase = "another" }, restore(),
+			"what is in the bucket is encrypted with another pass phrase: take the folder of secrets with which it was made, or give backup.prefix a new folder"},
+		{"a restore from a folder without backups", edited("repo1-path=/demo", "repo1-path=/shop"), restore(),
+			"the bucket has no backup.info in this cluster's folder: it is another one, or it was emptied"},
+		{"a restore without a right", edited("bucket=backup", "bucket=other"), restore(),
+			"object storage refuses this machine: give its service account the role storage.editor on the bucket"},
 		{"away", fault(cloud.StorageService, 503), []string{"info"}, "object storage answers 503, and may come back by itself"},
 		{"full", fault(cloud.StorageWrites, 507), []string{"repo-put", "x"}, "the bucket is full: raise its limit, or lower backup.retention"},
 	} {

@@ -80,7 +80,7 @@ func TestRestoreProgram(t *testing.T) {
 		{"silent", "it was killed, perhaps", "", "exit 9", true, 1,
 			[]string{"wait the cluster is restored from the backup", "fail the backup is not restored: it says nothing; it is tried again"}},
 		{"another version", "the spec has to have that of the backup", "LOG: x\n2026 UTC [5] FATAL:  database files are incompatible with server\n2026 UTC [5] DETAIL:  The data directory was initialized by PostgreSQL version 17, which is not compatible with this version 18.6.\n", "", true, 0, []string{
-			"fail PostgreSQL does not take what was restored: The data directory was initialized by PostgreSQL version 17, which is not compatible with this version 18.6. (restore with that version of PostgreSQL); it is tried again",
+			"fail PostgreSQL does not take what was restored: The data directory was initialized by PostgreSQL version 17, which is not compatible with this version 18.6 (restore with that version of PostgreSQL); it is tried again",
 			"wait the cluster is restored from the backup", "ok the backup is restored; PostgreSQL replays the archive"}},
 		{"target not reached", "PostgreSQL did not start with what was restored", "LOG: x\n2026 UTC [5] FATAL:  recovery ended before configured recovery target was reached\n", "", true, 0, []string{
 			"fail PostgreSQL does not take what was restored: recovery ended before configured recovery target was reached (is the time, position or name in the backups' archive?); it is tried again",

@@ -126,6 +126,9 @@ class TestBackups(unittest.TestCase):
         self.info[0].update(status={"code": 1, "message": "missing stanza path"}, backup=[])
         self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["stanza-create", "full"])
+        report = self.reports[-1]
+        assert report
+        self.assertEqual(report["running"], "full")
         self.process.status = 0
         self.info[0]["backup"] = [made("20260301-120000F", NOON)]
         self.backups.look(NOON + 9, True)
@@ -206,12 +209,21 @@ class TestBackups(unittest.TestCase):
         self.assertEqual(self.ran, ["incr"])
 
     def test_dropped(self) -> None:
-        """pgBackRest dropped WAL: a backup begins, and the mark is gone."""
+        """pgBackRest dropped WAL: a backup begins, and the mark is gone. Once it is made the hole is looked for."""
         with open(self.gap, "w", encoding="ascii"):
             pass
         self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["incr"])
         self.assertFalse(os.path.exists(self.gap))
+        self.names.append("000000010000000000000006")
+        self.info[0]["backup"].append(made("20260301I", NOON, archive={"start": "000000010000000000000006", "stop": "000000010000000000000006"}))
+        self.process.status = 0
+        self.backups.look(NOON + 9, True)
+        self.backups.look(NOON + 135, True)
+        report = self.reports[-1]
+        assert report
+        self.assertEqual(report["gaps"], [["0000000000000004", "0000000000000005"]])
+        self.assertEqual(self.ran, ["incr"], "and no other one")
 
     def test_mark_stays(self) -> None:
         """Backups do not follow each other at once."""
@@ -261,8 +273,11 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON, True)
         self.wrote.clear()
         self.backups.look(NOON + 30, True)
-        self.state.update(failing=False, waiting=0)
+        self.state["waiting"] = 33
         self.backups.look(NOON + 60, True)
+        self.assertIn("nobody says why; more than half of what may wait: 528 MB", self.said.pop())
+        self.state.update(failing=False, waiting=0)
+        self.backups.look(NOON + 90, True)
         self.assertEqual(self.said, [
             "archive warn WAL is not archived: the bucket is full: raise its limit; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
             "archive warn WAL is not archived: nobody says why; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",

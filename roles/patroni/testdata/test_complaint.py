@@ -45,6 +45,9 @@ class TestComplaint(unittest.TestCase):
             ("another folder", "P00   WARN: repo1: [FileMissingError] unable to load info file '/x/backup/main/backup.info' or '/x/backup/main/backup.info.copy':\n"
              "FileMissingError: unable to open missing file\nP00  ERROR: [075]: no backup set found to restore",
              "the bucket has no backup.info in this cluster's folder: it is another one, or it was emptied"),
+            ("a time before all", "P00   WARN: repo1: [BackupSetInvalidError] no backup sets to restore\n"
+             "P00  ERROR: [075]: unable to find backup set with stop time less than '2020-01-01 00:00:00+00'\n",
+             "no backup is older than '2020-01-01 00:00:00+00': pgha-gen cluster backups says how far one can go back"),
             ("slow", "P00  ERROR: [082]: unable to push WAL file '1' to the archive asynchronously after 5 second(s)",
              "object storage is slow: a segment is not there after 5 seconds"),
             ("with the time", "2026-11-27 08:00:22.832 P00  ERROR: [031]: must not be root\n   HINT: x\n", "must not be root"),

@@ -130,11 +130,11 @@ class Backups:
             self.tell_report(state, waiting, now)
             raise Failed(f"{error}; {waits(waiting, rules)}") from None
         self.tell_report(state, waiting, now)
-        if 2 * waiting > rules.queue:
-            self.tell("archive", "warn", waits(waiting, rules))
-        elif state["failing"]:
+        if state["failing"]:
             # Reading may go on where nothing can be written: a full bucket, say.
             self.tell("archive", "warn", f"WAL is not archived: {self.says(PUSH) or 'nobody says why'}; {waits(waiting, rules)}")
+        elif 2 * waiting > rules.queue:
+            self.tell("archive", "warn", waits(waiting, rules))
         elif self.known["gaps"]:
             first, last = self.known["gaps"][0]
             self.tell("archive", "warn", f"WAL is missing from {first} to {last}: nobody can go back to an instant in it")
@@ -142,6 +142,7 @@ class Backups:
             self.tell("archive", "ok", "WAL is archived")
         if kind and not self.process and now >= self.next_backup:
             self.begin(kind, now)
+            self.tell_report(state, waiting, now)
 
     def tell_report(self, state: dict[str, Any], waiting: int, now: float) -> None:
         """What is known, for whoever asks this machine."""
@@ -226,6 +227,7 @@ class Backups:
         self.process, took = None, now - self.began
         self.next_look = now
         if status == 0:
+            self.next_holes = now  # the WAL around it is archived: what was dropped before shows
             self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
             return
         self.next_backup = now + AGAIN

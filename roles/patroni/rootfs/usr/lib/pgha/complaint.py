@@ -18,9 +18,11 @@ KNOWN = (
     (r"\[507\]", "the bucket is full: raise its limit, or lower backup.retention"),
     (r"\[(5\d\d)\] \w[\w ]*\w", "object storage answers {}, and may come back by itself"),
     (r"\[HostConnectError\] ([^\n]*)", "object storage is not reached: {}"),
-    (r"unable to load info file.*CryptoError", "what is in the bucket is encrypted with another pass phrase: "
-                                              "take the folder of secrets with which it was made, or give backup.prefix a new folder"),
-    (r"unable to load info file[^\n]*/(archive|backup)\.info.*FileMissingError", "the bucket has no {}.info in this cluster's folder: it is another one, or it was emptied"),
+    (r"unable to load info file.*CryptoError",
+     "what is in the bucket is encrypted with another pass phrase: take the folder of secrets with which it was made, or give backup.prefix a new folder"),
+    (r"unable to load info file[^\n]*/(archive|backup)\.info.*FileMissingError",
+     "the bucket has no {}.info in this cluster's folder: it is another one, or it was emptied"),
+    (r"unable to find backup set with [^']*('[^']*')", "no backup is older than {}: pgha-gen cluster backups says how far one can go back"),
     (r"asynchronously after (\d+ second)", "object storage is slow: a segment is not there after {}s"),
 )
 

@@ -19,7 +19,7 @@ if [ -e "$said.log" ]; then
 	reason=$(sed -n 's/.*FATAL:  *//p' "$said.log" | tail -n 1)
 	case $reason in
 	*'incompatible with server'*)
-		reason=$(sed -n 's/.*DETAIL:  *//p' "$said.log" | tail -n 1)
+		reason=$(sed -n 's/\.$//; s/.*DETAIL:  *//p' "$said.log" | tail -n 1)
 		want="restore with that version of PostgreSQL"
 		;;
 	*) want="is the time, position or name in the backups' archive?" ;;
