@@ -37,6 +37,7 @@ func node(t *testing.T, lines ...string) (m *packertest.Machine, data string) {
 	m.Write(m.Run+"/secrets.d/7/patroni.env", passwords)
 	testkit.OK(t, os.Symlink("secrets.d/7", m.Run+"/secrets"))
 	m.Write(m.Lib+"/adopt.py", "#!/bin/sh\necho \"$1\" >>"+m.Run+"/adopted\n")
+	m.Write(m.Lib+"/complaint.py", testkit.Text(t, lib+"/complaint.py"))
 	m.Write(m.Etc+"/watchdog", "")
 	me, err := user.Current()
 	testkit.OK(t, err)
