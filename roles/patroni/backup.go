@@ -130,7 +130,7 @@ func (s *Settings) replicas(c *role.Cluster) emit.Map {
 	}
 	return emit.Map{
 		{Key: "create_replica_methods", Value: []any{"pgbackrest", "basebackup"}},
-		{Key: "pgbackrest", Value: emit.Map{{Key: "command", Value: "/usr/lib/pgha/replica.py"}}},
+		{Key: "pgbackrest", Value: emit.Map{{Key: "command", Value: "/usr/lib/pgha/clone.sh " + s.dataDir() + " /usr/lib/pgha/replica.py"}}},
 		copied,
 	}
 }

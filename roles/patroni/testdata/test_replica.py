@@ -18,7 +18,8 @@ MADE = "this node's replica is made from the backup B1, of 300 MB, and {} segmen
 def made(label: str, **more: Any) -> dict[str, Any]:
     """A backup as pgBackRest's info has it."""
     return {
-        "label": label, "timestamp": {"start": 100, "stop": 160}, "archive": {"start": "000000010000000000000002", "stop": "000000010000000000000002"},
+        "label": label, "database": {"id": 1}, "timestamp": {"start": 100, "stop": 160},
+        "archive": {"start": "000000010000000000000002", "stop": "000000010000000000000002"},
         "lsn": {"start": "0/2000028", "stop": "0/2000158"}, "info": {"size": 300 << 20}, "error": False, **more,
     }
 
@@ -135,6 +136,7 @@ class TestReplica(unittest.TestCase):
         no_backup = [{**self.info[0], "status": {"code": 2, "message": "no valid backups"}, "backup": []}]
         no_stanza = [{"status": {"code": 1, "message": "missing stanza path"}, "db": [], "backup": []}]
         foreign = [{**self.info[0], "db": [{"id": 1, "version": "18", "system-id": 8}]}]
+        upgraded = [{**self.info[0], "db": [{"id": 1, "version": "17", "system-id": 6}, {"id": 2, "version": "18", "system-id": 7}]}]
         lost = [{**self.info[0], "backup": [made("B1", lsn={"stop": "0/6000000"})]}]
         for name, changes, want in [
             ("no key", {"ready": False}, "warn: this machine has no key of object storage"),
@@ -142,6 +144,7 @@ class TestReplica(unittest.TestCase):
             ("no backup", {"info": no_backup}, "usual: there is no backup yet"),
             ("another database's", {"info": foreign}, "warn: the folder in the bucket has the backups of another database"),
             ("not the leader's", {"info": lost}, "usual: no backup belongs to the leader's timeline"),
+            ("an upgrade's", {"info": upgraded}, "usual: no backup belongs to the leader's timeline"),
             ("old", {"leader": self.leader | {"IDENTIFY_SYSTEM": ["7", "1", "0/50000000", ""]}},
              "usual: 1264 MB of WAL since the backup are more than the 300 MB that it has"),
             ("a full disk", {"disk": replica.Room(1 << 30, 400 << 20)}, "usual: the data disk has no room for 300 MB and 64 MB of WAL since the backup"),

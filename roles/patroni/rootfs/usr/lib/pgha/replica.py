@@ -75,11 +75,12 @@ class Replica:
         stanza = archive.summary(self.run("info", "--output=json"))
         if stanza is None or not stanza["backup"]:
             raise Unfit("there is no backup yet", usual=True)
-        if str(stanza["db"][-1]["system-id"]) != system:
+        database = stanza["db"][-1]
+        if str(database["system-id"]) != system:
             raise Unfit("the folder in the bucket has the backups of another database")
         own = int(timeline)
         lines = history(self.ask(f"TIMELINE_HISTORY {own}") if own > 1 else [], own)
-        backup = newest(stanza["backup"], lines, lsn(position))
+        backup = newest([b for b in stanza["backup"] if b["database"]["id"] == database["id"]], lines, lsn(position))
         if backup is None:
             raise Unfit("no backup belongs to the leader's timeline", usual=True)
         first = archive.segment(backup["archive"]["start"], size)
@@ -247,7 +248,8 @@ def command(*arguments: str) -> list[str]:
 def run(*arguments: str, timeout: float | None = LONGEST) -> str:
     """What pgBackRest answers."""
     try:
-        done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=timeout)
+        # clone.sh's lock is pgBackRest's, too.
+        done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=timeout, close_fds=False)
     except subprocess.TimeoutExpired:
         raise Unfit("object storage does not answer") from None
     if done.returncode != 0:
@@ -271,10 +273,10 @@ def main(arguments: list[str]) -> int:
         disk = os.statvfs(folder)
         return Room(disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize)
 
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    replica = Replica(folder, step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")["NODE_NAME"], asker(given["connstring"]), run, fetch, room, lambda: os.path.exists(KEY), tell)
     try:
-        tell("ok", replica.make())
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        node = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")["NODE_NAME"]
+        tell("ok", Replica(folder, node, asker(given["connstring"]), run, fetch, room, lambda: os.path.exists(KEY), tell).make())
         return 0
     except Unfit as error:
         tell("ok" if error.usual else "warn", f"this node's replica is copied from the leader: {error}")
