@@ -5,6 +5,7 @@ package lab_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -48,7 +49,9 @@ func (c *cluster) backups(t *testing.T, ctx context.Context, node string) operat
 func TestBackup(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	c, before := dropped(t, ctx)
+	outages := new(cloud.Outages)
+	c, before := dropped(t, ctx, outages)
+	c.replicaFromBackup(t, ctx, outages)
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +83,7 @@ func TestBackupItself(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	c, before := dropped(t, ctx)
+	c, before := dropped(t, ctx, new(cloud.Outages))
 	token := c.token(t, ctx)
 	for _, name := range c.Names() {
 		if err := c.Machine(name).PowerCut(); err != nil {
@@ -124,9 +127,8 @@ func (c *cluster) restored(t *testing.T, ctx context.Context) (leader string) {
 
 // dropped is a cluster that archives and has a backup, and in which a table was
 // dropped. before is the instant before that.
-func dropped(t *testing.T, ctx context.Context) (c *cluster, before string) {
+func dropped(t *testing.T, ctx context.Context, outages *cloud.Outages) (c *cluster, before string) {
 	t.Helper()
-	outages := new(cloud.Outages)
 	c = newClusterIn(t, ctx, lab.Config{
 		Cluster: demo.Cluster(t, withBucket), Faults: outages.Now, Buckets: cloud.NewBuckets(time.Now), Secrets: labtest.State(t)})
 	c.up(t, ctx)
@@ -188,6 +190,50 @@ func (c *cluster) archiveOutlivesLeader(t *testing.T, ctx context.Context, outag
 	t.Logf("%s segments waited when the leader was lost; all are archived %.1f s after object storage was back", waiting, time.Since(back).Seconds())
 	l.end(t, ctx)
 	return next
+}
+
+// replicaFromBackup loses a replica with its disk. The new one is made from the bucket,
+// and its leader gives it only what it wrote since. Then a power cut leaves half of a
+// copy, while object storage is away: it is removed, and the leader gives all of it.
+func (c *cluster) replicaFromBackup(t *testing.T, ctx context.Context, outages *cloud.Outages) {
+	t.Helper()
+	leader := c.whole(t, ctx)
+	replica := "demo-pg-1"
+	if replica == leader {
+		replica = "demo-pg-2"
+	}
+	for _, tt := range []struct {
+		what       string
+		lose       func() error
+		says, from string
+	}{
+		{"its machine and disk are lost", func() error {
+			return errors.Join(c.Machine(replica).PowerCut(), c.Replace(replica, false), c.Start(ctx, replica), c.WaitReady(ctx, replica))
+		}, "ok this node's replica is made from the backup ", "pgBackRest backup"},
+		{"half a copy, and object storage is away", func() error {
+			c.run(t, ctx, replica, "systemctl stop patroni && cd /var/lib/postgresql/18 && rm main/global/pg_control && setpriv --reuid=postgres touch main.unfinished")
+			err := outages.Set(cloud.StorageService, cloud.Fault{Status: 503})
+			c.run(t, ctx, replica, "systemctl start patroni")
+			return err
+		}, "warn this node's replica is copied from the leader: object storage answers 503", "pg_basebackup base backup"},
+	} {
+		began := time.Now()
+		if err := tt.lose(); err != nil {
+			t.Fatal(err)
+		}
+		c.whole(t, ctx)
+		t.Logf("%s: %.1f s until it streams again", tt.what, time.Since(began).Seconds())
+		t.Log(c.waitStep(t, ctx, replica, "restore", tt.says, 5*time.Second))
+		if label := c.run(t, ctx, replica, "cat /var/lib/postgresql/18/main/backup_label.old"); !strings.Contains(label, tt.from) {
+			t.Errorf("%s: the replica is not made by a %s:\n%s", tt.what, tt.from, label)
+		}
+		if left := c.run(t, ctx, replica, "ls /var/lib/postgresql/18"); strings.TrimSpace(left) != "main" {
+			t.Errorf("%s: beside the database is %s", tt.what, left)
+		}
+	}
+	if err := outages.Set(cloud.StorageService, cloud.Fault{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func waitArchived(t *testing.T, ctx context.Context, c *cluster, leader string) {

@@ -139,7 +139,7 @@ func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 	testkit.OK(t, push.Do(ctx, conn, said, func(string) error { return nil }))
 	d.grantBuckets(t, ctx)
 	t.Logf("all that goes before machines is there after %.1f s", time.Since(d.started).Seconds())
-	checked, err := yandex.Check(ctx, conn, d.plan)
+	checked, err := yandex.Check(ctx, conn, d.plan, "")
 	testkit.OK(t, err)
 	if len(checked.Troubles) > 0 {
 		t.Fatalf("this would stop the deployment: %v", checked.Troubles)

@@ -120,6 +120,21 @@ func foundedFrom(c *role.Cluster) emit.Map {
 	}
 }
 
+// replicas are how a replica is made: the first way that does it. Where backups
+// are not encrypted, whoever may write to the bucket would say what replicas run.
+// And PostgreSQL 14 does not say what WAL it keeps for a replica.
+func (s *Settings) replicas(c *role.Cluster) emit.Map {
+	copied := emit.Pair{Key: "basebackup", Value: []any{emit.Map{{Key: "checkpoint", Value: "fast"}}}}
+	if !c.BacksUp() || c.Backup.Encryption == role.NoEncryption || s.PostgreSQL < 15 {
+		return emit.Map{{Key: "create_replica_methods", Value: []any{"basebackup"}}, copied}
+	}
+	return emit.Map{
+		{Key: "create_replica_methods", Value: []any{"pgbackrest", "basebackup"}},
+		{Key: "pgbackrest", Value: emit.Map{{Key: "command", Value: "/usr/lib/pgha/clone.sh " + s.dataDir() + " /usr/lib/pgha/replica.py"}}},
+		copied,
+	}
+}
+
 // target is up to where a restore goes, as options of pgBackRest, for Patroni to
 // split as a shell would. Without one it goes as far as the archive does.
 func target(r role.Restore) string {

@@ -321,3 +321,60 @@ exit 7
 		})
 	}
 }
+
+// What a power cut leaves of a copy of the database is removed before Patroni starts
+// again, and nothing else ever is.
+func TestUnfinishedCopy(t *testing.T) {
+	copying := func(m *packertest.Machine, folder, script string) packertest.Result {
+		m.Write(m.Etc+"/postgresql/18/bin/pg_basebackup", "#!/bin/sh\n[ \"$PGREQUIREAUTH\" = scram-sha-256 ] || exit 9\n"+script)
+		m.Env = append(m.Env, "PGHA_POSTGRESQL="+m.Etc+"/postgresql")
+		return m.Boot("pg_basebackup.sh", "--pgdata="+folder, "-X", "stream")
+	}
+	for _, tt := range []struct {
+		name, reason string
+		script       string   // what copies
+		data         []string // what is in the folder when Patroni starts
+		kept         bool
+	}{
+		{"finished", "PostgreSQL starts with it", "exit 0", []string{"global/pg_control", "backup_label"}, true},
+		{"failed", "Patroni has removed it, and what is there came later", "exit 1", []string{"global/pg_control", "backup_label"}, true},
+		{"cut off", "Patroni would wait for ever beside it", "kill -9 $PPID", []string{"PG_VERSION", "base/1"}, false},
+		{"cut off late", "its WAL is not there", "kill -9 $PPID", []string{"global/pg_control", "backup_label"}, false},
+		{"started", "a database, whatever mark is there", "kill -9 $PPID", []string{"global/pg_control", "backup_label.old"}, true},
+		{"nothing", "there was no time to begin", "kill -9 $PPID", nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, data := node(t)
+			folder := filepath.Join(data, "18", "main")
+			testkit.OK(t, os.MkdirAll(filepath.Dir(folder), 0o755))
+			got := copying(m, folder, tt.script)
+			_, err := os.Stat(folder + ".unfinished")
+			if left := err == nil; left != strings.HasPrefix(tt.script, "kill") || (got.Status == 0) != (tt.script == "exit 0") {
+				t.Fatalf("%s: mark %v, status %d\n%s", tt.reason, left, got.Status, got.Output)
+			}
+			for _, name := range tt.data {
+				m.Write(filepath.Join(folder, name), "x")
+			}
+			for range 2 { // a start of Patroni later, too
+				if got := m.Boot("clone-clean.sh"); got.Status != 0 {
+					t.Fatalf("%s: status %d\n%s", tt.reason, got.Status, got.Output)
+				}
+				if _, err := os.Stat(folder); (err == nil) != tt.kept {
+					t.Errorf("%s: the folder: %v", tt.reason, err)
+				}
+			}
+		})
+	}
+	t.Run("still made", func(t *testing.T) {
+		m, data := node(t)
+		folder := filepath.Join(data, "18", "main")
+		m.Write(folder+"/base/1", "x")
+		// It outlives Patroni: the start of the next one leaves it alone.
+		if got := copying(m, folder, `"$PGHA_LIB"/clone-clean.sh`); got.Status != 0 {
+			t.Fatal(got.Output)
+		}
+		if _, err := os.Stat(folder + "/base/1"); err != nil {
+			t.Errorf("what somebody still writes was removed: %v", err)
+		}
+	})
+}

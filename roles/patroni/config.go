@@ -77,7 +77,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "initdb", Value: s.initdb()},
 			{Key: "post_bootstrap", Value: "/usr/lib/pgha/converge.py bootstrap"},
 		}, foundedFrom(c)...)},
-		{Key: "postgresql", Value: emit.Map{
+		{Key: "postgresql", Value: slices.Concat(emit.Map{
 			{Key: "bin_dir", Value: fmt.Sprintf("/usr/lib/postgresql/%d/bin", s.PostgreSQL)},
 			{Key: "bin_name", Value: emit.Map{
 				{Key: "postgres", Value: "/usr/lib/pgha/postgres.sh"},
@@ -95,8 +95,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 				{Key: "replication", Value: authentication(ReplicationUser)},
 				{Key: "rewind", Value: authentication(RewindUser)},
 			}},
-			{Key: "create_replica_methods", Value: []any{"basebackup"}},
-			{Key: "basebackup", Value: []any{emit.Map{{Key: "checkpoint", Value: "fast"}}}},
+		}, s.replicas(c), emit.Map{
 			{Key: "use_pg_rewind", Value: true},
 			{Key: "remove_data_directory_on_rewind_failure", Value: s.RecloneOnRewindFailure},
 			{Key: "remove_data_directory_on_diverged_timelines", Value: s.RecloneOnRewindFailure},
@@ -110,7 +109,7 @@ func (s *Settings) config(c *role.Cluster) (config, bootstrap emit.Map, err erro
 			{Key: "parameters", Value: s.local(c)},
 			{Key: "pg_hba", Value: hba},
 			{Key: "pg_ident", Value: []any{"# No user is another one here."}}, // Patroni wants a line
-		}},
+		})},
 		{Key: "watchdog", Value: emit.Map{
 			{Key: "mode", Value: string(s.Watchdog)},
 			{Key: "device", Value: "/dev/watchdog"},

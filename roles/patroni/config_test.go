@@ -149,3 +149,32 @@ func TestHugePages(t *testing.T) {
 		})
 	}
 }
+
+// A replica comes from the newest backup where nobody but the cluster can have
+// written that, and from another node otherwise.
+func TestReplicaMethods(t *testing.T) {
+	for _, test := range []struct {
+		name, reason string
+		backup       role.Backup
+		postgresql   int
+		want         []any
+	}{
+		{"no backups", "there is nothing to restore", role.Backup{}, 18, []any{"basebackup"}},
+		{"backups", "the leader is spared", role.Backup{Bucket: "b", Encryption: role.AES256CBC}, 18, []any{"pgbackrest", "basebackup"}},
+		{"in clear", "whoever writes to the bucket would say what replicas run", role.Backup{Bucket: "b", Encryption: role.NoEncryption}, 18, []any{"basebackup"}},
+		{"PostgreSQL 14", "it does not say what WAL it keeps for a replica", role.Backup{Bucket: "b", Encryption: role.AES256CBC}, 14, []any{"basebackup"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := &role.Cluster{Failover: role.Fast, Backup: test.backup}
+			s := newSettings(c)
+			s.PostgreSQL = test.postgresql
+			got := s.replicas(c)
+			if diff := cmp.Diff(test.want, value(t, got, "create_replica_methods")); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+			if slices.Contains(keys(got), "pgbackrest") != slices.Contains(test.want, any("pgbackrest")) {
+				t.Errorf("%s: etcd would say what the way to make a replica is", test.reason)
+			}
+		})
+	}
+}

@@ -305,11 +305,11 @@ class TestBackups(unittest.TestCase):
         self.assertIn("pgBackRest's info is not in its form", self.said[-1])
 
     def test_restore(self) -> None:
-        """What restore.sh wrote is said by a node that founds the cluster; nothing else is."""
-        for text in ("", "wait the cluster is restored", "wait the cluster is restored", "fail it is not", "rm -rf /", "ok"):
+        """What restore.sh or replica.py wrote is said by a node that does not lead; nothing else is."""
+        for text in ("", "wait the cluster is restored", "wait the cluster is restored", "fail it is not", "warn it is a copy", "rm -rf /", "ok"):
             self.wrote[backup.RESTORE] = text
             self.backups.look(NOON, False)
-        self.assertEqual(self.said, ["restore wait the cluster is restored", "restore fail it is not", "restore ok "])
+        self.assertEqual(self.said, ["restore wait the cluster is restored", "restore fail it is not", "restore warn it is a copy", "restore ok "])
 
 
 def runs(pid: int) -> bool:

@@ -204,9 +204,9 @@ class Backups:
             self.next_holes = now + SETTLE
 
     def restored(self) -> None:
-        """How a restore goes, by which this node founds the cluster: restore.sh may not say it itself."""
+        """How this node founds the cluster from a backup, or gets its replica: restore.sh and replica.py may not say it."""
         status, _, detail = self.says(RESTORE).partition(" ")
-        if status in ("ok", "wait", "fail"):
+        if status in ("ok", "wait", "warn", "fail"):
             self.tell("restore", status, detail)
 
     def begin(self, kind: str, now: float) -> None:
