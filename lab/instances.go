@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	plan "pgha-gen/generator/cloud"
+	"pgha-gen/generator/role"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/cloudapi"
 	"pgha-gen/lab/machine"
@@ -30,10 +33,17 @@ import (
 // are created: as instances that have their names, and their addresses. Its
 // folder has what the spec has ids of, with what Lockbox has now, and an image for
 // each role. From then on its Lockbox is the one that machines read, and its
-// bindings say who reads what. The caller serves and closes it.
-func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
+// bindings say who reads what. A load balancer's health check is asked from where the
+// cloud's come from. The caller serves and closes it.
+func (l *Lab) CloudAPI(ctx context.Context, config cloudapi.Config) (*cloudapi.Cloud, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.cluster.Cloud.LoadBalancer != role.NoBalancer {
+		if err := l.attachChecks(ctx); err != nil {
+			return nil, err
+		}
+		config.Check = l.check
+	}
 	config.Folder, config.Machines, config.Now = l.cluster.Cloud.FolderID, &instances{lab: l, used: map[string]bool{}}, l.config.Now
 	var there []proto.Message
 	for _, g := range plan.New(l.cluster).Given {
@@ -84,6 +94,37 @@ func (l *Lab) CloudAPI(config cloudapi.Config) (*cloudapi.Cloud, error) {
 		return found, ok
 	})
 	return c, nil
+}
+
+// checks is the place of health checks in the network, and their address is of the
+// provider's range:
+// https://yandex.cloud/en/docs/network-load-balancer/concepts/health-check
+const checks = "health-checks"
+
+var checksAddress = netip.MustParseAddr("198.18.235.250")
+
+func (l *Lab) attachChecks(ctx context.Context) error {
+	s := subnet(checksAddress)
+	if err := l.route(ctx, s); err != nil {
+		return err
+	}
+	_, err := l.Network.Attach(ctx, checks, netip.PrefixFrom(checksAddress, 24), gateway(s))
+	return err
+}
+
+// check asks a target as a load balancer does.
+func (l *Lab) check(ctx context.Context, url string) bool {
+	transport := &http.Transport{DialContext: l.DialAs(checks), DisableKeepAlives: true}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return false
+	}
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // given is something that the spec has the id of, as the API shows it.

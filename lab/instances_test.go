@@ -260,7 +260,7 @@ func userData(t *testing.T, c *role.Cluster) map[string]string {
 func serveAPI(t *testing.T, ctx context.Context, l *lab.Lab) (*cloudapi.Cloud, string) {
 	t.Helper()
 	none := map[string]int64{"compute.ssdDisks.size": -1, "compute.instanceCores.count": -1} // the reference needs more than a new folder has
-	api, err := l.CloudAPI(cloudapi.Config{Token: token, Quotas: none})
+	api, err := l.CloudAPI(ctx, cloudapi.Config{Token: token, Quotas: none})
 	testkit.OK(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.OK(t, err)

@@ -146,7 +146,7 @@ func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 	}
 	began := time.Now()
 	steps := d.steps(t, ctx)
-	t.Logf("planned in %.2f s", time.Since(began).Seconds())
+	t.Logf("planned in %.3f s", time.Since(began).Seconds())
 	testkit.OK(t, steps.Do(ctx, conn, d.plan, yandex.World{UserData: userData(t, &d.spec), Between: time.Second, Said: func(name, sentence string) {
 		if strings.HasPrefix(sentence, "ready ok") {
 			said(name, sentence)
@@ -214,15 +214,15 @@ func (c *cluster) inTurn(target client.Target) workload.Connect {
 	}
 }
 
-// Where there are two HAProxies, and clients use both, they notice nothing of a
-// roll but the one switchover.
+// Where there are two HAProxies behind a load balancer, and clients use both, they
+// notice nothing of a roll but the one switchover.
 func TestRollPair(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
 		t.Skip("this test takes two minutes more: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	d := deploy(t, ctx, demo.Cluster(t, empty, operators,
+	d := deploy(t, ctx, demo.Cluster(t, empty, operators, "cloud:\n  load_balancer: external\n  entry_point: db.example.net\n",
 		"      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n=>      - {name: demo-haproxy-1, zone: ru-central1-a, address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}\n"))
 	leader := d.whole(t, ctx)
 	l, err := workload.Start(ctx, d.inTurn(d.access.Primary), 6, d.inTurn(d.access.Replicas), 4)

@@ -2,6 +2,7 @@ package cloudapi
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -117,7 +118,8 @@ func (c *Cloud) SetTarget(address string, status loadbalancer.TargetState_Status
 }
 
 func targetStates(c *Cloud, r *request, in *loadbalancer.GetTargetStatesRequest) (proto.Message, error) {
-	if _, err := get[*loadbalancer.NetworkLoadBalancer](c, r.service(), in.NetworkLoadBalancerId); err != nil {
+	b, err := get[*loadbalancer.NetworkLoadBalancer](c, r.service(), in.NetworkLoadBalancerId)
+	if err != nil {
 		return nil, err
 	}
 	g, err := get[*loadbalancer.TargetGroup](c, "loadbalancer.v1.TargetGroupService", in.TargetGroupId)
@@ -128,11 +130,29 @@ func targetStates(c *Cloud, r *request, in *loadbalancer.GetTargetStatesRequest)
 	for _, t := range g.Targets {
 		status, ok := c.targetStatus[t.Address]
 		if !ok {
-			status = loadbalancer.TargetState_HEALTHY
+			status = c.checked(b, g.Id, t.Address)
 		}
 		out.TargetStates = append(out.TargetStates, &loadbalancer.TargetState{SubnetId: t.SubnetId, Address: t.Address, Status: status})
 	}
 	return out, nil
+}
+
+// checked is what a load balancer's check says of a target now. The cloud's wants
+// some answers of the same kind before it changes its mind.
+func (c *Cloud) checked(b *loadbalancer.NetworkLoadBalancer, group, address string) loadbalancer.TargetState_Status {
+	for _, g := range b.AttachedTargetGroups {
+		if c.config.Check == nil || g.TargetGroupId != group || len(g.HealthChecks) == 0 {
+			continue
+		}
+		check := g.HealthChecks[0]
+		ctx, cancel := context.WithTimeout(c.ctx, check.Timeout.AsDuration())
+		defer cancel()
+		url := fmt.Sprintf("http://%s:%d%s", address, check.GetHttpOptions().GetPort(), check.GetHttpOptions().GetPath())
+		if !c.config.Check(ctx, url) {
+			return loadbalancer.TargetState_UNHEALTHY
+		}
+	}
+	return loadbalancer.TargetState_HEALTHY
 }
 
 // records are those of a zone, in their order.

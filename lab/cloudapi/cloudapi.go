@@ -32,7 +32,10 @@ type Config struct {
 	Looks  int              // operations are done at this look; less than 2: at the second
 
 	Machines Machines // nil: instances are only remembered
-	Now      func() time.Time
+	// Check asks a target as the health check of a load balancer does, by HTTP, and
+	// says whether it answers well; nil: all do.
+	Check func(ctx context.Context, url string) bool
+	Now   func() time.Time
 }
 
 // Cloud is the cloud. Its API is for those who speak gRPC; its methods are for
