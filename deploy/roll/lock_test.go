@@ -19,6 +19,8 @@ func TestTwoAtOnce(t *testing.T) {
 	w := newWorld(t)
 	away, most := 0, 0
 	var mu sync.Mutex
+	one := make(chan struct{}) // of both has ended
+	ended := sync.OnceFunc(func() { close(one) })
 	power := w.cloud.Power
 	w.cloud.Power = func(name string, on bool) {
 		mu.Lock()
@@ -29,7 +31,10 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 		most = max(most, away)
 		mu.Unlock()
-		time.Sleep(50 * time.Millisecond)
+		select {
+		case <-one:
+		case <-time.After(20 * time.Second):
+		}
 		power(name, on)
 	}
 	names := []string{"demo-pg-1", "demo-pg-2"}
@@ -46,7 +51,10 @@ func TestTwoAtOnce(t *testing.T) {
 	var errs [2]error
 	var both sync.WaitGroup
 	for i := range names {
-		both.Go(func() { errs[i] = clusters[i].Do(t.Context(), plans[i]) })
+		both.Go(func() {
+			defer ended()
+			errs[i] = clusters[i].Do(t.Context(), plans[i])
+		})
 	}
 	both.Wait()
 	first, second := 0, 1
@@ -70,7 +78,6 @@ func TestTwoAtOnce(t *testing.T) {
 // lock goes on only if nobody else has it.
 func TestLockOfTheDead(t *testing.T) {
 	w := newWorld(t)
-	w.machines.Lease = 300 * time.Millisecond
 	// Nobody releases this one, nor prolongs it.
 	if _, err := w.Running.Lock(t.Context(), "dead@example"); err != nil {
 		t.Fatal(err)
@@ -82,7 +89,7 @@ func TestLockOfTheDead(t *testing.T) {
 	if err := w.Do(t.Context(), p); !strings.HasPrefix(fmt.Sprint(err), `one at a time: "dead@example" replaces machines of this cluster just now`) {
 		t.Errorf("error %v", err)
 	}
-	time.Sleep(400 * time.Millisecond)
+	w.machines.EndLeases()
 	if err := w.Do(t.Context(), p); err != nil {
 		t.Error(err)
 	}
@@ -91,11 +98,11 @@ func TestLockOfTheDead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(400 * time.Millisecond)
+	w.machines.EndLeases()
 	if err := mine.Keep(t.Context()); err != nil {
 		t.Errorf("nobody took it meanwhile: %v", err)
 	}
-	time.Sleep(400 * time.Millisecond)
+	w.machines.EndLeases()
 	if _, err := w.Running.Lock(t.Context(), "quick@example"); err != nil {
 		t.Fatal(err)
 	}
@@ -134,5 +141,31 @@ func TestNoLock(t *testing.T) {
 	cancel()
 	if err := w.Do(ctx, one); err == nil {
 		t.Error("it goes on though it was interrupted")
+	}
+}
+
+// TestLockThroughAnElection: a roll goes on where etcd gives no answer for a moment,
+// as when the member that led was replaced.
+func TestLockThroughAnElection(t *testing.T) {
+	w := newWorld(t)
+	w.newer(t, "etcd")
+	p, err := w.Roll(t.Context(), "etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const question = " POST /v3/lease/keepalive"
+	power := w.cloud.Power
+	w.cloud.Power = func(name string, on bool) {
+		power(name, on)
+		for _, member := range []string{"demo-etcd-1", "demo-etcd-2", "demo-etcd-3"} {
+			w.machines.Set(member+question, "503 no leader")
+			time.AfterFunc(2*time.Second, func() { w.machines.Set(member+question, "") })
+		}
+	}
+	if err := w.Do(t.Context(), p); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"demo-etcd-2", "demo-etcd-3", "demo-etcd-1"}, w.replaced()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -95,7 +95,7 @@ func (c *Cluster) Do(ctx context.Context, p *Plan) error {
 	}
 	for i, t := range p.turns {
 		if i > 0 {
-			if err := lock.Keep(ctx); err != nil {
+			if err := c.keep(ctx, lock); err != nil {
 				return fmt.Errorf("%w; %d of %d machines are done", locked(err), i, len(p.turns))
 			}
 		}
@@ -124,6 +124,18 @@ func (c *Cluster) lock(ctx context.Context, p *Plan) (*operate.Lock, error) {
 	}
 	c.World.Said(p.turns[0].name, fmt.Sprintf("etcd gives no lock (%s): see that nobody else replaces machines just now", err))
 	return nil, nil
+}
+
+// keep makes sure of the lock before the next machine. etcd may just have lost its
+// leader with the last one.
+func (c *Cluster) keep(ctx context.Context, lock *operate.Lock) error {
+	var held *operate.Held
+	for end := c.Now().Add(settle); ; c.pause(ctx) {
+		err := lock.Keep(ctx)
+		if err == nil || errors.As(err, &held) || ctx.Err() != nil || c.Now().After(end) {
+			return err
+		}
+	}
 }
 
 func locked(err error) error {

@@ -67,6 +67,21 @@ func (s *script) base(p *cloud.Plan) {
 	}
 }
 
+// waysOut are about the subnets that are there.
+func (s *script) waysOut(p *cloud.Plan) {
+	for _, g := range p.Given {
+		words := []string{"way_out", g.Key, g.ID}
+		for _, m := range p.Machines {
+			if g.Kind == cloud.KindSubnet && m.Subnet.ID == g.ID && m.Account != nil {
+				words = append(words, m.Name)
+			}
+		}
+		if len(words) > 3 {
+			s.line(words...)
+		}
+	}
+}
+
 func (s *script) network(n *cloud.Network) {
 	if n.ID == "" {
 		s.resource(cloud.KindNetwork, n.Name)

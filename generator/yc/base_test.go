@@ -175,6 +175,11 @@ func TestBaseRefuses(t *testing.T) {
 			`create.sh: service-account new-etcd is there and is not this cluster's: its label pgha-cluster is "other", not "new" (delete it, or choose another name in the spec)`, 9},
 		{"no subnet", "an id that is none", here, func(s *state) { s.Things["vpc subnet"] = nil },
 			"create.sh: cloud.subnets.ru-central1-a: cannot find subnet e9bexample: see what yc says above (this shows those that are there: yc vpc subnet list --folder-id b1gexample)", 0},
+		{"subnet without routes", "its machines would wait for Lockbox", here, func(s *state) { delete(s.Things["vpc subnet"][0], "route_table_id") },
+			"create.sh: cloud.subnets.ru-central1-a: subnet e9bexample has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)", 0},
+		{"subnet whose routes lead elsewhere", "the same", here, func(s *state) {
+			s.Things["vpc route-table"][0]["static_routes"] = []any{map[string]any{"destination_prefix": "10.0.0.0/8"}}
+		}, "create.sh: cloud.subnets.ru-central1-a: subnet e9bexample has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)", 0},
 		{"subnet of another zone", "machines would not start in it", here, func(s *state) { s.Things["vpc subnet"][0]["zone_id"] = "ru-central1-b" },
 			"create.sh: cloud.subnets.ru-central1-a: subnet e9bexample is in zone ru-central1-b, not in ru-central1-a", 0},
 		{"two networks", "machines would not reach each other", two, func(s *state) { s.Things["vpc subnet"][1]["network_id"] = "enpother" },

@@ -39,6 +39,9 @@ func newCloud(t *testing.T, c *role.Cluster) *fakeCloud {
 		for _, g := range c.Groups {
 			s.Images = append(s.Images, c.ImageFamily(g.Name))
 		}
+		if len(cloud.New(c).Given) > 0 {
+			s.Things["vpc route-table"] = []thing{{"id": "enprexample", "name": "given-route", "static_routes": []any{map[string]any{"destination_prefix": "0.0.0.0/0"}}}}
+		}
 		for _, given := range cloud.New(c).Given {
 			one := thing{"id": given.ID, "name": "given-" + strings.ToLower(given.ID)}
 			var kind string
@@ -47,7 +50,7 @@ func newCloud(t *testing.T, c *role.Cluster) *fakeCloud {
 				kind = "vpc network"
 			case cloud.KindSubnet:
 				kind = "vpc subnet"
-				one["network_id"], one["zone_id"] = "enpexample", given.Zone
+				one["network_id"], one["zone_id"], one["route_table_id"] = "enpexample", given.Zone, "enprexample"
 				one["v4_cidr_blocks"] = []any{fmt.Sprintf("10.%d.0.0/24", 128+given.Zone[len(given.Zone)-1]-'a')}
 			case cloud.KindSecurityGroup:
 				kind = "vpc security-group"

@@ -37,6 +37,7 @@ func Create(p *cloud.Plan) ([]byte, error) {
 	s.WriteString("if [ \"${1-}\" = finish ]; then finish; fi\n")
 	s.base(p)
 	s.WriteString("if [ \"${1-}\" = base ]; then exit; fi\n\n")
+	s.waysOut(p)
 	for _, machines := range p.Roles() {
 		s.line(append([]string{"image", machines[0].ImageFamily}, names(machines)...)...)
 	}

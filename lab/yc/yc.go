@@ -44,7 +44,7 @@ type call struct {
 func flags(command string) (known string, ok bool) {
 	known, ok = map[string]string{
 		"compute disk list": "", "compute instance list": "", "vpc subnet list": "", "iam service-account list": "", "lockbox secret list": "",
-		"compute instance get": "id name full!", "vpc subnet get": "id name", "iam service-account get": "id name", "lockbox secret get": "id name",
+		"compute instance get": "id name full!", "vpc subnet get": "id name", "vpc route-table get": "id name", "iam service-account get": "id name", "lockbox secret get": "id name",
 		"compute image get-latest-from-family": "",
 
 		"compute disk create": "name description labels zone type size block-size async!",
@@ -158,6 +158,8 @@ func (c *call) do(ctx context.Context, command string) (any, error) {
 		return all(list.GetSecrets(), err)
 	case "vpc subnet get":
 		return one(vpc.NewSubnetServiceClient(c.api).Get(ctx, &vpc.GetSubnetRequest{SubnetId: id}))
+	case "vpc route-table get":
+		return one(vpc.NewRouteTableServiceClient(c.api).Get(ctx, &vpc.GetRouteTableRequest{RouteTableId: id}))
 	case "iam service-account get":
 		return one(iam.NewServiceAccountServiceClient(c.api).Get(ctx, &iam.GetServiceAccountRequest{ServiceAccountId: id}))
 	case "lockbox secret get":

@@ -122,9 +122,8 @@ type Machines struct {
 	Out      map[string]bool      // not in the quorum
 	Answer   map[string]string    // in place of what is computed, by "NODE METHOD /path"; "STATUS text"
 	Told     []string             // all that was to change something
-	Lease    time.Duration        // how long leases of etcd are good; 0: for ever
-	Leases   []string             // that etcd has given
-	leases   map[string]time.Time // those that are good, and until when
+	given    int                  // leases of etcd
+	leases   map[string]bool      // those that are good
 	key      [2]string            // the one that etcd has, and its lease
 }
 
@@ -132,7 +131,7 @@ type Machines struct {
 func New(t testing.TB, a *Authority) *Machines {
 	t.Helper()
 	f := &Machines{t: t, Cluster: demo.Cluster(t, Operators), Patience: 5 * time.Second, Leader: "demo-pg-3", timeline: 1, Digests: map[string]string{}, Away: map[string]bool{}, Refuse: map[string]bool{}, started: map[string]int{},
-		copying: map[string]int{}, Pending: map[string]bool{}, Took: map[string]time.Time{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}, leases: map[string]time.Time{}}
+		copying: map[string]int{}, Pending: map[string]bool{}, Took: map[string]time.Time{}, Behind: map[string]bool{}, Out: map[string]bool{}, Answer: map[string]string{}, leases: map[string]bool{}}
 	var names []string
 	for _, g := range f.Cluster.Groups {
 		data, err := generator.UserData(f.Cluster, g)
@@ -293,29 +292,17 @@ func (f *Machines) etcd(question string, body []byte) (int, string) {
 		}
 	}
 	testkit.OK(f.t, json.Unmarshal(body, &in))
-	for id, end := range f.leases {
-		if time.Now().After(end) {
-			delete(f.leases, id)
-		}
-	}
-	prolong := func(id string) {
-		f.leases[id] = time.Now().Add(24 * time.Hour)
-		if f.Lease > 0 {
-			f.leases[id] = time.Now().Add(f.Lease)
-		}
-	}
-	_, there := f.leases[in.ID]
+	there := f.leases[in.ID]
 	switch question {
 	case "lease/grant":
-		id := fmt.Sprint(2324035649485154053 + len(f.Leases))
-		f.Leases = append(f.Leases, id)
-		prolong(id)
+		id := fmt.Sprint(2324035649485154053 + f.given)
+		f.given++
+		f.leases[id] = true
 		return 200, fmt.Sprintf(`{"header":{},"ID":%q,"TTL":"60"}`, id)
 	case "lease/keepalive":
 		if !there {
 			return 200, fmt.Sprintf(`{"result":{"header":{},"ID":%q}}`, in.ID)
 		}
-		prolong(in.ID)
 		return 200, fmt.Sprintf(`{"result":{"header":{},"ID":%q,"TTL":"60"}}`, in.ID)
 	case "lease/revoke":
 		if !there {
@@ -324,7 +311,7 @@ func (f *Machines) etcd(question string, body []byte) (int, string) {
 		delete(f.leases, in.ID)
 		return 200, `{"header":{}}`
 	}
-	if _, ok := f.leases[f.key[1]]; ok {
+	if f.leases[f.key[1]] {
 		return 200, fmt.Sprintf(`{"header":{},"responses":[{"response_range":{"header":{},"kvs":[{"key":"L3BnaGEvcmVwbGFjZQ==","version":"1","value":%q,"lease":%q}],"count":"1"}}]}`, f.key[0], f.key[1])
 	}
 	f.key = [2]string{in.Success[0].Put.Value, in.Success[0].Put.Lease}
@@ -379,6 +366,24 @@ func (f *Machines) Power(name string, on bool) {
 	if on {
 		f.start(name)
 	}
+}
+
+// Set answers a question with a text in place of what is computed, or with that
+// again.
+func (f *Machines) Set(question, text string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Answer[question] = text
+	if text == "" {
+		delete(f.Answer, question)
+	}
+}
+
+// EndLeases ends all leases of etcd, as time does whose holders were killed.
+func (f *Machines) EndLeases() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	clear(f.leases)
 }
 
 // Join puts a node into the quorum.

@@ -216,6 +216,25 @@ image() {
 	done
 }
 
+# way_out KEY SUBNET NODE...: those machines that are to be created reach Lockbox
+# from this subnet.
+way_out() {
+	key=$1 subnet=$2
+	shift 2
+	for node; do
+		if there "$INSTANCES" machine "$node"; then continue; fi
+		found=$(yc vpc subnet get --folder-id "$FOLDER" --id "$subnet" --format json) ||
+			stop 1 "$key: cannot look at subnet $subnet: see what yc says above"
+		table=$(printf '%s\n' "$found" | jq -r '.route_table_id // ""')
+		if [ -n "$table" ]; then
+			found=$(yc vpc route-table get --folder-id "$FOLDER" --id "$table" --format json) ||
+				stop 1 "$key: cannot see the routes of subnet $subnet: see what yc says above"
+			if printf '%s\n' "$found" | jq -e 'any(.static_routes[]?; .destination_prefix == "0.0.0.0/0")' >/dev/null; then return; fi
+		fi
+		stop 1 "$key: subnet $subnet has no way out, and machines reach Lockbox by it (give it a route table with a route for 0.0.0.0/0 to a NAT gateway)"
+	done
+}
+
 disk() { # disk NAME ARGUMENT...
 	name=$1
 	shift
@@ -334,6 +353,7 @@ given cloud.service_accounts.patroni iam service-account ajeexamplepatroni
 given secrets.lockbox.patroni lockbox secret e6qexamplepatroni
 if [ "${1-}" = base ]; then exit; fi
 
+way_out cloud.subnets.ru-central1-a e9bexample demo-etcd-1 demo-etcd-2 demo-etcd-3 demo-pg-1 demo-pg-2 demo-pg-3
 image demo-etcd demo-etcd-1 demo-etcd-2 demo-etcd-3
 image demo-patroni demo-pg-1 demo-pg-2 demo-pg-3
 image demo-haproxy demo-haproxy-1
