@@ -24,7 +24,7 @@ func (c *cluster) provesBackups(t *testing.T, ctx context.Context, leader string
 	}
 	t.Log(c.waitStep(t, ctx, prover, "proof", "ok backup", 3*time.Minute))
 	first := c.proved(t, ctx, leader, prover, 1)
-	if out := c.run(t, ctx, prover, "ls -d /var/lib/postgresql/proof 2>&1 || :"); !strings.Contains(out, "No such file") {
+	if out := c.run(t, ctx, prover, "ls -d /var/lib/postgresql/18/proof 2>&1 || :"); !strings.Contains(out, "No such file") {
 		t.Errorf("the proof leaves %s", out)
 	}
 

@@ -114,7 +114,7 @@ func (c *Cluster) Do(ctx context.Context, p *Plan) error {
 	return nil
 }
 
-// lock has nobody else replace machines meanwhile. It is in etcd. Where that does
+// lock has nobody else replace machines meanwhile. It is in the DCS. Where that does
 // not answer, one machine can be replaced all the same: it may be what is missed.
 func (c *Cluster) lock(ctx context.Context, p *Plan) (*operate.Lock, error) {
 	lock, err := c.Running.Lock(ctx, c.Who)
@@ -122,11 +122,11 @@ func (c *Cluster) lock(ctx context.Context, p *Plan) (*operate.Lock, error) {
 	if err == nil || ctx.Err() != nil || errors.As(err, &held) || len(p.turns) > 1 {
 		return lock, locked(err)
 	}
-	c.World.Said(p.turns[0].name, fmt.Sprintf("etcd gives no lock (%s): see that nobody else replaces machines just now", err))
+	c.World.Said(p.turns[0].name, fmt.Sprintf("there is no lock (%s): see that nobody else replaces machines just now", err))
 	return nil, nil
 }
 
-// keep makes sure of the lock before the next machine. etcd may just have lost its
+// keep makes sure of the lock before the next machine. The DCS may just have lost its
 // leader with the last one.
 func (c *Cluster) keep(ctx context.Context, lock *operate.Lock) error {
 	var held *operate.Held

@@ -129,20 +129,20 @@ class TestProof(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
         self.addCleanup(folder.cleanup)
         self.path = folder.name
-        self.addCleanup(self.restore, prove.FOLDER, prove.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"])
-        prove.FOLDER, prove.PROGRAMS, prove.step.LIB = self.path + "/proof", self.path + "/pg", self.path + "/lib"
+        self.addCleanup(self.restore, prove.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"])
+        prove.PROGRAMS, prove.step.LIB = self.path + "/pg", self.path + "/lib"
         prove.SPARE = 0
-        os.makedirs(prove.FOLDER)
+        os.makedirs(self.path + "/proof")
         os.environ["PATH"] = self.path + "/pg/18/bin:" + os.environ["PATH"]
-        self.proof = prove.Proof("A", 100, "host=/x")
+        self.proof = prove.Proof("A", 100, "host=/x", self.path + "/proof")
         self.program("lib/pgbackrest.sh", 'echo "$@" >>"$0.ran"')
         self.program("pg/18/bin/psql", "echo f")
         self.program("pg/18/bin/postgres", 'printf "%s\\n" "$@" >"$0.ran"; exec sleep 60')
 
-    def restore(self, folder: str, programs: str, lib: str, archived: int, spare: float, path: str) -> None:
+    def restore(self, programs: str, lib: str, archived: int, spare: float, path: str) -> None:
         """All as it was."""
         self.proof.clear()
-        prove.FOLDER, prove.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"] = folder, programs, lib, archived, spare, path
+        prove.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"] = programs, lib, archived, spare, path
 
     def program(self, name: str, script: str) -> None:
         """A program of the test's."""
@@ -202,13 +202,13 @@ class TestProof(unittest.TestCase):
         """It is reached by nobody, archives nothing, and runs no foreign command."""
         self.proof.start(instant(0x5000028))
         given = self.ran("pg/18/bin/postgres").splitlines()
-        for setting in ("--listen_addresses=", "--archive_mode=off", f"--unix_socket_directories={prove.FOLDER}", "--shared_preload_libraries=", "--archive_cleanup_command=",
+        for setting in ("--listen_addresses=", "--archive_mode=off", f"--unix_socket_directories={self.proof.folder}", "--shared_preload_libraries=", "--archive_cleanup_command=",
                         f"--restore_command={prove.step.LIB}/pgbackrest.sh own --log-level-console=warn --pg1-path={self.proof.data} archive-get %f %p"):
             self.assertIn(setting, given)
         self.proof.clear()
         assert self.proof.server
         self.assertIsNotNone(self.proof.server.returncode)
-        self.assertFalse(os.path.exists(prove.FOLDER))
+        self.assertFalse(os.path.exists(self.proof.folder))
 
     def test_start_fails(self) -> None:
         """Why, the server's log says."""

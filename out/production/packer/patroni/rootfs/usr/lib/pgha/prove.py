@@ -22,7 +22,6 @@ import databases
 import step
 from complaint import complaint
 
-FOLDER = os.environ.get("PGHA_PROOF", "/var/lib/postgresql/proof")
 SOCKETS = os.environ.get("PGHA_SOCKETS", "/var/run/postgresql")
 PROGRAMS = os.environ.get("PGHA_POSTGRESQL", "/usr/lib/postgresql")
 
@@ -206,10 +205,10 @@ def compare(want: Counts, got: Counts) -> None:
 class Proof:
     """One backup, restored and checked."""
 
-    def __init__(self, label: str, size: int, connection: str) -> None:
-        self.label, self.size, self.connection = label, size, connection
-        self.data = os.path.join(FOLDER, "data")
-        self.log = os.path.join(FOLDER, "log")
+    def __init__(self, label: str, size: int, connection: str, folder: str) -> None:
+        self.label, self.size, self.connection, self.folder = label, size, connection, folder
+        self.data = os.path.join(folder, "data")
+        self.log = os.path.join(folder, "log")
         self.server: subprocess.Popen[bytes] | None = None
 
     def prove(self) -> dict[str, Any]:
@@ -231,14 +230,14 @@ class Proof:
 
     def room(self, need: int) -> None:
         """Later: the disk would be too full."""
-        disk = os.statvfs(os.path.dirname(FOLDER))
+        disk = os.statvfs(os.path.dirname(self.folder))
         free = disk.f_bavail * disk.f_frsize
         if free - need < SPARE * disk.f_blocks * disk.f_frsize:
             raise Later(f"{step.size(need)} do not fit beside the data on a disk with {step.size(free)} free")
 
     def run(self, *command: str) -> tuple[int, str]:
         """A program's status and what it said; ended when the disk gets full."""
-        path = os.path.join(FOLDER, "said")
+        path = os.path.join(self.folder, "said")
         with open(path, "wb") as said, subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd="/") as process:
             try:
                 while process.poll() is None:
@@ -260,7 +259,7 @@ class Proof:
         os.mkdir(self.data, 0o700)
         target = ["--type=default"] if instant.between() else ["--type=lsn", f"--target={instant.text()}", "--target-exclusive", "--target-action=promote"]
         status, said = self.run(*self.pgbackrest(
-            f"--set={self.label}", *target, f"--lock-path={FOLDER}/lock", f"--tablespace-map-all={FOLDER}/tablespaces", "restore"))
+            f"--set={self.label}", *target, f"--lock-path={self.folder}/lock", f"--tablespace-map-all={self.folder}/tablespaces", "restore"))
         if status != 0:
             raise (Bad if archive.damaged(said) else Later)(f"it cannot be restored: {complaint(said)}")
 
@@ -268,7 +267,7 @@ class Proof:
         """Until all that the replica has replayed can be fetched."""
         end = time.monotonic() + ARCHIVED
         while True:
-            status, said = self.run(*self.pgbackrest("archive-get", instant.needs(), os.path.join(FOLDER, "segment")))
+            status, said = self.run(*self.pgbackrest("archive-get", instant.needs(), os.path.join(self.folder, "segment")))
             if status == 0:
                 return
             if archive.damaged(said):
@@ -280,11 +279,11 @@ class Proof:
     def start(self, instant: Instant) -> None:
         """Has the server replay the archive, until it may be written to."""
         for name, text in (("postgresql.conf", ""), ("ident.conf", ""), ("hba.conf", "local all all peer\n")):
-            with open(os.path.join(FOLDER, name), "w", encoding="ascii") as file:
+            with open(os.path.join(self.folder, name), "w", encoding="ascii") as file:
                 file.write(text)
         settings = {
-            "config_file": f"{FOLDER}/postgresql.conf", "hba_file": f"{FOLDER}/hba.conf", "ident_file": f"{FOLDER}/ident.conf",
-            "listen_addresses": "", "unix_socket_directories": FOLDER, "port": "5432", "ssl": "off", "external_pid_file": "",
+            "config_file": f"{self.folder}/postgresql.conf", "hba_file": f"{self.folder}/hba.conf", "ident_file": f"{self.folder}/ident.conf",
+            "listen_addresses": "", "unix_socket_directories": self.folder, "port": "5432", "ssl": "off", "external_pid_file": "",
             "shared_buffers": "128MB", "huge_pages": "off", "max_connections": "20", "jit": "off", "autovacuum": "off",
             "max_prepared_transactions": str(instant.prepared), "hot_standby": "off", "archive_mode": "off", "max_wal_size": "256MB",
             # It is thrown away.
@@ -302,7 +301,7 @@ class Proof:
             if self.server.poll() is not None:
                 raise self.reason()
             asked = subprocess.run(
-                ["psql", "--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--command=SELECT pg_is_in_recovery()", f"host={FOLDER} dbname=postgres"],
+                ["psql", "--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--command=SELECT pg_is_in_recovery()", f"host={self.folder} dbname=postgres"],
                 capture_output=True, text=True, check=False)
             if asked.stdout.strip() == "f":
                 return
@@ -335,7 +334,7 @@ class Proof:
         assert self.server
 
         def connect(database: str) -> Session:
-            return Session(f"host={FOLDER} dbname={databases.quoted(database)}")
+            return Session(f"host={self.folder} dbname={databases.quoted(database)}")
 
         guide = connect(databases.SUPERUSER)
         try:
@@ -348,7 +347,7 @@ class Proof:
         if reached > instant.lsn:
             raise Later("the leader wrote between two looks, and so the rows cannot be compared")
         self.count_again(connect, instant.counts)
-        status, said = self.run(self.program("pg_amcheck"), f"--host={FOLDER}", "--all", "--install-missing", "--heapallindexed", "--no-password")
+        status, said = self.run(self.program("pg_amcheck"), f"--host={self.folder}", "--all", "--install-missing", "--heapallindexed", "--no-password")
         if status != 0:
             raise Bad(f"pg_amcheck: {first(said)}")
         self.server.send_signal(signal.SIGINT)
@@ -384,7 +383,7 @@ class Proof:
         if self.server and self.server.poll() is None:
             self.server.send_signal(signal.SIGQUIT)
             self.server.wait()
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def first(said: str) -> str:
@@ -396,13 +395,14 @@ def first(said: str) -> str:
 def main() -> int:
     """Proves one."""
     label, size = sys.argv[1], int(sys.argv[2])
-    port = step.read_values(os.path.join(step.ETC, "cluster.env"), "PGHA_")["PGHA_POSTGRESQL_PORT"]
+    cluster = step.read_values(os.path.join(step.ETC, "cluster.env"), "PGHA_")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    shutil.rmtree(FOLDER, ignore_errors=True)  # of one that was lost
-    proof = Proof(label, size, f"host={SOCKETS} port={port} user={databases.SUPERUSER}")
+    folder = os.path.join(os.path.dirname(cluster["PGHA_PGDATA"]), "proof")
+    shutil.rmtree(folder, ignore_errors=True)  # of one that was lost
+    proof = Proof(label, size, f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}", folder)
     found: dict[str, Any]
     try:
-        os.mkdir(FOLDER, 0o700)
+        os.mkdir(folder, 0o700)
         found = {"status": "ok", **proof.prove()}
     except Later as error:
         found = {"status": "later", "why": str(error)}
