@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab"
 	"pgha-gen/lab/cloud"
 	"pgha-gen/lab/labtest"
@@ -35,19 +36,27 @@ func TestBackupFigures(t *testing.T) {
 	c.throughput(t, ctx, leader)
 }
 
-// All machines and disks are lost at once, while a client writes ten rows a second, and another cluster is founded
-// from the backups, as far as the archive goes: how much is lost. Long: make test-long.
+// The leader is lost in the middle of the first backup, and the next one makes it. Then
+// all machines and disks are lost at once, while a client writes ten rows a second, and
+// another cluster is founded from the backups, as far as the archive goes: how much is
+// lost. Long: make test-long.
 func TestBackupLost(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
 		t.Skip("this test takes three minutes: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
 	defer cancel()
+	outages := new(cloud.Outages)
 	c := newClusterIn(t, ctx, lab.Config{
-		Cluster: demo.Cluster(t, withBucket), Buckets: cloud.NewBuckets(time.Now), Secrets: labtest.State(t)})
+		Cluster: demo.Cluster(t, withBucket), Faults: outages.Now, Buckets: cloud.NewBuckets(time.Now), Secrets: labtest.State(t)})
+	testkit.OK(t, outages.Set(cloud.StorageService, cloud.Fault{Delay: 500 * time.Millisecond}))
 	c.up(t, ctx)
-	leader := c.whole(t, ctx)
-	t.Log(c.waitStep(t, ctx, leader, "backup", "ok a full backup is made", time.Minute))
+	leader := c.lostInBackup(t, ctx)
+	testkit.OK(t, outages.Set(cloud.StorageService, cloud.Fault{}))
+	t.Log(c.waitStep(t, ctx, leader, "backup", "ok a full backup is made", 2*time.Minute))
+	c.sql(t, ctx, leader, "SELECT pg_switch_wal()")
+	waitArchived(t, ctx, c, leader)
+	c.wholeArchive(t)
 	last := c.writeUntilLost(t, ctx, leader)
 
 	text := strings.ReplaceAll(demo.Spec(t, withBucket), "demo", "copy")
@@ -66,6 +75,28 @@ func TestBackupLost(t *testing.T) {
 	if lost < 0 || lost > 75*time.Second {
 		t.Errorf("%v of acknowledged rows are lost, want 60 s at most and a moment", lost)
 	}
+}
+
+// lostInBackup cuts the power of the leader while it makes a backup, and starts it
+// again when another one leads.
+func (c *cluster) lostInBackup(t *testing.T, ctx context.Context) (next string) {
+	t.Helper()
+	leader := c.whole(t, ctx)
+	l := startLoad(t, ctx, c, 1)
+	for start := time.Now(); c.backups(t, ctx, leader).Running == ""; time.Sleep(100 * time.Millisecond) {
+		if time.Since(start) > time.Minute {
+			t.Fatal("no backup is being made")
+		}
+	}
+	lost := time.Now()
+	testkit.OK(t, c.Machine(leader).PowerCut())
+	l.after(t, ctx, lost.Add(time.Second))
+	testkit.OK(t, c.Start(ctx, leader))
+	if next = c.whole(t, ctx); next == leader {
+		t.Errorf("%s leads again, which lost its power: who took over?", next)
+	}
+	l.end(t, ctx)
+	return next
 }
 
 // archiveCost measures the same writes with the archive and without, one after the

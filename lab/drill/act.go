@@ -210,7 +210,7 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		s.away = append(s.away, cloud.Service(step.Service))
 		return s.Faults.Set(cloud.Service(step.Service), cloud.Fault{Delay: step.Duration})
 	case "begin a backup":
-		return s.beginBackup(ctx, s.was.leader, s.limit)
+		return s.beginBackup(ctx, s.was.leader)
 	case "end NUMBER segments":
 		// A segment of which nothing was used is not ended.
 		return s.inside(ctx, s.was.leader, fmt.Sprintf(`for _ in $(seq %d); do

@@ -160,8 +160,9 @@ func (e eyes) report(ctx context.Context, leader string) (b backups, err error) 
 }
 
 // beginBackup has the spec say that backups are made at this minute, and waits until
-// one is being made.
-func (e eyes) beginBackup(ctx context.Context, leader string, limit time.Duration) error {
+// one is being made. Backups do not follow each other within five minutes (backup.py).
+func (e eyes) beginBackup(ctx context.Context, leader string) error {
+	const limit = 7 * time.Minute
 	for deadline := time.Now().Add(limit); ; pause(ctx, time.Second) {
 		b, err := e.report(ctx, leader)
 		if b.Running != "" {
