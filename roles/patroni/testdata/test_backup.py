@@ -379,6 +379,9 @@ class TestFiles(unittest.TestCase):
         self.addCleanup(lambda: (setattr(backup, "command", before[0]), setattr(backup, "LONGEST", before[1])))
         backup.command = lambda *arguments: ["sh", "-c", arguments[-1]]  # type: ignore[assignment]
         self.assertEqual(backup.run("info", "echo 1"), "1\n")
+        backup.command = lambda *arguments: ["echo", *arguments]  # type: ignore[assignment]
+        self.assertEqual(backup.run("info"), "--log-level-console=error --io-timeout=15 info\n", "it ends long before it is ended")
+        backup.command = lambda *arguments: ["sh", "-c", arguments[-1]]  # type: ignore[assignment]
         with self.assertRaisesRegex(backup.Failed, "^pgBackRest's info fails: gone$"):
             backup.run("info", "echo 'ERROR: [1]: gone' >&2; exit 3")
         backup.LONGEST = 1

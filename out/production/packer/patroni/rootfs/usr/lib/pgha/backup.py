@@ -35,6 +35,7 @@ DAY = 24 * HOUR
 LOOK = 30  # seconds between two looks at the repository
 AGAIN = 5 * MINUTE  # between two backups, if the first one failed
 SETTLE = 2 * MINUTE  # so long may a segment be missing that others overtook
+TRYING = 15  # seconds that pgBackRest tries again when object storage does not answer well
 LONGEST = 60  # seconds: of a command that is no backup; so long the loss of the lead may go unseen
 LINE = 500  # characters
 PATIENCE = 30  # seconds until what does not end by itself is killed
@@ -292,7 +293,9 @@ def forget(path: str) -> None:
 def run(*arguments: str) -> str:
     """What pgBackRest answers."""
     try:
-        done = subprocess.run(command("--log-level-console=error", *arguments), capture_output=True, text=True, check=False, timeout=LONGEST, cwd="/")
+        # Its own minute of trying again would end with nothing said.
+        asked = command("--log-level-console=error", f"--io-timeout={TRYING}", *arguments)
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=LONGEST, cwd="/")
     except subprocess.TimeoutExpired:
         raise Failed(f"pgBackRest's {arguments[0]} takes more than {LONGEST} s") from None
     if done.returncode != 0:
