@@ -19,6 +19,7 @@ import (
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/dns/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/lockbox/v1"
+	"github.com/yandex-cloud/go-genproto/yandex/cloud/storage/v1"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/vpc/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -33,7 +34,7 @@ import (
 // are created: as instances that have their names, and their addresses. Its
 // folder has what the spec has ids of, with what Lockbox has now, and an image for
 // each role. From then on its Lockbox is the one that machines read, and its
-// bindings say who reads what. A load balancer's health check is asked from where the
+// bindings and grants say who reads it, and who writes to a bucket. A load balancer's health check is asked from where the
 // cloud's come from. The caller serves and closes it.
 func (l *Lab) CloudAPI(ctx context.Context, config cloudapi.Config) (*cloudapi.Cloud, error) {
 	l.mu.Lock()
@@ -57,43 +58,59 @@ func (l *Lab) CloudAPI(ctx context.Context, config cloudapi.Config) (*cloudapi.C
 		family := l.cluster.ImageFamily(name)
 		there = append(there, &compute.Image{Id: "fd8lab" + name, Name: family, Family: family, Status: compute.Image_READY})
 	}
-	there = append(there, &vpc.RouteTable{Id: "enprtlab", Name: "lab", NetworkId: "enplab", StaticRoutes: []*vpc.StaticRoute{{
-		Destination: &vpc.StaticRoute_DestinationPrefix{DestinationPrefix: "0.0.0.0/0"}, NextHop: &vpc.StaticRoute_NextHopAddress{NextHopAddress: "10.0.0.1"},
-	}}})
 	c := cloudapi.New(config)
 	for _, m := range there {
 		if err := c.Put(m); err != nil {
 			return nil, err
 		}
 	}
+	if err := l.fill(c); err != nil {
+		return nil, err
+	}
+	l.api = true
+	l.Cloud.SetEditors(c.Editors)
+	l.Cloud.SetSecrets(func(id string) (cloud.Secret, bool) {
+		s, ok := c.Secret(id)
+		return lockboxSecret(s), ok
+	})
+	return c, nil
+}
+
+// fill gives the secrets that the spec has ids of what they are to hold, and its
+// service accounts their rights, as whoever made them has done.
+func (l *Lab) fill(c *cloudapi.Cloud) error {
 	for _, g := range l.cluster.WithSecrets() {
 		id, account := l.cluster.Secrets.Lockbox[g.Name], l.cluster.Cloud.ServiceAccounts[g.Name]
 		if id == "" {
 			continue
 		}
 		if err := c.SetPayload(id, l.latest[g.Name]); err != nil {
-			return nil, err
+			return err
 		}
 		if account != "" {
 			if err := c.Grant(id, "lockbox.payloadViewer", account); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	l.api = true
-	l.Cloud.SetSecrets(func(id string) (cloud.Secret, bool) {
-		s, ok := c.Secret(id)
-		found := cloud.Secret{Readers: s.Readers}
-		if s.Version != "" {
-			version := cloud.Version{ID: s.Version, Entries: []cloud.Entry{}}
-			for _, key := range slices.Sorted(maps.Keys(s.Entries)) {
-				version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: s.Entries[key]})
-			}
-			found.Versions = []cloud.Version{version}
-		}
-		return found, ok
-	})
-	return c, nil
+	if b := plan.New(l.cluster).Bucket; b != nil && !b.Created && b.Writer.ID != "" {
+		return c.Grant(b.Name, "storage.editor", b.Writer.ID)
+	}
+	return nil
+}
+
+// lockboxSecret is a secret of the API as machines get it.
+func lockboxSecret(s cloudapi.Secret) cloud.Secret {
+	found := cloud.Secret{Readers: s.Readers}
+	if s.Version == "" {
+		return found
+	}
+	version := cloud.Version{ID: s.Version, Entries: []cloud.Entry{}}
+	for _, key := range slices.Sorted(maps.Keys(s.Entries)) {
+		version.Entries = append(version.Entries, cloud.Entry{Key: key, Text: s.Entries[key]})
+	}
+	found.Versions = []cloud.Version{version}
+	return found
 }
 
 // checks is the place of health checks in the network, and their address is of the
@@ -129,7 +146,7 @@ func (l *Lab) check(ctx context.Context, url string) bool {
 
 // given is something that the spec has the id of, as the API shows it.
 func (l *Lab) given(g plan.Given) (proto.Message, error) {
-	const network, routes = "enplab", "enprtlab"
+	const network = "enplab"
 	name := strings.ToLower(g.ID)
 	switch g.Kind {
 	case plan.KindSubnet:
@@ -137,13 +154,15 @@ func (l *Lab) given(g plan.Given) (proto.Message, error) {
 			for _, n := range part.Nodes() {
 				if n.Zone == g.Zone && l.nodes[n.Name] != nil {
 					block := subnet(l.nodes[n.Name].Address).String()
-					return &vpc.Subnet{Id: g.ID, Name: name, NetworkId: network, ZoneId: g.Zone, V4CidrBlocks: []string{block}, RouteTableId: routes}, nil
+					return &vpc.Subnet{Id: g.ID, Name: name, NetworkId: network, ZoneId: g.Zone, V4CidrBlocks: []string{block}}, nil
 				}
 			}
 		}
 		return nil, fmt.Errorf("%s: the lab has no machine in zone %s, so there is no such subnet", g.Key, g.Zone)
 	case plan.KindSecurityGroup:
 		return &vpc.SecurityGroup{Id: g.ID, Name: name, NetworkId: network}, nil
+	case plan.KindBucket:
+		return &storage.Bucket{Id: g.ID, Name: g.ID}, nil
 	case plan.KindAccount:
 		return &iam.ServiceAccount{Id: g.ID, Name: name}, nil
 	case plan.KindZone:

@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/compute/v1"
-	"github.com/yandex-cloud/go-genproto/yandex/cloud/iam/v1"
 	"google.golang.org/grpc"
 
 	"pgha-gen/deploy/operate"
@@ -108,8 +107,7 @@ type deployed struct {
 }
 
 // deploy creates the cluster of a spec as pgha-cloud deploy base, secrets push and
-// deploy do. What is not created is the images, which were baked here, and the right
-// to a bucket.
+// deploy do. What is not created is the images, which were baked here.
 func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 	t.Helper()
 	open := *spec // the lab's clients need not be the spec's
@@ -137,7 +135,6 @@ func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 	push, err := yandex.NewPush(ctx, conn, d.plan, want)
 	testkit.OK(t, err)
 	testkit.OK(t, push.Do(ctx, conn, said, func(string) error { return nil }))
-	d.grantBuckets(t, ctx)
 	t.Logf("all that goes before machines is there after %.1f s", time.Since(d.started).Seconds())
 	checked, err := yandex.Check(ctx, conn, d.plan, "")
 	testkit.OK(t, err)
@@ -154,21 +151,6 @@ func deploy(t *testing.T, ctx context.Context, spec *role.Cluster) *deployed {
 	}}))
 	t.Logf("all machines ready %.1f s after deploy began", time.Since(began).Seconds())
 	return d
-}
-
-// grantBuckets lets the accounts that the API created write to the buckets of the
-// spec.
-func (d *deployed) grantBuckets(t *testing.T, ctx context.Context) {
-	t.Helper()
-	list, err := iam.NewServiceAccountServiceClient(d.conn).List(ctx, &iam.ListServiceAccountsRequest{FolderId: d.plan.Folder})
-	testkit.OK(t, err)
-	for _, g := range d.spec.Groups {
-		for _, a := range list.ServiceAccounts {
-			if g.Plan.Bucket != "" && a.Name == d.spec.Named(g.Name) {
-				testkit.OK(t, d.Cloud.PutBucket(g.Plan.Bucket, a.Id))
-			}
-		}
-	}
 }
 
 func (d *deployed) steps(t *testing.T, ctx context.Context) *yandex.Steps {

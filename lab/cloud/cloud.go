@@ -66,18 +66,19 @@ type Cloud struct {
 	now    func() time.Time
 	random io.Reader
 
-	mu         sync.Mutex
-	changed    chan struct{} // closed, and replaced, whenever an instance changes
-	instances  map[string]Instance
-	secrets    map[string]Secret
-	findSecret func(id string) (Secret, bool) // nil: secrets has them
-	tokens     map[string]token
-	latest     map[string]string // service account -> the token that it is given now
-	keys       map[string]ephemeralKey
-	buckets    *Buckets
-	editors    map[string][]string // bucket -> the service accounts that hold storage.editor on it
-	names      map[string][]netip.Addr
-	faults     Faults
+	mu          sync.Mutex
+	changed     chan struct{} // closed, and replaced, whenever an instance changes
+	instances   map[string]Instance
+	secrets     map[string]Secret
+	findSecret  func(id string) (Secret, bool) // nil: secrets has them
+	tokens      map[string]token
+	latest      map[string]string // service account -> the token that it is given now
+	keys        map[string]ephemeralKey
+	buckets     *Buckets
+	editors     map[string][]string                             // bucket -> the service accounts that hold storage.editor on it
+	findEditors func(bucket string) (editors []string, ok bool) // nil: editors has them
+	names       map[string][]netip.Addr
+	faults      Faults
 }
 
 // New returns a cloud without machines. Tokens live by now's clock and are made

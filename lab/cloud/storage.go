@@ -51,6 +51,29 @@ func (c *Cloud) PutBucket(name string, editors ...string) error {
 	return nil
 }
 
+// SetEditors has find say which buckets there are, and which service accounts may
+// read and write each, in the place of PutBucket.
+func (c *Cloud) SetEditors(find func(bucket string) (editors []string, ok bool)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.findEditors = find
+}
+
+// mayEditBucket are the accounts that may read and write a bucket, if it is there.
+func (c *Cloud) mayEditBucket(bucket string) (editors []string, ok bool, err error) {
+	c.mu.Lock()
+	find := c.findEditors
+	editors, made := c.editors[bucket]
+	c.mu.Unlock()
+	if find == nil {
+		return editors, made, nil
+	}
+	if editors, ok = find(bucket); ok && !made {
+		err = c.PutBucket(bucket)
+	}
+	return editors, ok, err
+}
+
 // Objects are those in a bucket, by their keys, each with its content's hash.
 func (c *Cloud) Objects(bucket string) (map[string]string, error) {
 	list, err := c.buckets.objects.ListBucket(bucket, nil, gofakes3.ListBucketPage{})
@@ -128,11 +151,12 @@ func (c *Cloud) mayEdit(account string, r *http.Request) error {
 	if from := r.Header.Get("X-Amz-Copy-Source"); from != "" {
 		buckets = append(buckets, from)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, path := range buckets {
 		bucket, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		editors, ok := c.editors[bucket]
+		editors, ok, err := c.mayEditBucket(bucket)
+		if err != nil {
+			return err
+		}
 		if !ok && bucket != "" {
 			return storageError{http.StatusNotFound, "NoSuchBucket", "The specified bucket does not exist"}
 		}

@@ -231,6 +231,28 @@ func TestStorage(t *testing.T) {
 	}
 }
 
+// Buckets that are kept elsewhere: those that are there now are there, and PutBucket's
+// editors count no more.
+func TestSetEditors(t *testing.T) {
+	c, _, client := newStorage(t, hostClock().Now)
+	there := map[string][]string{"backup": nil}
+	c.SetEditors(func(bucket string) ([]string, bool) { editors, ok := there[bucket]; return editors, ok })
+	if diff := cmp.Diff(answer{403, "AccessDenied"}, client.put("/backup/x", "text")); diff != "" {
+		t.Errorf("its right was taken back (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(answer{404, "NoSuchBucket"}, client.put("/new/x", "text")); diff != "" {
+		t.Errorf("there is no such bucket (-want +got):\n%s", diff)
+	}
+	there["new"] = []string{"ajeetcd"}
+	if a := client.put("/new/x", "text"); a.Status != 200 {
+		t.Errorf("in a bucket that was just created: %+v", a)
+	}
+	there["Bad name"] = []string{"ajeetcd"}
+	if a := client.put("/Bad%20name/x", "text"); a.Status != 400 {
+		t.Errorf("a bucket that cannot be made: %+v", a)
+	}
+}
+
 func TestStorageRefuses(t *testing.T) {
 	clock := hostClock()
 	_, _, client := newStorage(t, clock.Now)

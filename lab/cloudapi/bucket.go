@@ -1,6 +1,8 @@
 package cloudapi
 
 import (
+	"slices"
+
 	"github.com/yandex-cloud/go-genproto/yandex/cloud/storage/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,6 +22,28 @@ func (c *Cloud) SetObjects(bucket string, some bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.filled[bucket] = some
+}
+
+// Editors are the service accounts that may read and write a bucket, if it is there:
+// by its grants, and by the bindings of the bucket and of its folder.
+func (c *Cloud) Editors(bucket string) (accounts []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, err := get[*storage.Bucket](c, "storage.v1.BucketService", bucket)
+	if err != nil {
+		return nil, false
+	}
+	for _, g := range b.GetAcl().GetGrants() {
+		if g.Permission == storage.ACL_Grant_PERMISSION_WRITE || g.Permission == storage.ACL_Grant_PERMISSION_FULL_CONTROL { // WRITE has READ beside it
+			accounts = append(accounts, g.GranteeId)
+		}
+	}
+	for _, a := range slices.Concat(c.bindings[bucket], c.bindings[c.config.Folder]) {
+		if a.Subject.GetType() == "serviceAccount" && slices.Contains([]string{"storage.editor", "storage.admin", "editor", "admin"}, a.RoleId) {
+			accounts = append(accounts, a.Subject.Id)
+		}
+	}
+	return accounts, true
 }
 
 // fillBucket: the name of a bucket is its id, in all of the cloud.
