@@ -134,7 +134,7 @@ func TestNoLock(t *testing.T) {
 	if err := w.Do(t.Context(), one); err != nil {
 		t.Error(err)
 	}
-	if want := "demo-haproxy-1: etcd gives no lock (demo-etcd-3: answers 503: no leader): see that nobody else replaces machines just now"; w.said[0] != want && !strings.Contains(strings.Join(w.said, "\n"), want) {
+	if want := "demo-haproxy-1: there is no lock (demo-etcd-3: answers 503: no leader): see that nobody else replaces machines just now"; w.said[0] != want && !strings.Contains(strings.Join(w.said, "\n"), want) {
 		t.Errorf("it said %q, want %q", w.said, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
