@@ -33,14 +33,16 @@ class TestDue(unittest.TestCase):
             ("a day early", [made("A", NOON - 6 * DAY, status="ok", at=int(NOON - 6 * DAY) + 900), made("B", NOON)], 7, None),
             ("the last was bad", [made("A", NOON - DAY, status="failed", at=int(NOON - DAY)), made("B", NOON)], 7, "B"),
             ("a bad one is not tried again", [made("A", NOON - DAY, status="failed", at=int(NOON - DAY))], 7, None),
-            ("one runs", [made("A", NOON - 60, status="runs", at=int(NOON) - 30)], 7, None),
-            ("one was lost with its node", [made("A", NOON - 2 * DAY, status="runs", at=int(NOON) - DAY)], 7, "A"),
-            ("one runs, and a newer backup is there", [made("A", NOON - DAY, status="runs", at=int(NOON) - 99), made("B", NOON)], 7, "B"),
+            ("one runs", [made("A", NOON - 60, status="runs", node="c", at=int(NOON) - 30)], 7, None),
+            ("one hangs", [made("A", NOON - 2 * DAY, status="runs", node="c", at=int(NOON) - DAY)], 7, "A"),
+            ("its node is no replica any more", [made("A", NOON - 60, status="runs", node="d", at=int(NOON) - 30)], 7, "A"),
+            ("this node was at it, and started anew", [made("A", NOON - 60, status="runs", node="b", at=int(NOON) - 30)], 7, "A"),
+            ("one runs, and a newer backup is there", [made("A", NOON - DAY, status="runs", node="c", at=int(NOON) - 99), made("B", NOON)], 7, "B"),
             ("a damaged one is no backup", [made("A", NOON - DAY), made("B", NOON, True)], 7, "A"),
             ("only damaged ones", [made("B", NOON, True)], 7, None),
         ]:
             with self.subTest(name):
-                found = proof.due(backups, days, NOON)
+                found = proof.due(backups, days, NOON, ["a", "c"])
                 self.assertEqual(found and found["label"], want)
 
     def test_of(self) -> None:
@@ -50,12 +52,12 @@ class TestDue(unittest.TestCase):
         self.assertIsNone(proof.short({}))
         self.assertEqual(proof.short(made("A", NOON, status="ok", at=1, other=2)), {"status": "ok", "at": 1})
 
-    def test_turn(self) -> None:
+    def test_fit(self) -> None:
         """In the order of names, those that stream."""
         members = [
             {"name": "c", "role": "replica", "state": "streaming"}, {"name": "a", "role": "leader", "state": "running"},
             {"name": "b", "role": "sync_standby", "state": "streaming"}, {"name": "d", "role": "replica", "state": "starting"}]
-        self.assertEqual([proof.turn(members, name) for name in "abcde"], [None, 0, 1, None, None])
+        self.assertEqual(proof.fit(members), ["b", "c"])
 
 
 class Process:

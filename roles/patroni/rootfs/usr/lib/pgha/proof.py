@@ -42,14 +42,18 @@ def failed(backup: Found) -> bool:
     return found is not None and found["status"] == FAILED
 
 
-def due(backups: list[Found], days: int, now: float) -> Found | None:
-    """The backup that is to be proved: the newest one, once that many days have passed since the last proof."""
+def due(backups: list[Found], days: int, now: float, others: list[str]) -> Found | None:
+    """The backup that is to be proved: the newest one, once that many days have passed since the last proof.
+
+    others are the nodes that may be at it already. A mark of a node that is none of
+    them, or of this one, was left by a proof that was lost.
+    """
     good = [b for b in backups if not b.get("error")]
     if not good or days == 0:
         return None
     newest = max(good, key=stopped)
     known = of(newest)
-    if known and (known["status"] != RUNS or now - known["at"] < LONGEST):
+    if known and (known["status"] != RUNS or known.get("node") in others and now - known["at"] < LONGEST):
         return None
     done = [found for b in good if (found := of(b)) and found["status"] != RUNS]
     if not done:
@@ -64,10 +68,9 @@ def stopped(backup: Found) -> float:
     return float(backup["timestamp"]["stop"])
 
 
-def turn(members: list[Found], name: str) -> int | None:
-    """This node's place among those that can prove. None: it is none of them."""
-    fit = sorted(str(m["name"]) for m in members if m.get("role") not in ("leader", "standby_leader") and m.get("state") == "streaming")
-    return fit.index(name) if name in fit else None
+def fit(members: list[Found]) -> list[str]:
+    """The nodes that can prove, in their order."""
+    return sorted(str(m["name"]) for m in members if m.get("role") not in ("leader", "standby_leader") and m.get("state") == "streaming")
 
 
 class Proofs:
@@ -101,14 +104,15 @@ class Proofs:
     def work(self, now: float) -> None:
         """Begins if one is due, and it is this node's turn."""
         days = self.days()
-        place = turn(self.members(), self.node) if days else None
-        if place is None:
+        nodes = fit(self.members()) if days else []
+        if self.node not in nodes:
             return
+        place = nodes.index(self.node)
         try:
             stanza = archive.summary(self.run("info", "--output=json"))
         except ValueError:
             return  # the leader says so
-        backup = due(stanza["backup"], days, now) if stanza else None
+        backup = due(stanza["backup"], days, now, nodes[:place] + nodes[place + 1:]) if stanza else None
         if backup is None or now < stopped(backup) + place * TURN:
             return
         self.label, self.began = str(backup["label"]), now
