@@ -128,7 +128,7 @@ func (c *Cluster) checkBackup(at specfile.Place) {
 		at.Key("queue_max").Warn("while object storage is away, WAL may fill %d percent of the data disk (want 50 at most: the data needs room, too)", b.QueueMax)
 	}
 	if c.BacksUp() && b.Encryption == NoEncryption {
-		at.Key("encryption").Warn("whoever reads the bucket reads every row (leave it out)")
+		at.Key("encryption").Warn("whoever reads the bucket reads every row, and no backup is proved (leave it out)")
 	}
 }
 

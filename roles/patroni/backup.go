@@ -200,15 +200,20 @@ func (s *Settings) queue(c *role.Cluster) specfile.Size {
 	return s.Machine.DataDisk.Size / 100 * specfile.Size(c.Backup.QueueMax)
 }
 
-// backupEnv is what backup.py goes by.
+// backupEnv is what backup.py goes by. A backup that is not encrypted is proved by
+// nobody: whoever writes to the bucket would say what the restored server runs.
 func (s *Settings) backupEnv(c *role.Cluster) emit.Map {
 	if !c.BacksUp() {
 		return nil
 	}
+	proof := c.Backup.Schedule.Proof
+	if c.Backup.Encryption == role.NoEncryption {
+		proof = 0
+	}
 	return emit.Map{
 		{Key: "PGHA_BACKUP_AT", Value: c.Backup.Schedule.At},
 		{Key: "PGHA_BACKUP_FULL", Value: c.Backup.Schedule.Full},
-		{Key: "PGHA_BACKUP_PROOF", Value: c.Backup.Schedule.Proof},
+		{Key: "PGHA_BACKUP_PROOF", Value: proof},
 		{Key: "PGHA_BACKUP_QUEUE", Value: strconv.FormatInt(int64(s.queue(c)), 10)},
 	}
 }

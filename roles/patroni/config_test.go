@@ -178,3 +178,21 @@ func TestReplicaMethods(t *testing.T) {
 		})
 	}
 }
+
+func TestProofDays(t *testing.T) {
+	for _, test := range []struct {
+		name, reason string
+		encryption   role.Encryption
+		want         any
+	}{
+		{"encrypted", "as the spec says", role.AES256CBC, 7},
+		{"in clear", "whoever writes to the bucket would say what the restored server runs", role.NoEncryption, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := &role.Cluster{Failover: role.Fast, Backup: role.Backup{Bucket: "b", Encryption: test.encryption, Schedule: role.BackupSchedule{Proof: 7}}}
+			if diff := cmp.Diff(test.want, value(t, newSettings(c).backupEnv(c), "PGHA_BACKUP_PROOF")); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", test.reason, diff)
+			}
+		})
+	}
+}
