@@ -283,6 +283,13 @@ class TestBackups(unittest.TestCase):
             "archive warn WAL is not archived: nobody says why; 32 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped",
             "archive ok WAL is archived"])
 
+    def test_founded(self) -> None:
+        """PostgreSQL archives before there is a stanza to archive into: nothing is wrong."""
+        self.info[0].update(status={"code": 1, "message": "missing stanza path"}, backup=[])
+        self.state.update(failing=True, waiting=2)
+        self.backups.look(NOON, True)
+        self.assertEqual(self.said, ["archive wait WAL is archived from the first backup on", "backup wait a full backup is being made"])
+
     def test_problems(self) -> None:
         """Each in one sentence; the next look is soon."""
         rest = "; 0 MB of WAL wait for the archive on the data disk; above 1024 MB all that waits is dropped"

@@ -131,7 +131,10 @@ class Backups:
             self.tell_report(state, waiting, now)
             raise Failed(f"{error}; {waits(waiting, rules)}") from None
         self.tell_report(state, waiting, now)
-        if state["failing"]:
+        if state["failing"] and not self.known["backups"]:
+            # PostgreSQL began before there was a stanza; if it is more, the first backup says so.
+            self.tell("archive", "wait", "WAL is archived from the first backup on")
+        elif state["failing"]:
             # Reading may go on where nothing can be written: a full bucket, say.
             self.tell("archive", "warn", f"WAL is not archived: {self.says(PUSH) or 'nobody says why'}; {waits(waiting, rules)}")
         elif 2 * waiting > rules.queue:
