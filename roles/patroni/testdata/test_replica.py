@@ -116,6 +116,8 @@ class TestReplica(unittest.TestCase):
         for name, own, answer, position, backups, want in [
             ("the newest", 1, [], "0/9000000", [made("A"), made("B", timestamp={"stop": 200})], "B"),
             ("with damaged pages", 1, [], "0/9000000", [made("A"), made("B", timestamp={"stop": 200}, error=True)], "A"),
+            ("proved to be bad", 1, [], "0/9000000",
+             [made("A"), made("B", timestamp={"stop": 200}, annotation={"pgha-proof": '{"status": "failed", "at": 5}'})], "A"),
             ("made offline", 1, [], "0/9000000", [made("A", archive={"start": None, "stop": None})], None),
             ("of before the failover", 2, history, "0/9000000", [made("A")], "A"),
             ("a lost leader's last words", 2, history, "0/9000000", [made("A", lsn={"stop": "0/3500001"})], None),

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import archive
+import proof
 import step
 from complaint import complaint
 
@@ -207,7 +208,7 @@ def newest(backups: list[dict[str, Any]], lines: list[Line], position: int) -> d
     """The newest backup that the leader's history leads on from. A database that was founded from
     the same backups has the same identifier, and a lost leader may have written what nobody else has."""
     good = [
-        b for b in backups if not b.get("error") and b["archive"]["start"] and b.get("lsn") and any(
+        b for b in backups if not b.get("error") and not proof.failed(b) and b["archive"]["start"] and b.get("lsn") and any(
             line.timeline == int(b["archive"]["start"][:8], 16) == int(b["archive"]["stop"][:8], 16) and lsn(b["lsn"]["stop"]) <= min(line.end, position)
             for line in lines)]
     return max(good, key=lambda b: b["timestamp"]["stop"], default=None)
