@@ -64,7 +64,7 @@ drill: packages
 # figures of backups, and what can happen to them (drills). Fifty minutes.
 dirty = 256
 test-long: packages
-	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 90m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName|TestDeploy|TestRollPair|TestProduction|TestMaintenance|TestBackupItself|TestBackupFigures|TestBackupLost|TestDrillBackups' ./lab | grep -v '^=== '
+	PGHA_TEST_LONG=yes PGHA_TEST_FAILOVER=$(failover) PGHA_TEST_DIRTY=$(dirty) go test -count=1 -v -timeout 90m -run 'TestStopDirty|TestFullDisk|TestOperatorsByName|TestDeploy|TestRollPair|TestProduction|TestMaintenance|TestBackupItself|TestBackupFigures|TestBackupCost|TestBackupLost|TestDrillBackups' ./lab | grep -v '^=== '
 
 # As root: what each PostgreSQL says of its parameters, from Debian's packages,
 # into roles/patroni/catalogue/data. Three minutes.

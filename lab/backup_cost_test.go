@@ -16,10 +16,10 @@ import (
 
 // What a backup costs those who write: transactions on the leader while one full
 // backup follows the other, beside those while none is made. docs/figures.md has what
-// this says. Long: PGHA_TEST_LONG=yes.
+// this says. Long: make test-long.
 func TestBackupCost(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test measures for three minutes (set PGHA_TEST_LONG=yes)")
+		t.Skip("this test measures for three minutes: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
