@@ -205,6 +205,9 @@ func (f *Machines) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, _, _ := strings.Cut(r.Host, ".")
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.Refuse[name] {
+		panic(http.ErrAbortHandler) // by a connection of before
+	}
 	if text, ok := f.Answer[name+" "+r.Method+" "+r.URL.Path]; ok {
 		status := 200
 		if n, err := fmt.Sscanf(text, "%d ", &status); n == 1 && err == nil {
