@@ -162,6 +162,12 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON + 600, True)
         self.backups.look(NOON + 1200, True)
         self.assertEqual(self.ran, ["full"])
+        self.info[0]["backup"][1]["annotation"] = {"pgha-proof": '{"status": "failed", "at": 6, "why": "checksum"}'}
+        self.backups.look(NOON + 1800, True)
+        self.assertEqual(self.ran, ["full"], "if that one fails, too, the next one is made at its time")
+        self.assertEqual(backup.Rules("01:00", 7, 1).due(self.info[0]["backup"], NOON + DAY), "full")
+        del self.info[0]["backup"][1]["annotation"]
+        self.backups.look(NOON + 1900, True)
         report = self.reports[-1]
         assert report
         self.assertEqual([b["proof"] for b in report["backups"]], [{"status": "failed", "at": 5, "why": "checksum"}, None])

@@ -59,6 +59,13 @@ class TestDue(unittest.TestCase):
             {"name": "b", "role": "sync_standby", "state": "streaming"}, {"name": "d", "role": "replica", "state": "starting"}]
         self.assertEqual(proof.fit(members), ["b", "c"])
 
+    def test_order(self) -> None:
+        """Another node looks again at what one found bad."""
+        for done, want in [
+            (None, "abc"), ({"status": "ok", "node": "a"}, "abc"), ({"status": "failed", "node": "a"}, "bca"), ({"status": "failed", "node": "x"}, "abc"),
+        ]:
+            self.assertEqual(proof.order(["c", "a", "b"], done), list(want))
+
 
 class Process:
     """A proof that runs."""
@@ -159,6 +166,24 @@ class TestProofs(unittest.TestCase):
         self.assertEqual(self.known(), {"status": "failed", "why": "checksum", "at": int(NOON) + 5, "node": "b"})
         self.assertEqual(len(self.began), 1)
 
+    def test_taken_back(self) -> None:
+        """Once another backup is proved, or this node leads, nothing is wrong any more."""
+        node = self.node("b")
+        node.look(NOON, False)
+        self.process.status, self.process.said = 0, '{"status": "failed", "why": "checksum"}'
+        node.look(NOON + 5, False)
+        self.backups.append(made("B", NOON + 20, status="ok", at=int(NOON) + 30, node="c"))
+        for now in (40, 80):
+            node.look(NOON + now, False)
+        self.assertEqual(self.said[2:], ["proof ok a backup was proved by c"])
+        self.setUp()
+        node = self.node("b")
+        node.look(NOON, False)
+        self.process.status, self.process.said = 0, '{"status": "later", "why": "no room"}'
+        for now, leads in ((5, False), (6, True), (7, True)):
+            node.look(NOON + now, leads)
+        self.assertEqual(self.said[2:], ["proof ok replicas prove backups, and this node leads"])
+
     def test_later(self) -> None:
         """Nothing is known, and it is tried again after five minutes."""
         for said, why in [
@@ -187,7 +212,7 @@ class TestProofs(unittest.TestCase):
         self.assertEqual(self.ended, [])
         node.look(NOON + 2, True)
         self.assertEqual(self.ended, [self.process])
-        self.assertEqual(self.said[-1], "proof warn backup A is not proved: this node leads")
+        self.assertEqual(self.said[1:], ["proof warn backup A is not proved: this node leads", "proof ok replicas prove backups, and this node leads"])
         self.assertIsNone(self.known())
         node.look(NOON + 40, False)
         node.look(NOON + 41 + DAY, False)

@@ -55,12 +55,14 @@ def due(backups: list[Found], days: int, now: float, others: list[str]) -> Found
     known = of(newest)
     if known and (known["status"] != RUNS or known.get("node") in others and now - known["at"] < LONGEST):
         return None
-    done = [found for b in good if (found := of(b)) and found["status"] != RUNS]
-    if not done:
-        return newest
-    last = max(done, key=lambda found: int(found["at"]))
+    done = last(backups)
     # The backup of that day is the one, not that of the day after.
-    return newest if last["status"] == FAILED or stopped(newest) >= last["at"] + days * DAY - DAY / 2 else None
+    return newest if done is None or done["status"] == FAILED or stopped(newest) >= done["at"] + days * DAY - DAY / 2 else None
+
+
+def last(backups: list[Found]) -> Found | None:
+    """The last proof that found something out."""
+    return max((found for b in backups if (found := of(b)) and found["status"] != RUNS), key=lambda found: int(found["at"]), default=None)
 
 
 def stopped(backup: Found) -> float:
@@ -69,8 +71,14 @@ def stopped(backup: Found) -> float:
 
 
 def fit(members: list[Found]) -> list[str]:
-    """The nodes that can prove, in their order."""
+    """The nodes that can prove."""
     return sorted(str(m["name"]) for m in members if m.get("role") not in ("leader", "standby_leader") and m.get("state") == "streaming")
+
+
+def order(nodes: list[str], done: Found | None) -> list[str]:
+    """Their turns. After a proof that failed another node's comes first: it may be that machine that is wrong."""
+    doubtful = done.get("node") if done and done["status"] == FAILED else ""
+    return sorted(nodes, key=lambda node: (node == doubtful, node))
 
 
 class Proofs:
@@ -84,12 +92,13 @@ class Proofs:
         self.process: subprocess.Popen[str] | None = None
         self.label, self.began = "", 0.0
         self.next_look = 0.0
-        self.said = ""
+        self.said = self.status = ""
 
     def look(self, now: float, leads: bool | None) -> None:
         """Once a second."""
         if leads:
             self.stop("this node leads")
+            self.settle("replicas prove backups, and this node leads")
             return
         if self.process:
             self.wait(now)
@@ -107,13 +116,17 @@ class Proofs:
         nodes = fit(self.members()) if days else []
         if self.node not in nodes:
             return
-        place = nodes.index(self.node)
         try:
             stanza = archive.summary(self.run("info", "--output=json"))
         except ValueError:
             return  # the leader says so
-        backup = due(stanza["backup"], days, now, nodes[:place] + nodes[place + 1:]) if stanza else None
-        if backup is None or now < stopped(backup) + place * TURN:
+        if stanza is None:
+            return
+        done = last(stanza["backup"])
+        if done and done["status"] == OK:
+            self.settle(f"a backup was proved by {done.get('node')}")
+        backup = due(stanza["backup"], days, now, [node for node in nodes if node != self.node])
+        if backup is None or now < stopped(backup) + order(nodes, done).index(self.node) * TURN:
             return
         self.label, self.began = str(backup["label"]), now
         self.note({"status": RUNS, "at": int(now), "node": self.node})
@@ -166,10 +179,15 @@ class Proofs:
             pass  # its mark counts for a day
         self.tell("warn", f"backup {self.label} is not proved: {why}")
 
+    def settle(self, detail: str) -> None:
+        """Takes back what this node said was wrong."""
+        if self.status in ("warn", "fail"):
+            self.tell("ok", detail)
+
     def tell(self, status: str, detail: str) -> None:
         """What is as before is not said again."""
         if detail != self.said:
-            self.said = detail
+            self.said, self.status = detail, status
             self.say("proof", status, detail)
 
 

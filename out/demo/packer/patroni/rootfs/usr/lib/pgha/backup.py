@@ -71,11 +71,14 @@ class Rules:
         if not backups:
             return "full"
         begins = now - (now - self.at) % DAY  # the last time that one was to begin
-        newest = max(backups, key=lambda b: int(b["timestamp"]["start"]))
-        if proof.failed(newest):
+        *before, newest = sorted(backups, key=lambda b: int(b["timestamp"]["start"]))
+        # If the next one is bad as well, it is not the backup: it need not be made again and again.
+        if proof.failed(newest) and not (before and proof.failed(before[-1])):
             return "full"
         if newest["timestamp"]["start"] >= begins:
             return ""
+        if proof.failed(newest):
+            return "full"
         fulls = [b["timestamp"]["start"] for b in backups if b["type"] == "full"]
         # One that began late must not move all that follow.
         return "full" if not fulls or max(fulls) < begins - self.full + HOUR else "incr"
