@@ -269,6 +269,12 @@ class TestProof(unittest.TestCase):
         with self.assertRaisesRegex(prove.Later, "^PostgreSQL does not say: no such table"):
             session.ask("SELECT 2")
         session.close()
+        self.program("pg/18/bin/psql", f'read -r a; read -r b; printf "%s\\n" "$PGOPTIONS" "{prove.END}"; read -r a')
+        session = prove.Session("host=/x dbname=a")
+        options = session.ask("SELECT 1")
+        session.close()
+        for option in ("search_path=pg_catalog,pg_temp", "role=none", "statement_timeout=0", "idle_in_transaction_session_timeout=0"):
+            self.assertIn(f"-c {option}", options, "the owner of a database runs nothing here")
 
 
 if __name__ == "__main__":

@@ -67,13 +67,14 @@ class Bad(Exception):
 
 
 class Session:
-    """A session of psql. Statements have no line break that is not in quotes."""
+    """A session of psql, which is asked one thing after the other."""
 
     def __init__(self, connection: str) -> None:
         self.process = subprocess.Popen(
             ["psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", connection],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
-            env={**os.environ, "PGOPTIONS": "-c client_min_messages=error", "PGCLIENTENCODING": "UTF8", "PGCONNECT_TIMEOUT": "5"})
+            # A database's owner sets nothing of it; and one waits while another is counted.
+            env=databases.environment(client_min_messages="error", statement_timeout="0", idle_in_transaction_session_timeout="0"))
 
     def begin(self, statement: str) -> None:
         """Asks, and does not wait."""

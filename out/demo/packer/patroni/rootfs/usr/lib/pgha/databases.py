@@ -106,13 +106,19 @@ class Server:
         command = ["psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--file=-"]
         if os.geteuid() == 0:
             command = ["setpriv", f"--reuid={SUPERUSER}", f"--regid={SUPERUSER}", "--init-groups", "--", *command]
-        options = " ".join(f"-c {name}={value}" for name, value in OPTIONS.items())
         try:
             return subprocess.run(
                 [*command, f"{self.connection} dbname={quoted(database)}"], input=text, capture_output=True, text=True, encoding="utf-8",
-                timeout=120, check=False, env={**os.environ, "PGOPTIONS": options, "LC_ALL": "C.UTF-8", "PGCLIENTENCODING": "UTF8", "PGCONNECT_TIMEOUT": "5"})
+                timeout=120, check=False, env=environment())
         except subprocess.TimeoutExpired:
             raise Refused("PostgreSQL does not answer") from None
+
+
+def environment(**options: str) -> dict[str, str]:
+    """A psql's, with OPTIONS and others that win over them."""
+    return {
+        **os.environ, "PGOPTIONS": " ".join(f"-c {name}={value}" for name, value in {**OPTIONS, **options}.items()),
+        "LC_ALL": "C.UTF-8", "PGCLIENTENCODING": "UTF8", "PGCONNECT_TIMEOUT": "5"}
 
 
 def quoted(text: str) -> str:
