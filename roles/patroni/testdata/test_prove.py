@@ -220,6 +220,7 @@ class TestProof(unittest.TestCase):
             ("PANIC:  could not locate a valid checkpoint record at 0/6000028", prove.Bad,
              "PostgreSQL does not start with what was restored: could not locate a valid checkpoint record at 0/6000028"),
             ("FATAL:  could not open shared memory segment: Permission denied", prove.Later, "PostgreSQL does not start with what was restored: .*Permission denied"),
+            ("FATAL:  resource manager with ID 128 not registered", prove.Later, "PostgreSQL does not start with what was restored: resource manager with ID 128 not registered"),
             ("", prove.Bad, "PostgreSQL does not start with what was restored: it says nothing"),
         ]:
             self.program("pg/18/bin/postgres", f"echo '{said}'; exit 1")

@@ -25,14 +25,18 @@ from complaint import complaint
 SOCKETS = os.environ.get("PGHA_SOCKETS", "/var/run/postgresql")
 PROGRAMS = os.environ.get("PGHA_POSTGRESQL", "/usr/lib/postgresql")
 
-SPARE = 0.1  # of the disk stays free
+SPARE = 0.15  # of the disk stays free: pgha-watch warns from there on
 PAUSED = 5  # seconds that replay stands still at most, while all databases are looked at
 COUNTED = 15 * 60  # seconds for counting on the replica: what it holds up there is limited
 ARCHIVED = 5 * 60  # seconds until the replica's position is in the archive
 END = "prove.py: end of an answer"
 
-# What a server complains of that lacks something of this machine.
-MACHINE = ("No space left on device", "Cannot allocate memory", "Permission denied", "Too many open files", "Resource temporarily unavailable")
+# What a server complains of that lacks something of this machine; no library is
+# preloaded, since it may do more than to read WAL of its own.
+MACHINE = (
+    "resource manager with ID",
+    "No space left on device", "Cannot allocate memory", "Permission denied", "Too many open files", "Resource temporarily unavailable",
+)
 
 # The server lets replay go on by itself, whatever becomes of this program.
 PAUSE = f"""DO $$ BEGIN
