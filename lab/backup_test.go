@@ -79,7 +79,7 @@ func TestBackup(t *testing.T) {
 // folder that it came from. Long: make test-long.
 func TestBackupItself(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test takes two minutes, and TestBackup does the same with another cluster: make test-long")
+		t.Skip("TestBackup does the same with another cluster: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()

@@ -94,7 +94,7 @@ func TestDrill(t *testing.T) {
 // test-long. Only these scenarios with PGHA_TEST_SCENARIOS.
 func TestDrillBackups(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test takes half an hour: make test-long")
+		t.Skip("this test goes through all scenarios of backups: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Minute)
 	defer cancel()

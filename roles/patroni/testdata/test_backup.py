@@ -154,7 +154,7 @@ class TestBackups(unittest.TestCase):
 
     def test_not_proved(self) -> None:
         """A backup that cannot be relied on is followed by a full one, whatever is due; that one by none."""
-        self.info[0]["backup"][0]["annotation"] = {"pgha-proof": '{"status": "failed", "at": 5, "why": "checksum"}'}
+        self.info[0]["backup"][0]["annotation"] = {"pgha-proof": '{"status": "failed", "node": "b", "why": "checksum", "at": 5}'}
         self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["full"])
         self.info[0]["backup"].append(made("20260302F", NOON + 60))
@@ -162,7 +162,7 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON + 600, True)
         self.backups.look(NOON + 1200, True)
         self.assertEqual(self.ran, ["full"])
-        self.info[0]["backup"][1]["annotation"] = {"pgha-proof": '{"status": "failed", "at": 6, "why": "checksum"}'}
+        self.info[0]["backup"][1]["annotation"] = {"pgha-proof": '{"status": "failed", "node": "b", "why": "checksum", "at": 6}'}
         self.backups.look(NOON + 1800, True)
         self.assertEqual(self.ran, ["full"], "if that one fails, too, the next one is made at its time")
         self.assertEqual(backup.Rules("01:00", 7, 1).due(self.info[0]["backup"], NOON + DAY), "full")
@@ -170,7 +170,7 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON + 1900, True)
         report = self.reports[-1]
         assert report
-        self.assertEqual([b["proof"] for b in report["backups"]], [{"status": "failed", "at": 5, "why": "checksum"}, None])
+        self.assertEqual([b["proof"] for b in report["backups"]], [{"status": "failed", "node": "b", "why": "checksum", "at": 5}, None])
 
     def test_another_leads(self) -> None:
         """What runs is ended; while Patroni is silent it goes on."""

@@ -14,7 +14,8 @@ def made(label: str, stop: float, error: bool = False, **found: Any) -> dict[str
     """A backup as pgBackRest's info has it."""
     backup: dict[str, Any] = {"label": label, "timestamp": {"start": int(stop) - 60, "stop": int(stop)}, "info": {"size": 100}, "error": error}
     if found:
-        backup["annotation"] = {"pgha-proof": json.dumps(found)}
+        rest = {"ok": {"restored": 1, "checked": 1, "instant": 7, "rows": 1, "tables": 1, "of": 1}, "failed": {"why": "checksum"}}.get(found["status"], {})
+        backup["annotation"] = {"pgha-proof": json.dumps({"node": "c", **rest, **found})}
     return backup
 
 
@@ -47,10 +48,14 @@ class TestDue(unittest.TestCase):
 
     def test_of(self) -> None:
         """What is not in its form is nothing."""
-        for annotation in (None, {}, {"pgha-proof": "x"}, {"pgha-proof": "[]"}, {"pgha-proof": '{"status": "x", "at": 1}'}, {"pgha-proof": '{"status": "ok", "at": "1"}'}):
-            self.assertIsNone(proof.of({"annotation": annotation}), annotation)
-        self.assertIsNone(proof.short({}))
-        self.assertEqual(proof.short(made("A", NOON, status="ok", at=1, other=2)), {"status": "ok", "at": 1})
+        good = {"status": "ok", "at": 1, "node": "b", "restored": 1.5, "checked": 1, "instant": 7, "rows": 1, "tables": 1, "of": 1}
+        self.assertEqual(proof.of({"annotation": {"pgha-proof": json.dumps({**good, "other": 2})}}), good)
+        for change in ({"status": "x"}, {"status": []}, {"status": "later", "why": "x"}, {"status": "failed"}, {"at": "1"}, {"at": True}, {"node": 1}, {"rows": -1}, {"rows": 1 << 53}, {"restored": None}):
+            self.assertIsNone(proof.of({"annotation": {"pgha-proof": json.dumps({**good, **change})}}), change)
+        for text in ("", "x", "[]", "1", "{}", json.dumps(good).replace("1.5", "NaN"), json.dumps(good).replace("1.5", "Infinity")):
+            self.assertIsNone(proof.of({"annotation": {"pgha-proof": text}}), text)
+        self.assertIsNone(proof.of({"annotation": None}))
+        self.assertIsNone(proof.of({}))
 
     def test_fit(self) -> None:
         """In the order of names, those that stream."""
@@ -79,9 +84,9 @@ class Process:
         """As Popen's."""
         return self.status
 
-    def read(self) -> str:
-        """All that it said."""
-        return self.said
+    def read(self, most: int) -> str:
+        """What it said."""
+        return self.said[:most]
 
 
 class TestProofs(unittest.TestCase):
@@ -190,6 +195,8 @@ class TestProofs(unittest.TestCase):
             ('{"status": "later", "why": "no room"}', "no room"),
             ("Traceback\nValueError: x\n", "prove.py ends with: Traceback ValueError: x"),
             ("", "prove.py ends with: nothing"),
+            ('{"status": "runs"}', 'prove.py ends with: {"status": "runs"}'),
+            ('{"status": "ok", "restored": "x"}', 'prove.py ends with: {"status": "ok", "restored": "x"}'),
         ]:
             with self.subTest(said):
                 self.setUp()

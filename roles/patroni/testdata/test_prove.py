@@ -221,7 +221,7 @@ class TestProof(unittest.TestCase):
              "PostgreSQL does not start with what was restored: could not locate a valid checkpoint record at 0/6000028"),
             ("FATAL:  could not open shared memory segment: Permission denied", prove.Later, "PostgreSQL does not start with what was restored: .*Permission denied"),
             ("FATAL:  resource manager with ID 128 not registered", prove.Later, "PostgreSQL does not start with what was restored: resource manager with ID 128 not registered"),
-            ("", prove.Bad, "PostgreSQL does not start with what was restored: it says nothing"),
+            ("", prove.Later, "PostgreSQL ends while it starts: it says nothing"),
         ]:
             self.program("pg/18/bin/postgres", f"echo '{said}'; exit 1")
             with self.assertRaisesRegex(kind, f"^{why}$"):
@@ -234,8 +234,11 @@ class TestProof(unittest.TestCase):
         for name, script, counts, kind, why in [
             ("", "", {}, None, ""),
             ("pg/18/bin/pg_checksums", 'echo "pg_checksums: error: data checksums are not enabled in cluster"; exit 1', {}, None, ""),
-            ("pg/18/bin/pg_checksums", 'echo; echo "checksum verification failed in file x"; exit 1', {}, prove.Bad, "pg_checksums: checksum verification failed in file x"),
-            ("pg/18/bin/pg_amcheck", 'echo "btree index x: high key invariant violated"; exit 2', {}, prove.Bad, "pg_amcheck: btree index x: high key invariant violated"),
+            ("pg/18/bin/pg_checksums", 'echo; echo "checksum verification failed in file x"; exit 1', {}, prove.Bad, "checksum verification failed in file x"),
+            ("pg/18/bin/pg_checksums", 'echo "pg_checksums: error: could not open file"; exit 1', {}, prove.Later, "it cannot be checked: pg_checksums: error: could not open file"),
+            ("pg/18/bin/pg_amcheck", 'echo "pg_amcheck: error: no databases"; exit 1', {}, prove.Later, "it cannot be checked: pg_amcheck: error: no databases"),
+            ("pg/18/bin/pg_amcheck", 'echo "server closed the connection unexpectedly"; exit 2', {}, prove.Later, "pg_amcheck finds: server closed the connection unexpectedly"),
+            ("pg/18/bin/pg_amcheck", 'echo "btree index x: high key invariant violated"; exit 2', {}, prove.Bad, "pg_amcheck finds: btree index x: high key invariant violated"),
             ("", "", {("app", "public.a"): 3}, prove.Bad, "table public.a of database app has 83886120 rows, and the replica has 3 at the same position"),
         ]:
             with self.subTest(why):
@@ -252,6 +255,13 @@ class TestProof(unittest.TestCase):
                     with self.assertRaisesRegex(kind, f"^{why}$"):
                         self.proof.check(instant(0x5000028, counts))
                 self.proof.clear()
+
+    def test_verdict(self) -> None:
+        """A table that cannot be read is bad; a server that was killed for its memory says nothing of the backup."""
+        for text, kind in [("ERROR:  invalid page in block 3", prove.Bad), ("server closed the connection unexpectedly", prove.Later), ("FATAL:  out of memory", prove.Later)]:
+            self.program("pg/18/bin/psql", f'read -r a; echo "{text}"; exit 3')
+            with self.assertRaisesRegex(kind, "^table public.a of database app cannot be read: "):
+                self.proof.count_again(lambda database: prove.Session("host=/x"), {("app", "public.a"): 3})
 
     def test_position(self) -> None:
         """The replay ended before the replica's position, or went beyond."""

@@ -117,7 +117,7 @@ class TestReplica(unittest.TestCase):
             ("the newest", 1, [], "0/9000000", [made("A"), made("B", timestamp={"stop": 200})], "B"),
             ("with damaged pages", 1, [], "0/9000000", [made("A"), made("B", timestamp={"stop": 200}, error=True)], "A"),
             ("proved to be bad", 1, [], "0/9000000",
-             [made("A"), made("B", timestamp={"stop": 200}, annotation={"pgha-proof": '{"status": "failed", "at": 5}'})], "A"),
+             [made("A"), made("B", timestamp={"stop": 200}, annotation={"pgha-proof": '{"status": "failed", "at": 5, "node": "b", "why": "checksum"}'})], "A"),
             ("made offline", 1, [], "0/9000000", [made("A", archive={"start": None, "stop": None})], None),
             ("of before the failover", 2, history, "0/9000000", [made("A")], "A"),
             ("a lost leader's last words", 2, history, "0/9000000", [made("A", lsn={"stop": "0/3500001"})], None),

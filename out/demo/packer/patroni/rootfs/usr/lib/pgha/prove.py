@@ -31,10 +31,10 @@ COUNTED = 15 * 60  # seconds for counting on the replica: what it holds up there
 ARCHIVED = 5 * 60  # seconds until the replica's position is in the archive
 END = "prove.py: end of an answer"
 
-# What a server complains of that lacks something of this machine; no library is
-# preloaded, since it may do more than to read WAL of its own.
+# What is said where this machine lacks something, or the kernel has killed the server
+# for its memory; no library is preloaded, since it may do more than to read WAL of its own.
 MACHINE = (
-    "resource manager with ID",
+    "resource manager with ID", "server closed the connection", "terminating connection", "connection to server", "lost connection", "out of memory",
     "No space left on device", "Cannot allocate memory", "Permission denied", "Too many open files", "Resource temporarily unavailable",
 )
 
@@ -318,8 +318,8 @@ class Proof:
         why = fatal[-1] if fatal else "it says nothing"
         if "recovery ended before configured recovery target was reached" in why:
             return self.incomplete()
-        kind = Later if any(text in why for text in MACHINE) else Bad
-        return kind(f"PostgreSQL does not start with what was restored: {why}")
+        # Killed, it says nothing.
+        return verdict(f"PostgreSQL does not start with what was restored: {why}") if fatal else Later(f"PostgreSQL ends while it starts: {why}")
 
     def incomplete(self) -> Exception:
         """Why the archive did not lead up to the replica's position."""
@@ -354,12 +354,16 @@ class Proof:
         self.count_again(connect, instant.counts)
         status, said = self.run(self.program("pg_amcheck"), f"--host={self.folder}", "--all", "--install-missing", "--heapallindexed", "--no-password")
         if status != 0:
-            raise Bad(f"pg_amcheck: {first(said)}")
+            # 2: it found something. Else it could not look.
+            raise verdict(f"pg_amcheck finds: {first(said)}") if status == 2 else Later(f"it cannot be checked: {first(said)}")
         self.server.send_signal(signal.SIGINT)
         self.server.wait(600)
         status, said = self.run(self.program("pg_checksums"), "--check", f"--pgdata={self.data}")
+        bad = [line for line in said.splitlines() if "checksum verification failed" in line]
+        if bad:
+            raise Bad(bad[0].strip())
         if status != 0 and "data checksums are not enabled" not in said:
-            raise Bad(f"pg_checksums: {first(said)}")
+            raise Later(f"it cannot be checked: {first(said)}")
 
     def count_again(self, connect: Connect, want: Counts) -> None:
         """Counts what the replica could count."""
@@ -372,7 +376,7 @@ class Proof:
                 try:
                     got[database, table] = int(sessions[database].ask(f"SELECT count(*) FROM ONLY {table}"))
                 except Later as error:
-                    raise Bad(f"table {table} of database {database} cannot be read: {error}") from None
+                    raise verdict(f"table {table} of database {database} cannot be read: {error}") from None
         finally:
             for session in sessions.values():
                 session.close()
@@ -389,6 +393,11 @@ class Proof:
             self.server.send_signal(signal.SIGQUIT)
             self.server.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def verdict(why: str) -> Exception:
+    """Bad, unless it is the machine's fault."""
+    return (Later if any(text in why for text in MACHINE) else Bad)(why)
 
 
 def first(said: str) -> str:

@@ -272,7 +272,7 @@ def short(backup: dict[str, Any]) -> dict[str, Any]:
     return {
         "label": backup["label"], "type": backup["type"], "start": backup["timestamp"]["start"], "stop": backup["timestamp"]["stop"],
         "size": backup["info"]["size"], "stored": backup["info"]["repository"].get("delta", 0), "damaged": bool(backup.get("error")),
-        "proof": proof.short(backup),
+        "proof": proof.of(backup),
     }
 
 

@@ -21,7 +21,13 @@ TURN = 10 * MINUTE  # so long a replica waits for the one before it, in the orde
 AGAIN = 5 * MINUTE  # until what could not be found out is tried again
 LONGEST = DAY  # a proof that runs longer was lost with its node
 
-OK, FAILED, RUNS = "ok", "failed", "runs"
+OK, FAILED, RUNS, LATER = "ok", "failed", "runs", "later"  # what a proof's status is; LATER: nothing was found out
+LARGEST = 1 << 16  # characters of what prove.py says
+
+# What is known of a proof, and what of it there must be. Who may write to the bucket
+# may write anything.
+WORDS, NUMBERS = ("status", "node", "why"), ("at", "restored", "checked", "instant", "rows", "tables", "of")
+NEEDS = {OK: ("node", *NUMBERS), FAILED: ("at", "node", "why"), RUNS: ("at", "node"), LATER: ("why",)}
 
 Say = Callable[[str, str, str], None]
 Found = dict[str, Any]
@@ -29,11 +35,20 @@ Found = dict[str, Any]
 
 def of(backup: Found) -> Found | None:
     """What is known of a backup's proof."""
+    found = formed((backup.get("annotation") or {}).get(ANNOTATION, ""))
+    return found if found and found["status"] != LATER else None
+
+
+def formed(text: str, **more: Any) -> Found | None:
+    """A finding: what the text says, and more. None: something of it is not in its form."""
     try:
-        found = json.loads((backup.get("annotation") or {})[ANNOTATION])
-        return found if found["status"] in (OK, FAILED, RUNS) and isinstance(found["at"], int) else None
-    except (KeyError, TypeError, ValueError):
+        found = {**json.loads(text), **more}
+    except (TypeError, ValueError):
         return None
+    words = all(isinstance(found.get(key, ""), str) for key in WORDS)
+    numbers = all(type(value := found.get(key, 0)) in (int, float) and 0 <= value < 1 << 53 for key in NUMBERS)
+    needs = NEEDS.get(found.get("status", "")) if words and numbers else None
+    return {key: found[key] for key in WORDS + NUMBERS if key in found} if needs and all(key in found for key in needs) else None
 
 
 def failed(backup: Found) -> bool:
@@ -145,21 +160,18 @@ class Proofs:
                 self.stop("it takes longer than a day")
                 self.next_look = now + AGAIN
             return
-        said = self.process.stdout.read() if self.process.stdout else ""
+        said = self.process.stdout.read(LARGEST) if self.process.stdout else ""
         self.process, self.next_look = None, now + AGAIN
+        found = formed(said.rstrip("\n").rpartition("\n")[2], at=int(now), node=self.node)
+        if found is None or found["status"] == RUNS:
+            found = {"status": LATER, "why": f"prove.py ends with: {said.strip()[-200:] or 'nothing'}"}
+        known = found["status"] != LATER
         try:
-            found = json.loads(said.rstrip("\n").rpartition("\n")[2])
-            status = found["status"]
-        except (KeyError, TypeError, ValueError):
-            status, found = "later", {"why": f"prove.py ends with: {said.strip()[-200:] or 'nothing'}"}
-        try:
-            if status in (OK, FAILED):
-                self.note({**found, "at": int(now), "node": self.node})
-                self.next_look = now + LOOK
-            else:
-                self.note({})
+            self.note(found if known else {})
+            self.next_look = now + (LOOK if known else AGAIN)
         except ValueError as error:
-            status, found = "later", {"why": str(error)}
+            found = {"status": LATER, "why": str(error)}
+        status = found["status"]
         if status == OK:
             self.tell("ok", f"backup {self.label} was restored in {found['restored']:.0f} s and checked in {found['checked']:.0f} s: {compared(found)}")
         elif status == FAILED:
@@ -195,10 +207,3 @@ def compared(found: Found) -> str:
     """What was counted."""
     tables = f"{found['tables']} tables" if found["tables"] == found["of"] else f"{found['tables']} of {found['of']} tables"
     return f"{found['rows']} rows in {tables} as the replica had them"
-
-
-def short(backup: Found) -> Found | None:
-    """What a person wants to know of it."""
-    found = of(backup)
-    keys = ("status", "at", "node", "restored", "checked", "instant", "rows", "tables", "of", "why")
-    return {key: found[key] for key in keys if key in found} if found else None
