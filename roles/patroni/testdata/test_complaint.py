@@ -49,7 +49,7 @@ class TestComplaint(unittest.TestCase):
              "P00  ERROR: [075]: unable to find backup set with stop time less than '2020-01-01 00:00:00+00'\n",
              "no backup is older than '2020-01-01 00:00:00+00': pgha-gen cluster backups says how far one can go back"),
             ("slow", "P00  ERROR: [082]: unable to push WAL file '1' to the archive asynchronously after 5 second(s)",
-             "object storage is slow: a segment is not there after 5 seconds"),
+             "a segment is not archived after 5 seconds: object storage is slow, or away"),
             ("with the time", "2026-11-27 08:00:22.832 P00  ERROR: [031]: must not be root\n   HINT: x\n", "must not be root"),
             ("with what belongs to it", "P00  ERROR: [042]: unable to get 07:\n    repo1: 07.zst [FormatError] bad\n    HINT: none\n",
              "unable to get 07: repo1: 07.zst [FormatError] bad"),

@@ -23,7 +23,7 @@ KNOWN = (
     (r"unable to load info file[^\n]*/(archive|backup)\.info.*FileMissingError",
      "the bucket has no {}.info in this cluster's folder: it is another one, or it was emptied"),
     (r"unable to find backup set with [^']*('[^']*')", "no backup is older than {}: pgha-gen cluster backups says how far one can go back"),
-    (r"asynchronously after (\d+ second)", "object storage is slow: a segment is not there after {}s"),
+    (r"asynchronously after (\d+ second)", "a segment is not archived after {}s: object storage is slow, or away"),
 )
 
 
