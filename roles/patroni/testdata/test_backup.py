@@ -197,7 +197,7 @@ class TestBackups(unittest.TestCase):
         self.assertEqual(self.said, ["archive ok WAL is archived"])
         self.backups.look(NOON + 125, True)
         self.assertEqual(self.said[1:], [
-            "archive warn WAL is missing from 0000000000000004 to 0000000000000005: nobody can go back to an instant in it",
+            "archive warn WAL is archived, but is missing from 0000000000000004 to 0000000000000005: nobody can go back to an instant in it",
             "backup wait an incremental backup is being made"])
         report = self.reports[-1]
         assert report
@@ -221,6 +221,9 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON, True)
         self.assertEqual(self.ran, ["incr"])
         self.assertFalse(os.path.exists(self.gap))
+        self.assertEqual(self.said, [
+            "archive warn WAL is archived, but more waited than may, and was dropped: nobody can go back to an instant between that and the backup that follows",
+            "backup wait an incremental backup is being made"])
         self.names.append("000000010000000000000006")
         self.info[0]["backup"].append(made("20260301I", NOON, archive={"start": "000000010000000000000006", "stop": "000000010000000000000006"}))
         self.process.status = 0

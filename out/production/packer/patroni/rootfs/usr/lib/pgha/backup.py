@@ -142,9 +142,11 @@ class Backups:
             self.tell("archive", "warn", f"WAL is not archived: {self.says(PUSH) or 'nobody says why'}; {waits(waiting, rules)}")
         elif 2 * waiting > rules.queue:
             self.tell("archive", "warn", waits(waiting, rules))
+        elif os.path.exists(self.gap):
+            self.tell("archive", "warn", "WAL is archived, but more waited than may, and was dropped: nobody can go back to an instant between that and the backup that follows")
         elif self.known["gaps"]:
             first, last = self.known["gaps"][0]
-            self.tell("archive", "warn", f"WAL is missing from {first} to {last}: nobody can go back to an instant in it")
+            self.tell("archive", "warn", f"WAL is archived, but is missing from {first} to {last}: nobody can go back to an instant in it")
         else:
             self.tell("archive", "ok", "WAL is archived")
         if kind and not self.process and now >= self.next_backup:
