@@ -6,6 +6,7 @@ import stat
 import tempfile
 import unittest
 from typing import Any
+from unittest import mock
 
 import prove
 
@@ -160,9 +161,12 @@ class TestProof(unittest.TestCase):
     def test_room(self) -> None:
         """The data comes first."""
         prove.SPARE = 0.1
-        self.proof.room(0)
-        with self.assertRaisesRegex(prove.Later, "GB do not fit beside the data on a disk with .* free"):
-            self.proof.room(1 << 50)
+        gigabyte = 1 << 30
+        disk = mock.Mock(f_frsize=4096, f_blocks=100 * gigabyte // 4096, f_bavail=30 * gigabyte // 4096)
+        with mock.patch.object(os, "statvfs", return_value=disk):
+            self.proof.room(20 * gigabyte)
+            with self.assertRaisesRegex(prove.Later, "^21 GB do not fit beside the data on a disk with 30 GB free$"):
+                self.proof.room(21 * gigabyte)
 
     def test_disk_gets_full(self) -> None:
         """What runs is ended."""
