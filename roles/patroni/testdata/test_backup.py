@@ -48,18 +48,18 @@ class TestRules(unittest.TestCase):
 class Process:
     """A backup that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: list[Any]) -> None:
         self.status: int | None = None
-        self.said = ""
-        self.stdout = self
+        self.output = ""
+        self.stopped = stopped
 
-    def poll(self) -> int | None:
-        """As Popen's."""
-        return self.status
+    def ended(self) -> tuple[int, str] | None:
+        """As Beside's."""
+        return None if self.status is None else (self.status, self.output)
 
-    def read(self) -> str:
-        """All that it said."""
-        return self.said
+    def end(self) -> None:
+        """As Beside's."""
+        self.stopped.append(self)
 
 
 class TestBackups(unittest.TestCase):
@@ -75,13 +75,13 @@ class TestBackups(unittest.TestCase):
         self.said: list[str] = []
         self.reports: list[dict[str, Any] | None] = []
         self.wrote: dict[str, str] = {}
-        self.process = Process()
+        self.process = Process(self.ended)
         self.folder = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
         self.addCleanup(self.folder.cleanup)
         self.gap = os.path.join(self.folder.name, "archive-gap")
         self.backups = backup.Backups(
             self.run_pgbackrest, self.start, self.ask, lambda: backup.Rules("01:00", 7, 1 << 30),
-            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda path: self.wrote.get(path, ""), self.forget, self.ended.append, self.gap)
+            lambda *line: self.said.append(" ".join(line)), self.reports.append, lambda path: self.wrote.get(path, ""), self.forget, self.gap)
 
     def run_pgbackrest(self, *arguments: str) -> str:
         """What pgBackRest answers."""
@@ -106,7 +106,7 @@ class TestBackups(unittest.TestCase):
     def start(self, kind: str) -> Any:
         """A backup begins."""
         self.ran.append(kind)
-        self.process = Process()
+        self.process = Process(self.ended)
         return self.process
 
     def ask(self, question: str) -> Any:
@@ -143,7 +143,7 @@ class TestBackups(unittest.TestCase):
         """It is said why, and tried again after five minutes."""
         self.info[0]["backup"] = []
         self.backups.look(NOON, True)
-        self.process.status, self.process.said = 55, "P00   WARN: x\nP00  ERROR: [055]: unable to load: [FileMissingError]\n"
+        self.process.status, self.process.output = 55, "P00   WARN: x\nP00  ERROR: [055]: unable to load: [FileMissingError]\n"
         self.backups.look(NOON + 30, True)
         self.assertEqual(self.said[-1], "backup warn a full backup failed after 30 s: unable to load: [FileMissingError]; it is tried again")
         for later in (60, 120, 300):
@@ -328,15 +328,6 @@ class TestBackups(unittest.TestCase):
         self.assertEqual(self.said, ["restore wait the cluster is restored", "restore fail it is not", "restore warn it is a copy", "restore ok "])
 
 
-def runs(pid: int) -> bool:
-    """Is it there, and not only waited for?"""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 class TestFiles(unittest.TestCase):
     """What is read and written."""
 
@@ -403,23 +394,6 @@ class TestFiles(unittest.TestCase):
         backup.LONGEST = 1
         with self.assertRaisesRegex(backup.Failed, "^pgBackRest's info takes more than 1 s$"):
             backup.run("info", "sleep 9")
-
-    def test_end(self) -> None:
-        """With all that it started, as the user whose they are."""
-        before = backup.as_postgres, backup.PATIENCE
-        self.addCleanup(lambda: (setattr(backup, "as_postgres", before[0]), setattr(backup, "PATIENCE", before[1])))
-        backup.PATIENCE = 1
-        backup.as_postgres = lambda *arguments: list(arguments)
-        for ignores in ("", "trap '' TERM; "):
-            process = backup.beside(["sh", "-c", ignores + "sleep 60 & echo $!; wait"])
-            assert process.stdout
-            child = int(process.stdout.readline())
-            backup.end(process)
-            self.assertIsNotNone(process.returncode)
-            deadline = time.monotonic() + 5
-            while runs(child) and time.monotonic() < deadline:
-                time.sleep(0.01)
-            self.assertFalse(runs(child))
 
 
 if __name__ == "__main__":

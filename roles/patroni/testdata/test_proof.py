@@ -75,18 +75,18 @@ class TestDue(unittest.TestCase):
 class Process:
     """A proof that runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: list[Any]) -> None:
         self.status: int | None = None
-        self.said = ""
-        self.stdout = self
+        self.output = ""
+        self.stopped = stopped
 
-    def poll(self) -> int | None:
-        """As Popen's."""
-        return self.status
+    def ended(self) -> tuple[int, str] | None:
+        """As Beside's."""
+        return None if self.status is None else (self.status, self.output)
 
-    def read(self, most: int) -> str:
-        """What it said."""
-        return self.said[:most]
+    def end(self) -> None:
+        """As Beside's."""
+        self.stopped.append(self)
 
 
 class TestProofs(unittest.TestCase):
@@ -100,12 +100,12 @@ class TestProofs(unittest.TestCase):
         self.ended: list[Any] = []
         self.said: list[str] = []
         self.days = 7
-        self.process = Process()
+        self.process = Process(self.ended)
 
     def node(self, name: str) -> proof.Proofs:
         """What a node does."""
         return proof.Proofs(
-            name, self.run_pgbackrest, self.start, self.ended.append, lambda: self.members, lambda: self.days,  # type: ignore[arg-type]
+            name, self.run_pgbackrest, self.start, lambda: self.members, lambda: self.days,  # type: ignore[arg-type]
             lambda *line: self.said.append(" ".join(line)))
 
     def run_pgbackrest(self, *arguments: str) -> str:
@@ -121,7 +121,7 @@ class TestProofs(unittest.TestCase):
     def start(self, label: str, size: int) -> Any:
         """A proof begins."""
         self.began.append(f"{label} {size}")
-        self.process = Process()
+        self.process = Process(self.ended)
         return self.process
 
     def known(self) -> Any:
@@ -138,7 +138,7 @@ class TestProofs(unittest.TestCase):
         self.assertEqual(self.known(), {"status": "runs", "at": int(NOON), "node": "b"})
         second.look(NOON + 3600, False)
         self.process.status = 0
-        self.process.said = 'noise\n{"status": "ok", "restored": 12.4, "checked": 5.0, "instant": 7, "rows": 10, "tables": 3, "of": 3}\n'
+        self.process.output = 'noise\n{"status": "ok", "restored": 12.4, "checked": 5.0, "instant": 7, "rows": 10, "tables": 3, "of": 3}\n'
         first.look(NOON + 18, False)
         self.assertEqual(self.said, [
             "proof wait backup A is restored beside and checked",
@@ -164,7 +164,7 @@ class TestProofs(unittest.TestCase):
         """It is said, and not tried again."""
         node = self.node("b")
         node.look(NOON, False)
-        self.process.status, self.process.said = 0, '{"status": "failed", "why": "checksum"}'
+        self.process.status, self.process.output = 0, '{"status": "failed", "why": "checksum"}'
         for now in (5, 100, 9999):
             node.look(NOON + now, False)
         self.assertEqual(self.said[1:], ["proof fail backup A cannot be relied on: checksum; a new one is made"])
@@ -175,7 +175,7 @@ class TestProofs(unittest.TestCase):
         """Once another backup is proved, or this node leads, nothing is wrong any more."""
         node = self.node("b")
         node.look(NOON, False)
-        self.process.status, self.process.said = 0, '{"status": "failed", "why": "checksum"}'
+        self.process.status, self.process.output = 0, '{"status": "failed", "why": "checksum"}'
         node.look(NOON + 5, False)
         self.backups.append(made("B", NOON + 20, status="ok", at=int(NOON) + 30, node="c"))
         for now in (40, 80):
@@ -184,7 +184,7 @@ class TestProofs(unittest.TestCase):
         self.setUp()
         node = self.node("b")
         node.look(NOON, False)
-        self.process.status, self.process.said = 0, '{"status": "later", "why": "no room"}'
+        self.process.status, self.process.output = 0, '{"status": "later", "why": "no room"}'
         for now, leads in ((5, False), (6, True), (7, True)):
             node.look(NOON + now, leads)
         self.assertEqual(self.said[2:], ["proof ok replicas prove backups, and this node leads"])
@@ -202,7 +202,7 @@ class TestProofs(unittest.TestCase):
                 self.setUp()
                 node = self.node("b")
                 node.look(NOON, False)
-                self.process.status, self.process.said = 0, said
+                self.process.status, self.process.output = 0, said
                 node.look(NOON + 5, False)
                 self.assertEqual(self.said[-1].replace("\n", " "), f"proof warn backup A is not proved: {why}; it is tried again")
                 self.assertIsNone(self.known())
@@ -240,7 +240,7 @@ class TestProofs(unittest.TestCase):
         self.wrong = {}
         node.look(NOON + 90, False)
         self.wrong = {"annotate": "403"}
-        self.process.status, self.process.said = 0, '{"status": "failed", "why": "checksum"}'
+        self.process.status, self.process.output = 0, '{"status": "failed", "why": "checksum"}'
         node.look(NOON + 95, False)
         self.assertEqual(self.said[-1], "proof warn backup A is not proved: 403; it is tried again")
 
