@@ -9,6 +9,8 @@ import (
 	"maps"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab/client"
+	"pgha-gen/lab/machine"
 	"pgha-gen/lab/netns"
 )
 
@@ -163,6 +166,16 @@ func (l *Lab) Delay(ctx context.Context, name string, by time.Duration) (end fun
 	return l.Network.Delay(ctx, n.port, by)
 }
 
+// SlowDisk lets a node's data disk take no more than so many writes a second; 0: as
+// many as it can.
+func (l *Lab) SlowDisk(name string, writes int) error {
+	n, err := l.node(name)
+	if err != nil {
+		return err
+	}
+	return machine.SlowDisk(l.disk(n.Node), writes)
+}
+
 // Cluster is the spec in force. Its parts are shared with the lab.
 func (l *Lab) Cluster() role.Cluster {
 	l.mu.Lock()
@@ -185,6 +198,29 @@ func (l *Lab) Rotate(r secrets.Rotation) error {
 		return err
 	}
 	return l.putPayloads()
+}
+
+// EndCertificates puts certificates into Lockbox that end so soon, for these nodes,
+// as if they had been made long ago. Rotate replaces them by good ones.
+func (l *Lab) EndCertificates(after time.Duration, names ...string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old, _, err := l.CA.Update(l.cluster, l.payloads, secrets.Rotation{Certificates: true}, l.config.Now().Add(after-secrets.Life))
+	if err != nil {
+		return err
+	}
+	for of, payload := range l.payloads {
+		payload = maps.Clone(payload)
+		for entry, text := range old[of] {
+			if node, _, _ := strings.Cut(entry, "."); slices.Contains(names, node) {
+				payload[entry] = text
+			}
+		}
+		if err := l.putPayload(of, payload); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Offering are the nodes of the spec that offer a capability, and have a machine.

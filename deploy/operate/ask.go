@@ -105,6 +105,7 @@ func why(err error, limit time.Duration) error {
 	var timeout net.Error
 	var host x509.HostnameError
 	var unknown x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
 	var certificate *tls.CertificateVerificationError
 	var op *net.OpError
 	var dns *net.DNSError
@@ -121,6 +122,8 @@ func why(err error, limit time.Duration) error {
 		return fmt.Errorf("shows a certificate that is not for %s", host.Host)
 	case errors.As(err, &unknown):
 		return fmt.Errorf("shows a certificate that %s of the operator's folder did not sign", caFile)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && strings.Contains(invalid.Detail, " is after "):
+		return fmt.Errorf("shows a certificate that ended on %s (run pgha-gen secrets generate)", invalid.Cert.NotAfter.UTC().Format(time.DateOnly))
 	case errors.As(err, &certificate):
 		return fmt.Errorf("shows a certificate that does not count: %w", certificate.Err)
 	case errors.As(err, &dns):

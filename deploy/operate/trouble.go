@@ -17,7 +17,9 @@ func (s *State) Troubles() []string {
 	if s.silent() {
 		return []string{fmt.Sprintf("no machine answers this host: %s says: %s (is this host in access.operators, and the cluster up?)", s.Machines[0].Name, s.Machines[0].Error)}
 	}
-	all := s.memberTroubles()
+	// First: whatever else is wrong may be wrong for that.
+	all := s.ended()
+	all = append(all, s.memberTroubles()...)
 	all = append(all, s.dcsTroubles()...)
 	all = append(all, s.proxyTroubles()...)
 	all = append(all, s.machineTroubles()...)
@@ -35,6 +37,20 @@ func (s *State) silent() bool {
 	return !slices.ContainsFunc(s.Machines, func(m Machine) bool { return m.Error == "" }) &&
 		!slices.ContainsFunc(s.Members, func(m Member) bool { return m.Error == "" && m.Node != nil }) &&
 		!slices.ContainsFunc(s.DCS, func(v Voter) bool { return v.Healthy }) && len(s.Machines) > 0
+}
+
+// ended are the certificates that have ended, in one clause.
+func (s *State) ended() []string {
+	var names []string
+	for _, m := range s.Machines {
+		if end, ok := m.ends(); ok && !end.After(s.At) {
+			names = append(names, m.Name)
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("certificates have ended on %s (run pgha-gen secrets generate, and what it says next)", strings.Join(names, ", "))}
 }
 
 func (s *State) memberTroubles() []string {
@@ -144,10 +160,14 @@ func (s *State) machineTroubles() []string {
 		if m.Spec != "" && m.UserData != m.Spec {
 			add("works by user-data %s, and the spec has %s", none(m.UserData), m.Spec)
 		}
+		end, ends := m.ends()
+		ended := ends && !end.After(s.At)
 		for _, name := range m.unwell() {
-			add("%s %s: %s", name, m.Steps[name].Status, m.Steps[name].Detail)
+			if name != "certificates" || !ended {
+				add("%s %s: %s", name, m.Steps[name].Status, m.Steps[name].Detail)
+			}
 		}
-		if end, ok := m.ends(); ok && m.Steps["certificates"].Status == "" && end.Sub(s.At) < early {
+		if ends && !ended && m.Steps["certificates"].Status == "" && end.Sub(s.At) < early {
 			add("has a certificate that ends in %s", days(end.Sub(s.At)))
 		}
 		if m.Disk != nil && m.Disk.Full && m.Steps["disk"].Status == "" {

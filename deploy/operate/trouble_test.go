@@ -63,7 +63,9 @@ func TestTroubles(t *testing.T) {
 		{"no spec", "nothing to compare with", []func(*State){machine("haproxy-1", func(m *Machine) { m.Spec = "" })}, nil},
 		{"steps", "what they said last", []func(*State){machine("pg-2", said("refresh", "fail", "haproxy.cfg: unknown keyword")), machine("pg-2", said("disk", "warn", "90 % full"))}, []string{"pg-2 disk warn: 90 % full", "pg-2 refresh fail: haproxy.cfg: unknown keyword"}},
 		{"certificate", "as early as on the console", []func(*State){machine("etcd-1", func(m *Machine) { m.Certificates[1].End = noon.Add(36 * time.Hour).Unix() })}, []string{"etcd-1 has a certificate that ends in 1 day"}},
-		{"certificate, said by a step", "once", []func(*State){machine("etcd-1", func(m *Machine) { m.Certificates[1].End = noon.Unix() }), machine("etcd-1", said("certificates", "fail", "node.crt ended"))}, []string{"etcd-1 certificates fail: node.crt ended"}},
+		{"certificate, said by a step", "once", []func(*State){machine("etcd-1", func(m *Machine) { m.Certificates[1].End = noon.Add(time.Hour).Unix() }), machine("etcd-1", said("certificates", "warn", "node.crt ends"))}, []string{"etcd-1 certificates warn: node.crt ends"}},
+		{"certificates have ended", "the cause comes first, and once", []func(*State){away("pg-2"), machine("pg-1", ended), machine("pg-1", said("certificates", "fail", "node.crt ended")), machine("etcd-1", ended)},
+			[]string{"certificates have ended on etcd-1, pg-1 (run pgha-gen secrets generate, and what it says next)", "pg-2 does not answer: no answer within 1.5s"}},
 		{"disk", "full", []func(*State){machine("pg-1", func(m *Machine) { m.Disk.Full = true })}, []string{"pg-1 has a full data disk"}},
 		{"operator", "who would be locked out", []func(*State){func(s *State) { s.Operator = noon.AddDate(0, 0, 20) }}, []string{"the operator's certificate ends in 20 days (run pgha-gen secrets generate)"}},
 		{"nobody answers", "one sentence, and where to look", []func(*State){away("etcd-1", "etcd-2", "etcd-3", "pg-1", "pg-2", "pg-3", "haproxy-1")},
@@ -77,6 +79,9 @@ func TestTroubles(t *testing.T) {
 		})
 	}
 }
+
+// ended is a machine one of whose certificates ends now.
+func ended(m *Machine) { m.Certificates[1].End = noon.Unix() }
 
 // What a person sees. The goldens are to be read.
 func TestScreen(t *testing.T) {

@@ -308,7 +308,7 @@ func (s *signing) warnings(all map[string]Payload, now time.Time) []string {
 	switch {
 	case s.stage == Introduced && authority.Before(now.Add(early)):
 		said = append(said, fmt.Sprintf("the old authority ends on %s: finish its replacement before then", authority.UTC().Format(time.DateOnly)))
-	case s.stage != Introduced && authority.Before(now.Add(nodeLife)):
+	case s.stage != Introduced && authority.Before(now.Add(Life)):
 		said = append(said, fmt.Sprintf("the authority in %s ends on %s, and no certificate outlives it (replace it before: --rotate authority)", certificateFile, authority.UTC().Format(time.DateOnly)))
 	}
 	var first time.Time

@@ -20,13 +20,15 @@ import (
 	"pgha-gen/generator/role"
 )
 
-// How long certificates are good for, and how long before their end that is
-// said, and they are made anew.
+// Life is how long a certificate that a CA signs is good for.
+const Life = 2 * 365 * 24 * time.Hour
+
+// How long the CA's own is good for, and how long before its end it is said of a
+// certificate, and it is made anew.
 const (
-	caLife   = 10 * 365 * 24 * time.Hour
-	nodeLife = 2 * 365 * 24 * time.Hour
-	early    = 60 * 24 * time.Hour
-	soon     = 30 * 24 * time.Hour
+	caLife = 10 * 365 * 24 * time.Hour
+	early  = 60 * 24 * time.Hour
+	soon   = 30 * 24 * time.Hour
 )
 
 // CA is the certificate authority of one cluster.
@@ -105,7 +107,7 @@ func (a *CA) template(c *role.Cluster, n role.Node, s role.Secret, now time.Time
 
 // client is a certificate that is good for a client alone.
 func (a *CA) client(c *role.Cluster, commonName string, now time.Time) *x509.Certificate {
-	end := now.Add(nodeLife)
+	end := now.Add(Life)
 	if end.After(a.certificate.NotAfter) {
 		end = a.certificate.NotAfter // longer it would not verify
 	}

@@ -37,6 +37,8 @@ type stage struct {
 	slow     []string
 
 	slowed []func() error // what ends it
+	drags  []string       // whose disks are slow
+	ends   bool           // Lockbox has certificates that end
 
 	mu     sync.Mutex
 	delays []func() error // what ends them
@@ -195,6 +197,11 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return nil
 	case "heal cores":
 		return s.healCores()
+	case "slow disk of NODES to WRITES":
+		s.drags = append(s.drags, on[0]...)
+		return all(func(name string) error { return s.SlowDisk(name, step.Writes) })
+	case "heal disks":
+		return s.healDisks()
 	case "fill disk of NODES":
 		s.filled = append(s.filled, on[0]...)
 		return inside(fill)
@@ -226,6 +233,12 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return s.recover(on[0][0])
 	case "hand over":
 		return s.handOver(ctx)
+	case "have certificates of NODES end in DURATION":
+		s.ends = true
+		if err := s.EndCertificates(step.Duration, on[0]...); err != nil {
+			return err
+		}
+		return s.takeSecrets(ctx)
 	case "rotate certificates":
 		return s.rotate(ctx, secrets.Rotation{Certificates: true})
 	case "rotate passwords":
@@ -290,6 +303,11 @@ func (s *stage) healCores() error {
 	}
 	s.slowed = nil
 	return errors.Join(errs...)
+}
+
+func (s *stage) healDisks() error {
+	defer func() { s.drags = nil }()
+	return each(s.drags, func(name string) error { return s.SlowDisk(name, 0) })
 }
 
 func (s *stage) cut(name string) error { return s.Machine(name).PowerCut() }
@@ -360,11 +378,18 @@ func (s *stage) recover(survivor string) error {
 	return nil
 }
 
-// rotate has machines look for their secrets now, and not within six minutes.
+// rotate makes secrets anew, and has machines look for them now, and not within six
+// minutes.
 func (s *stage) rotate(ctx context.Context, r secrets.Rotation) error {
 	if err := s.Rotate(r); err != nil {
 		return err
 	}
+	s.ends = false
+	return s.takeSecrets(ctx)
+}
+
+// takeSecrets has machines look for secrets that have changed.
+func (s *stage) takeSecrets(ctx context.Context) error {
 	var names []string
 	c := s.Cluster()
 	for _, g := range c.WithSecrets() {
@@ -398,7 +423,7 @@ func (s *stage) heal(ctx context.Context) error {
 	for _, service := range s.away {
 		errs = append(errs, s.Faults.Set(service, cloud.Fault{}))
 	}
-	errs = append(errs, s.healNetwork(ctx), s.healCores())
+	errs = append(errs, s.healNetwork(ctx), s.healCores(), s.healDisks())
 	for _, name := range s.unplug {
 		errs = append(errs, s.Cable(ctx, name, true))
 	}
@@ -418,6 +443,9 @@ func (s *stage) heal(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, s.start(ctx, s.Names()...))
+	if s.ends {
+		errs = append(errs, s.rotate(ctx, secrets.Rotation{Certificates: true}))
+	}
 	return errors.Join(errs...)
 }
 

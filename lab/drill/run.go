@@ -19,6 +19,7 @@ import (
 	"pgha-gen/generator/cloudinit"
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/bootlog"
+	"pgha-gen/lab/machine"
 	"pgha-gen/lab/workload"
 )
 
@@ -141,9 +142,10 @@ type runner struct {
 	register *workload.Register
 }
 
+// fits says whether a scenario can be run on this cluster, and on this host.
 func (r runner) fits(s Scenario) bool {
 	c := r.Cluster()
-	if s.Backup && !c.BacksUp() {
+	if s.Backup && !c.BacksUp() || s.slowsDisks() && machine.CanSlowDisks() != nil {
 		return false
 	}
 	return len(s.Durability) == 0 || slices.Contains(s.Durability, r.durability)

@@ -149,6 +149,11 @@ func Read(name string, text []byte) (s Scenario, err error) {
 	return s, nil
 }
 
+// slowsDisks says whether it has a step that not every host can do.
+func (s *Scenario) slowsDisks() bool {
+	return slices.ContainsFunc(s.Do, func(step Step) bool { return step.Writes > 0 })
+}
+
 // Pick are the scenarios of these names; with none named, all but the long ones.
 func Pick(all []Scenario, names []string) ([]Scenario, error) {
 	if len(names) == 0 {

@@ -89,6 +89,8 @@ do:
   - kill PostgreSQL on a replica
   - wait ttl+2s
   - take lockbox away
+  - slow disk of all etcd to 5 writes/s
+  - have certificates of all databases end in 20s
 settle: 9s
 hold: {gap: ttl+4s, leader: changes, read_only: 3, whole: 2m}
 predicts: leader-lost
@@ -99,12 +101,15 @@ predicts: leader-lost
 	want := Scenario{
 		Name: "some-name", About: "all that a file can say", Quick: true, Alone: true,
 		Durability: []role.Durability{role.Sync, role.Strict},
-		Steps:      []string{"lose 5% from leader to all etcd", "kill PostgreSQL on a replica", "wait ttl+2s", "take lockbox away"},
+		Steps: []string{"lose 5% from leader to all etcd", "kill PostgreSQL on a replica", "wait ttl+2s", "take lockbox away",
+			"slow disk of all etcd to 5 writes/s", "have certificates of all databases end in 20s"},
 		Do: []Step{
 			{Form: "lose PERCENT from NODES to NODES", Percent: 5, On: []string{Leader, AllDCS}, Sentence: "lose 5% from leader to all etcd"},
 			{Form: "kill PROGRAM on NODES", Program: "PostgreSQL", On: []string{Replica}, Sentence: "kill PostgreSQL on a replica"},
 			{Form: "wait BOUND", Wait: Bound{Lease: true, More: 2 * specfile.Second}, Sentence: "wait ttl+2s"},
 			{Form: "take SERVICE away", Service: "lockbox", Sentence: "take lockbox away"},
+			{Form: "slow disk of NODES to WRITES", Writes: 5, On: []string{AllDCS}, Sentence: "slow disk of all etcd to 5 writes/s"},
+			{Form: "have certificates of NODES end in DURATION", Duration: 20 * time.Second, On: []string{Databases}, Sentence: "have certificates of all databases end in 20s"},
 		},
 		Settle: 9 * specfile.Second,
 		Hold: Hold{GapText: "ttl+4s", Gap: Bound{Lease: true, More: 4 * specfile.Second}, Leader: Changes,
@@ -131,6 +136,10 @@ func TestReadRefuses(t *testing.T) {
 		{"time", "of what?", "about: x\ndo: [wait 5]\n", `do[0]: want `},
 		{"part", "more than all", "about: x\ndo: [lose 101% from leader to haproxy]\n", `do[0]: "101%" is no part of a whole (want 1% to 100%)`},
 		{"speed", "of what?", "about: x\ndo: [slow network of leader to 5]\n", `do[0]: "5" is no speed of a network (want 1 Mbit/s to 1000 Mbit/s)`},
+		{"speed of a disk", "of what?", "about: x\ndo: [slow disk of leader to 20 Mbit/s]\n", `do[0]: "20 Mbit/s" is no speed of a disk (want 1 writes/s to 1000 writes/s)`},
+		{"no speed of a disk", "it would never go on", "about: x\ndo: [slow disk of leader to 0 writes/s]\n", `do[0]: "0 writes/s" is no speed of a disk (want 1 writes/s to 1000 writes/s)`},
+		{"whose certificates", "nothing would end", "about: x\ndo: [have certificates of CA end in 20s]\n", `do[0]: "CA" is no node (want leader, `},
+		{"end of certificates", "of what?", "about: x\ndo: [have certificates of all etcd end in 20]\n", `do[0]: want `},
 		{"status", "it would be no fault", "about: x\ndo: [have storage answer 200]\n", `do[0]: "200" is no status of a fault (want 400 to 599)`},
 		{"number", "of what?", "about: x\ndo: [end no segments]\n", `do[0]: "no" is no number (want 1 to 1000)`},
 		{"unit", "it has none", "about: x\ndo: [restart PostgreSQL on leader]\n", `do[0]: systemd knows no PostgreSQL (want kill PostgreSQL, or restart Patroni)`},

@@ -22,6 +22,7 @@ type Step struct {
 	Wait     Bound
 	Percent  int
 	Megabits int // a second
+	Writes   int // a second
 	Status   int // of HTTP
 	Number   int
 	Text     string
@@ -52,6 +53,8 @@ func forms() []string {
 		"resume NODES",                       // and it goes on
 		"slow cores of NODES to PERCENT",     // of their time
 		"heal cores",                         // all time is theirs again
+		"slow disk of NODES to WRITES",       // a second
+		"heal disks",                         // they take all writes at once again
 		"fill disk of NODES",                 // to the last byte
 		"empty disk of NODES",                // of what filled it
 		"take SERVICE away",                  // of the cloud
@@ -63,12 +66,13 @@ func forms() []string {
 		"corrupt the newest backup",          // a byte of its largest object
 		"recover etcd from NODES",            // by metadata, as docs/recovery.md says
 		"hand over",                          // an operator's switchover
-		"rotate certificates",                //
-		"rotate passwords",                   //
-		"change the spec",                    // its access.clients
-		"wait until whole",                   //
-		"wait until TEXT is said",            // on the console of a machine
-		"wait BOUND",                         // such as 5s, or ttl+5s: a lease and 5 s
+		"have certificates of NODES end in DURATION",
+		"rotate certificates",     //
+		"rotate passwords",        //
+		"change the spec",         // its access.clients
+		"wait until whole",        //
+		"wait until TEXT is said", // on the console of a machine
+		"wait BOUND",              // such as 5s, or ttl+5s: a lease and 5 s
 	}
 }
 
@@ -189,6 +193,12 @@ func (s *Step) take(kind, word string) error {
 			return fmt.Errorf("%q is no speed of a network (want 1 Mbit/s to 1000 Mbit/s)", word)
 		}
 		s.Megabits = n
+	case "WRITES":
+		n, err := strconv.Atoi(strings.TrimSuffix(word, " writes/s"))
+		if err != nil || n < 1 || n > 1000 || !strings.HasSuffix(word, " writes/s") {
+			return fmt.Errorf("%q is no speed of a disk (want 1 writes/s to 1000 writes/s)", word)
+		}
+		s.Writes = n
 	case "PERCENT":
 		n, err := strconv.Atoi(strings.TrimSuffix(word, "%"))
 		if err != nil || n < 1 || n > 100 || !strings.HasSuffix(word, "%") {

@@ -84,7 +84,11 @@ func attach(d Disk) (*loop, error) {
 		copy(c.Info.File_name[:len(c.Info.File_name)-1], path)
 		err = unix.IoctlLoopConfigure(int(dev.Fd()), c)
 		if err == nil {
-			return &loop{dev: dev, backing: path}, nil
+			l := &loop{dev: dev, backing: path}
+			if err := l.quicken(); err != nil {
+				return nil, errors.Join(err, dev.Close())
+			}
+			return l, nil
 		}
 		dev.Close()
 		if !errors.Is(err, unix.EBUSY) { // somebody was faster: take the next one
@@ -130,6 +134,9 @@ func GrowDisk(path string, size int64) error {
 
 // detach lets go of the device and waits until the kernel has taken it down.
 func (l *loop) detach(ctx context.Context) error {
+	if err := l.quicken(); err != nil {
+		return errors.Join(err, l.dev.Close())
+	}
 	l.dev.Close() // a second close is no harm
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

@@ -317,6 +317,12 @@ func (m *Machine) Wait(ctx context.Context) error {
 // is left: no process, no mount, no loop device. A machine that has ended is
 // no error.
 func (m *Machine) PowerCut() error {
+	// What its file systems still have to write must not take longer than settle.
+	for _, l := range m.loops {
+		if err := l.quicken(); err != nil {
+			return err
+		}
+	}
 	// Killing init is killing its PID namespace; systemd-nspawn then ends by
 	// itself and tidies up. Killing systemd-nspawn would leave init running.
 	if pid, _, found := m.run.Init(); found {

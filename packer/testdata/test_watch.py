@@ -269,6 +269,42 @@ class MetricsTest(unittest.TestCase):
         self.assertNotIn("disk", got)
 
 
+class BackTest(unittest.TestCase):
+    """Services that failed, and were started again."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.units = folder.name
+
+    def started(self, unit: str, at: float) -> None:
+        """It runs since then."""
+        link = os.path.join(self.units, f"invocation:{unit}")
+        os.symlink("0123456789abcdef0123456789abcdef", link)
+        os.utime(link, (at, at), follow_symlinks=False)
+
+    def back(self, now: float, **said: object) -> list[str]:
+        """Those of these that are back. What they said last was said at 1000 s."""
+        lines = {f"{name}.service": {"at": 1000_000, "status": status, "detail": "x"} for name, status in said.items()}
+        return watch.back({**lines, "disk": {"at": 1000_000, "status": "wait", "detail": "x"}}, now, self.units)
+
+    def test_goes_on(self) -> None:
+        self.started("etcd.service", 990)
+        self.started("patroni.service", 1005)
+        self.started("pgha-backup.service", 1001)
+        self.assertEqual(self.back(1059, etcd="wait"), [])
+        self.assertEqual(self.back(1060, etcd="wait"), ["etcd.service"])
+        self.assertEqual(self.back(1064, patroni="wait"), [])
+        self.assertEqual(self.back(1065, patroni="wait", etcd="ok", **{"pgha-backup": "fail"}), ["patroni.service", "pgha-backup.service"])
+
+    def test_does_not_run(self) -> None:
+        self.assertEqual(self.back(5000, etcd="wait"), [])
+
+    def test_said_by_itself(self) -> None:
+        self.started("disk", 1001)
+        self.assertEqual(self.back(5000), [])
+
+
 class StepsTest(unittest.TestCase):
     """What the steps said last, as step.sh and step.py write it."""
 
