@@ -20,6 +20,7 @@ import archive
 import databases
 import proof
 import step
+from beside import Beside, as_postgres
 from complaint import complaint
 from patroni_api import Patroni, this_node
 
@@ -38,7 +39,6 @@ SETTLE = 2 * MINUTE  # so long may a segment be missing that others overtook
 TRYING = 15  # seconds that pgBackRest tries again when object storage does not answer well
 LONGEST = 60  # seconds: of a command that is no backup; so long the loss of the lead may go unseen
 LINE = 500  # characters
-PATIENCE = 30  # seconds until what does not end by itself is killed
 
 STATE = """SELECT json_build_object(
 	'segment', pg_size_bytes(current_setting('wal_segment_size')),
@@ -88,16 +88,16 @@ class Backups:
     """The leader's work."""
 
     def __init__(
-            self, run: Callable[..., str], start: Callable[[str], "subprocess.Popen[str]"], ask: Callable[[str], Any],
+            self, run: Callable[..., str], start: Callable[[str], Beside], ask: Callable[[str], Any],
             rules: Callable[[], Rules], say: Say, report: Callable[[dict[str, Any] | None], None],
-            says: Callable[[str], str], forget: Callable[[str], None], end: Callable[["subprocess.Popen[str]"], None], gap: str = GAP) -> None:
-        self.run, self.start, self.ask, self.end = run, start, ask, end
+            says: Callable[[str], str], forget: Callable[[str], None], gap: str = GAP) -> None:
+        self.run, self.start, self.ask = run, start, ask
         self.rules, self.say, self.report, self.says, self.forget, self.gap = rules, say, report, says, forget, gap
         self.part = ""  # of the archive, once there is one: that of this database
         self.complete = False  # former timelines are archived as far as this node can
         self.missing: dict[tuple[int, int], float] = {}  # holes, and since when
         self.next_look = self.next_backup = self.next_holes = 0.0
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Beside | None = None
         self.kind, self.began = "", 0.0
         self.said: dict[str, str] = {}
         self.known: dict[str, Any] = {"backups": [], "gaps": []}  # what the repository had at the last look
@@ -229,10 +229,10 @@ class Backups:
     def wait(self, now: float) -> None:
         """Ends a backup that has ended."""
         assert self.process
-        status = self.process.poll()
-        if status is None:
+        ended = self.process.ended()
+        if ended is None:
             return
-        said = self.process.stdout.read() if self.process.stdout else ""
+        status, said = ended
         self.process, took = None, now - self.began
         self.next_look = now
         if status == 0:
@@ -246,7 +246,7 @@ class Backups:
         """Ends a backup before its end."""
         if self.process is None:
             return
-        self.end(self.process)
+        self.process.end()
         self.process = None
         self.say("backup", "warn", f"{words(self.kind)} was ended: {why}")
 
@@ -283,11 +283,6 @@ def words(kind: str) -> str:
     return {"full": "a full backup", "incr": "an incremental backup"}[kind]
 
 
-def as_postgres(*arguments: str) -> list[str]:
-    """A program, as postgres: this one is root without rights, and may write to none of its files."""
-    return ["setpriv", f"--reuid={databases.SUPERUSER}", f"--regid={databases.SUPERUSER}", "--init-groups", "--", *arguments]
-
-
 def command(*arguments: str) -> list[str]:
     """pgBackRest with the cluster's own backups."""
     return as_postgres(os.path.join(step.LIB, "pgbackrest.sh"), "own", *arguments)
@@ -311,30 +306,14 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-def beside(arguments: list[str]) -> "subprocess.Popen[str]":
-    """A program that runs beside, with all that it starts."""
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd="/", start_new_session=True)
-
-
-def end(process: "subprocess.Popen[str]") -> None:
-    """Ends it, with all that it started. They are postgres', so this one may not."""
-    for name in ("TERM", "KILL"):
-        subprocess.run(as_postgres("kill", f"-{name}", "--", f"-{process.pid}"), check=False, cwd="/", stderr=subprocess.DEVNULL)
-        try:
-            process.communicate(timeout=PATIENCE)
-            return
-        except subprocess.TimeoutExpired:
-            pass
-
-
-def back_up(kind: str) -> "subprocess.Popen[str]":
+def back_up(kind: str) -> Beside:
     """A backup, and what is too old by then is removed."""
-    return beside(command("--log-level-console=warn", f"--type={kind}", "backup"))
+    return Beside(command("--log-level-console=warn", f"--type={kind}", "backup"))
 
 
-def prove(label: str, size: int) -> "subprocess.Popen[str]":
+def prove(label: str, size: int) -> Beside:
     """A backup is restored beside, and checked."""
-    return beside(as_postgres(os.path.join(step.LIB, "prove.py"), label, str(size)))
+    return Beside(as_postgres(os.path.join(step.LIB, "prove.py"), label, str(size)))
 
 
 def asker(server: databases.Server) -> Callable[[str], Any]:
@@ -418,8 +397,8 @@ def main() -> int:
     patroni = this_node()
     server = databases.Server(f"host={SOCKETS} port={step.read_values(file, 'PGHA_')['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     say = step.Console(patroni.name).say
-    backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, says, forget, end)
-    proofs = proof.Proofs(patroni.name, run, prove, end, lambda: members(patroni), lambda: rules_of(file).proof_days, say)
+    backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, says, forget)
+    proofs = proof.Proofs(patroni.name, run, prove, lambda: members(patroni), lambda: rules_of(file).proof_days, say)
     while True:
         leads, now = patroni.leads(), time.time()
         backups.look(now, leads and server.promoted())

@@ -5,11 +5,11 @@ node, and whoever leads sees it.
 """
 
 import json
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import archive
+from beside import Beside
 
 ANNOTATION = "pgha-proof"
 
@@ -22,7 +22,6 @@ AGAIN = 5 * MINUTE  # until what could not be found out is tried again
 LONGEST = DAY  # a proof that runs longer was lost with its node
 
 OK, FAILED, RUNS, LATER = "ok", "failed", "runs", "later"  # what a proof's status is; LATER: nothing was found out
-LARGEST = 1 << 16  # characters of what prove.py says
 
 # What is known of a proof, and what of it there must be. Who may write to the bucket
 # may write anything.
@@ -100,11 +99,11 @@ class Proofs:
     """A replica's work."""
 
     def __init__(
-            self, node: str, run: Callable[..., str], start: Callable[[str, int], "subprocess.Popen[str]"], end: Callable[["subprocess.Popen[str]"], None],
+            self, node: str, run: Callable[..., str], start: Callable[[str, int], Beside],
             members: Callable[[], list[Found]], days: Callable[[], int], say: Say) -> None:
-        self.node, self.run, self.start, self.end = node, run, start, end
+        self.node, self.run, self.start = node, run, start
         self.members, self.days, self.say = members, days, say
-        self.process: subprocess.Popen[str] | None = None
+        self.process: Beside | None = None
         self.label, self.began = "", 0.0
         self.next_look = 0.0
         self.said = self.status = ""
@@ -155,12 +154,13 @@ class Proofs:
     def wait(self, now: float) -> None:
         """Ends a proof that has ended."""
         assert self.process
-        if self.process.poll() is None:
+        ended = self.process.ended()
+        if ended is None:
             if now - self.began > LONGEST:
                 self.stop("it takes longer than a day")
                 self.next_look = now + AGAIN
             return
-        said = self.process.stdout.read(LARGEST) if self.process.stdout else ""
+        said = ended[1]
         self.process, self.next_look = None, now + AGAIN
         found = formed(said.rstrip("\n").rpartition("\n")[2], at=int(now), node=self.node)
         if found is None or found["status"] == RUNS:
@@ -183,7 +183,7 @@ class Proofs:
         """Ends a proof before its end. What it left, the next one removes."""
         if self.process is None:
             return
-        self.end(self.process)
+        self.process.end()
         self.process = None
         try:
             self.note({})

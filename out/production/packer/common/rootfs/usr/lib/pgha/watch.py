@@ -2,7 +2,7 @@
 """Looks at this machine once a second: is its data disk full, does a certificate end?
 
 What is wrong is said on the console, and all of it is written as Prometheus reads
-it. The data disk has a reserve, which is given up when the disk is full; as long as
+it. So is that a service which had failed goes on (failed.sh says why it failed). The data disk has a reserve, which is given up when the disk is full; as long as
 it is full there is the file disk-full below /run/pgha, for a role that has something
 to do then. When the disk becomes larger, the file disk-grow starts what may grow a
 file system.
@@ -28,9 +28,11 @@ METRICS = os.path.join(step.RUN, "metrics", "pgha.prom")
 STATUS = os.path.join(step.RUN, "metrics", "status.json")
 REPORTS = os.path.join(step.RUN, "reports")
 CERTIFICATES = os.path.join(step.RUN, "secrets", "*.crt")
+UNITS = "/run/systemd/units"  # a link for each that runs or starts, made anew at each start
 
 WARN, CALM = 85, 80  # per cent of the disk
 HOUR, DAY = 3600, 86400
+CALM_AFTER = 60  # seconds that a service has to go on
 EARLY = 60 * DAY  # this long before its end a certificate is spoken of
 
 
@@ -269,6 +271,22 @@ def sentence(c: Certificate, now: float) -> str:
     return f"{c.file}{whose} {when}: run pgha-gen secrets generate, and what it says next"
 
 
+def back(said: dict[str, dict[str, object]], now: float, units: str = UNITS) -> list[str]:
+    """The services that had failed, as they said last, and have gone on since."""
+    found = []
+    for name, line in said.items():
+        if not name.endswith(".service") or line["status"] not in ("wait", "fail"):
+            continue
+        try:
+            started = os.lstat(os.path.join(units, f"invocation:{name}")).st_mtime
+        except OSError:
+            continue  # it does not run
+        at = line["at"]
+        if isinstance(at, int) and now - max(started, at / 1000) >= CALM_AFTER:
+            found.append(name)
+    return found
+
+
 def sample(name: str, value: float, **labels: str) -> str:
     """One line of Prometheus' text format."""
     def quoted(text: str) -> str:
@@ -370,6 +388,8 @@ def main() -> None:
         ready = os.path.exists(os.path.join(step.RUN, "ready"))
         ends = certificates.look(time.time())
         full = disk is not None and disk.full
+        for unit in back(steps(step.STEPS), time.time()):
+            console.say(unit, "ok", f"it has not failed again for {CALM_AFTER} s")
         said, in_force = steps(step.STEPS), digest()
         reported, more = reports(REPORTS)
         step.write(METRICS, metrics(info, ready, ends, seen, disk.reserved() if disk else 0, full, said) + more)
