@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,7 +59,10 @@ func blkio(mountinfo io.Reader) string {
 // 0: as many as it can. It ends with the machine's power.
 func SlowDisk(path string, writes int) error {
 	path, err := filepath.EvalSymlinks(path)
-	if err != nil {
+	switch {
+	case writes == 0 && errors.Is(err, fs.ErrNotExist): // lost meanwhile, with its machine
+		return nil
+	case err != nil:
 		return err
 	}
 	devices, err := Loops(path)

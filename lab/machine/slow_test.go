@@ -79,6 +79,9 @@ func TestSlowDisk(t *testing.T) {
 	if err := SlowDisk(file+"x", 20); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a disk that is not there: %v", err)
 	}
+	if err := SlowDisk(file+"x", 0); err != nil {
+		t.Errorf("quick again when the disk is lost: %v", err)
+	}
 	if err := errors.Join(dev.Close(), exec.Command("losetup", "--detach", device).Run()); err != nil {
 		t.Fatal(err)
 	}
