@@ -9,7 +9,7 @@ from typing import Any
 
 import agreement
 import cut
-from agreement import Agreement, Database
+from agreement import Agreement, Database, Rules
 from cut import Cut
 
 CONFIG = {"scope": "demo", "etcd3": {"hosts": ["127.0.0.1:1"], "cacert": "", "cert": "", "key": ""}}
@@ -182,7 +182,7 @@ class AgreementTest(unittest.TestCase):
         def report(found: Cut | None, why: str, after: float) -> None:
             self.reported = found, why
 
-        return Agreement("p2", ADDRESSES, self.store, self.here, lambda: self.after, lambda *words: self.said.append(" ".join(words)),
+        return Agreement("p2", self.store, self.here, lambda: Rules(self.after, ADDRESSES), lambda *words: self.said.append(" ".join(words)),
                          report, self.here.disk, lambda: self.now, wait)
 
     def run_for(self, seconds: float) -> None:
@@ -233,6 +233,23 @@ class AgreementTest(unittest.TestCase):
                 setattr(self.here, sign, True)
             self.run_for(20)
             self.assert_nothing()
+
+    def test_heard_again(self) -> None:
+        self.store.set("failover", "{}")
+        self.lost()
+        self.run_for(5)
+        self.here.rest = True
+        self.run_for(5)
+        self.assertEqual([line.split()[1] for line in self.said], ["warn", "ok"])
+        self.assertEqual(self.said[-1], "agreement ok p1 is heard")
+
+    def test_leader_has_changed(self) -> None:
+        self.lost()
+        self.run_for(1.5)
+        self.store.set("leader", "p3")
+        self.run_for(3)
+        self.assert_nothing()
+        self.assertEqual(self.said, [])
 
     def test_silence_for_less(self) -> None:
         self.run_for(30)
@@ -589,6 +606,19 @@ class ConnectedTest(unittest.TestCase):
                 with open(path, "w", encoding="ascii") as file:
                     file.write(head + text)
                 self.assertEqual(agreement.connected(path, "10.0.0.1", 5432), want, text)
+
+
+class RulesTest(unittest.TestCase):
+    """cluster.env."""
+
+    def test_rules(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "cluster.env")
+            for text, want in (("PGHA_NODES='p1=10.0.0.1 p2=10.0.0.2'\n", Rules(0, {"p1": "10.0.0.1", "p2": "10.0.0.2"})),
+                               ("PGHA_NODES='p1 p2'\nPGHA_AGREEMENT=2500\n", Rules(2.5, {}))):
+                with open(path, "w", encoding="ascii") as file:
+                    file.write(text)
+                self.assertEqual(agreement.rules_of(path), want)
 
 
 class CutTest(unittest.TestCase):

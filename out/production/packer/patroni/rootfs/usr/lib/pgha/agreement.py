@@ -208,6 +208,13 @@ def lsn(text: str) -> int:
     return int(high, 16) << 32 | int(low, 16)
 
 
+class Rules(NamedTuple):
+    """What the spec says."""
+
+    after: float  # seconds without a sign of the leader; 0: there is no agreement
+    addresses: dict[str, str]  # of the nodes
+
+
 class Here(Protocol):
     """This machine, and what it can tell of another one. A test has its own."""
 
@@ -239,11 +246,11 @@ class Here(Protocol):
 class Agreement:
     """What this node does about a leader that it does not hear."""
 
-    def __init__(self, node: str, addresses: dict[str, str], etcd: Etcd, here: Here, after: Callable[[], float],
-                 say: Say, report: Callable[[Cut | None, str, float], None], found: Cut | None,
+    def __init__(self, node: str, etcd: Etcd, here: Here, rules: Callable[[], Rules], say: Say,
+                 report: Callable[[Cut | None, str, float], None], found: Cut | None,
                  clock: Callable[[], float] = time.monotonic, wait: Callable[[float], None] = time.sleep) -> None:
-        self.node, self.addresses, self.etcd, self.here = node, addresses, etcd, here
-        self.after, self.say, self.report, self.clock, self.wait = after, say, report, clock, wait
+        self.node, self.etcd, self.here = node, etcd, here
+        self.rules, self.say, self.report, self.clock, self.wait = rules, say, report, clock, wait
         self.cut = found  # None: it hears the leader
         self.marked: View | None = None  # as etcd was; None: this node waits until its cut-off may end
         self.marked_until = 0.0
@@ -253,7 +260,7 @@ class Agreement:
         self.alive = clock()  # when there was a sign of the leader
         self.silent = False
         self.known: tuple[int, Database] | None = None  # the term in which the disk was so
-        self.said = ""
+        self.said, self.warned = "", found is not None
         self.reported = -1.0
 
     def turn(self) -> float:
@@ -268,7 +275,7 @@ class Agreement:
 
     def follow(self) -> float:
         """Looks for signs of the leader. Without any for long enough, the agreement begins."""
-        after = self.after()
+        after, addresses = self.rules()
         if after != self.reported:
             self.reported = after
             self.report(None, "", after)
@@ -278,18 +285,20 @@ class Agreement:
         if self.looked is None or self.clock() - self.looked >= LOOK:
             self.look()
         leader = self.view.leader if self.view else ""
-        if not leader or leader == self.node or leader not in self.addresses:
+        if not leader or leader == self.node or leader not in addresses:
             self.alive, self.silent = self.clock(), False
+            if leader == self.node:
+                self.calm("this node leads")
             return TICK
         patience = min(PATIENCE, max(0.2, self.alive + after - self.clock()))
-        self.hear(self.addresses[leader], patience)
+        self.hear(addresses[leader], patience)
         if not self.silent:
-            self.said = ""
+            self.calm(f"{leader} is heard")
             return TICK
         rest = self.alive + after - self.clock()
         if rest > 0:
             return min(rest, RETRY)
-        return self.agree(leader)
+        return self.agree(leader, addresses[leader])
 
     def look(self) -> None:
         """Reads etcd, and what is on this node's disk."""
@@ -340,17 +349,20 @@ class Agreement:
 
     # 1. May this node say anything about it?
 
-    def agree(self, leader: str) -> float:
+    def agree(self, leader: str, address: str) -> float:
         """Steps 1 to 3."""
         try:
             view = self.read()
+            if view.leader != leader:
+                self.alive, self.silent = self.clock(), False
+                return TICK
             why = self.refuse(view, leader)
         except ConnectionError as error:
             why = f"etcd does not answer: {error}"
         if why:
             self.tell("warn", f"{leader} is not heard any more, and this node waits for the end of its lease: {why}")
             return TICK
-        self.begin(view)
+        self.begin(view, address)
         return 0
 
     def refuse(self, view: View, leader: str) -> str:
@@ -377,9 +389,8 @@ class Agreement:
 
     # 2. It is cut off before anybody can count on that.
 
-    def begin(self, view: View) -> None:
+    def begin(self, view: View, address: str) -> None:
         """Cuts this node off, on the disk first; then it marks."""
-        address = self.addresses[view.leader]
         found = Cut(view.leader, address, view.term, self.timeline(view)[0], int(time.time()))
         self.here.save(found)
         self.cut = found
@@ -446,13 +457,13 @@ class Agreement:
         """Ends the cut-off once it may end."""
         why = self.stays(found)
         if why:
-            self.report(found, why, self.after())
+            self.report(found, why, self.rules().after)
             return AGAIN
         self.here.open()
         self.here.save(None)
         self.cut, self.alive, self.silent = None, self.clock(), False
         self.looked = None
-        self.report(None, "", self.after())
+        self.report(None, "", self.rules().after)
         return 0
 
     def stays(self, found: Cut) -> str:
@@ -482,12 +493,18 @@ class Agreement:
             return "nobody leads yet"
         return f"this node has nothing yet of what {view.leader} writes as the leader"
 
+    def calm(self, detail: str) -> None:
+        """There is nothing to say any more, but that."""
+        if self.warned:
+            self.tell("ok", detail)
+        self.said = ""
+
     def tell(self, status: str, detail: str) -> None:
         """Says it once, and reports it."""
         if detail != self.said:
-            self.said = detail
+            self.said, self.warned = detail, status == "warn"
             self.say("agreement", status, detail)
-        self.report(self.cut, detail, self.after())
+        self.report(self.cut, detail, self.rules().after)
 
 
 class Machine:
@@ -563,7 +580,9 @@ class Machine:
 
 
 def connected(path: str, address: str, port: int) -> bool:
-    """Does a process have a connection to there? One that nobody has any more takes nothing in."""
+    """Does a process have a connection to there? One that is still asked for (SYN_SENT) is never made
+    once the node is cut off, and one that nobody has any more takes nothing in.
+    """
     number: int = struct.unpack("=I", socket.inet_aton(address))[0]
     ends = {f"{number:08X}:{port:04X}", f"0000000000000000{struct.unpack('=I', bytes((0, 0, 255, 255)))[0]:08X}{number:08X}:{port:04X}"}
     try:
@@ -571,7 +590,7 @@ def connected(path: str, address: str, port: int) -> bool:
             rows = [line.split() for line in file.readlines()[1:]]
     except FileNotFoundError:
         return False
-    return any(row[2] in ends and row[9] != "0" for row in rows if len(row) > 9)
+    return any(row[2] in ends and row[3] != "02" and row[9] != "0" for row in rows if len(row) > 9)
 
 
 def report(found: Cut | None, why: str, after: float) -> None:
@@ -590,16 +609,16 @@ def report(found: Cut | None, why: str, after: float) -> None:
             os.unlink(path)
 
 
-def seconds(path: str) -> float:
-    """After how long without a sign of the leader; 0: there is no agreement."""
-    return int(step.read_values(path, "PGHA_").get("PGHA_AGREEMENT", "0")) / 1000
+def rules_of(path: str) -> Rules:
+    """From cluster.env."""
+    cluster = step.read_values(path, "PGHA_")
+    return Rules(int(cluster.get("PGHA_AGREEMENT", "0")) / 1000, dict(pair.split("=", 1) for pair in cluster["PGHA_NODES"].split() if "=" in pair))
 
 
 def main() -> None:
     """Works until it is stopped."""
     cluster = step.read_values(CLUSTER, "PGHA_")
     node = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")["NODE_NAME"]
-    addresses = dict(pair.split("=", 1) for pair in cluster["PGHA_NODES"].split())
     with open(CONFIG, encoding="utf-8") as file:
         etcd = Etcd(yaml.safe_load(file))
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
@@ -607,7 +626,7 @@ def main() -> None:
     found = cut.load(cut.FILE)
     if found:
         here.close(found.address)
-    agreement = Agreement(node, addresses, etcd, here, lambda: seconds(CLUSTER), step.Console(node).say, report, found)
+    agreement = Agreement(node, etcd, here, lambda: rules_of(CLUSTER), step.Console(node).say, report, found)
     while True:
         time.sleep(agreement.turn())
 
