@@ -234,6 +234,24 @@ class AgreementTest(unittest.TestCase):
             self.run_for(20)
             self.assert_nothing()
 
+    def test_last_message(self) -> None:
+        """It counts from then on, and costs no time."""
+        self.run_for(30)
+        self.here.rest = self.here.server = False
+        last = self.now
+
+        def database() -> Database:
+            return self.here.state._replace(silence=self.now - last if self.here.state.receiver else float("inf"))
+
+        def answers(address: str, patience: float) -> bool:
+            self.now += patience  # it is waited for
+            return False
+
+        self.here.database, self.here.answers = database, answers  # type: ignore[method-assign]
+        while not self.here.disk:
+            self.run_for(0.1)
+        self.assertTrue(3 <= self.now - last < 4, self.now - last)
+
     def test_heard_again(self) -> None:
         self.store.set("failover", "{}")
         self.lost()
@@ -635,6 +653,9 @@ class CutTest(unittest.TestCase):
             cut.forget(path)
             cut.forget(path)
             self.assertIsNone(cut.load(path))
+            rules = [line.strip() for line in cut.table("10.0.0.1").splitlines()]
+            # What refuses comes from the same address.
+            self.assertLess(rules.index("iif lo accept"), rules.index("ip saddr 10.0.0.1 counter drop"))
             for text in ("", "{}", "[]", json.dumps(found._replace(address="10.0.0.0/8")._asdict()), json.dumps(found._replace(address="10.0.0.1 }")._asdict())):
                 with open(path, "w", encoding="utf-8") as file:
                     file.write(text)

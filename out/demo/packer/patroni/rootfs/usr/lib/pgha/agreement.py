@@ -326,7 +326,7 @@ class Agreement:
 
     def hear(self, address: str, patience: float) -> None:
         """Looks for one sign of the leader: while it answers, for its REST API's; then for all three."""
-        def database() -> None:
+        def message() -> None:
             self.alive = max(self.alive, self.clock() - self.here.database().silence)
 
         if not self.silent:
@@ -334,18 +334,16 @@ class Agreement:
             if not self.silent:
                 self.alive = self.clock()
             return
-        before = self.alive
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             signs = [pool.submit(self.here.answers, address, patience), pool.submit(self.here.connects, address, patience)]
-            message = pool.submit(database)
-            if any(sign.result() for sign in signs):
-                self.alive, self.silent = self.clock(), False
+            received = pool.submit(message)
             try:
-                message.result()
+                received.result()
             except ConnectionError:
                 pass
-        if self.alive > before:
-            self.silent = False
+            if any(sign.result() for sign in signs):
+                self.alive = self.clock()
+        self.silent = self.clock() - self.alive >= PATIENCE
 
     # 1. May this node say anything about it?
 

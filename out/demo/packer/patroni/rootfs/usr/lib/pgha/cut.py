@@ -78,7 +78,10 @@ def sync(folder: str) -> None:
 
 
 def table(address: str) -> str:
-    """The rules, for nft. What goes to the leader is refused, not dropped: nobody here waits for its answer."""
+    """The rules, for nft. What goes to the leader is refused, not dropped: nobody here waits for its answer.
+
+    The refusal comes from the leader's address, too, by the loopback interface.
+    """
     parts = address.split(".")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) < 256 for part in parts):
         raise ValueError(f"{address!r} is no IPv4 address")
@@ -87,6 +90,7 @@ delete table inet {TABLE}
 table inet {TABLE} {{
 	chain input {{
 		type filter hook input priority filter - 10; policy accept;
+		iif lo accept
 		ip saddr {address} counter drop
 	}}
 	chain output {{
