@@ -27,6 +27,7 @@ func (s *Settings) Check(c *role.Cluster, at specfile.Place) {
 	s.checkTimers(at)
 	s.checkPreset(c, at)
 	s.checkDurability(c, at)
+	s.checkAgreement(c, at)
 	s.checkParameters(c, at.Key("parameters"))
 	s.checkUsers(c, at)
 	s.checkHBA(at.Key("pg_hba"))

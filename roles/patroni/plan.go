@@ -54,7 +54,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 			{Key: "PGHA_REACHED_BY", Value: s.reachedBy()},
 			{Key: "PGHA_WATCHDOG", Value: string(s.Watchdog)},
 			{Key: "PGHA_HUGE_PAGES", Value: s.hugePages()},
-		}, s.backupEnv(c)...),
+		}, append(s.agreementEnv(), s.backupEnv(c)...)...),
 		Files:   files,
 		Effects: s.effects(),
 

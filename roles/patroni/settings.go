@@ -21,6 +21,7 @@ type Settings struct {
 	PrimaryStartTimeout    int           `yaml:"primary_start_timeout"`
 	MaximumLagOnFailover   specfile.Size `yaml:"maximum_lag_on_failover"`
 	Watchdog               Watchdog      `yaml:"watchdog"`
+	Agreement              Agreement     `yaml:"agreement"`
 	RecloneOnRewindFailure bool          `yaml:"reclone_on_rewind_failure"`
 
 	Workload   Workload          `yaml:"workload"`
@@ -70,6 +71,12 @@ const (
 
 // Values are all of them.
 func (Watchdog) Values() []string { return []string{"off", "automatic", "required"} }
+
+// Agreement is failover by agreement: standbys that hear nothing of the leader
+// remove its lease together. See docs/failover-by-agreement.md.
+type Agreement struct {
+	After specfile.Duration `yaml:"after"` // 0: there is none
+}
 
 // Workload is what the databases are used for; the words are pgtune's.
 type Workload string

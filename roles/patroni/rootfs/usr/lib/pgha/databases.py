@@ -101,7 +101,7 @@ class Server:
             raise Refused(complaint(done.stderr))
         return done.stdout
 
-    def psql(self, database: str, text: str) -> "subprocess.CompletedProcess[str]":
+    def psql(self, database: str, text: str, patience: float = 120) -> "subprocess.CompletedProcess[str]":
         """Runs psql. What it shall do goes by the pipe alone, where nobody else looks."""
         command = ["psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--file=-"]
         if os.geteuid() == 0:
@@ -109,7 +109,7 @@ class Server:
         try:
             return subprocess.run(
                 [*command, f"{self.connection} dbname={quoted(database)}"], input=text, capture_output=True, text=True, encoding="utf-8",
-                timeout=120, check=False, env=environment())
+                timeout=patience, check=False, env=environment())
         except subprocess.TimeoutExpired:
             raise Refused("PostgreSQL does not answer") from None
 

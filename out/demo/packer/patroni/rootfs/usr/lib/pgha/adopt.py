@@ -11,17 +11,13 @@ before etcd answers, so that waiting for that here costs nothing. Metadata's pgh
 TOKEN:NODE, names the node that goes first, where another one will never answer.
 """
 
-import base64
 import http.client
 import json
 import os
 import pwd
-import queue
 import re
-import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 from typing import Any, NamedTuple
@@ -29,6 +25,7 @@ from typing import Any, NamedTuple
 import yaml
 
 import step
+from dcs import Gateway, encoded
 
 CONFIG = os.path.join(os.environ.get("PGHA_PATRONI_ETC", "/etc/patroni"), "config.yml")
 METADATA = os.environ.get("PGHA_METADATA", "http://169.254.169.254")
@@ -103,54 +100,8 @@ class Known(NamedTuple):
     running: dict[str, str]  # of nodes whose Patroni runs: the role
 
 
-class Etcd:
-    """etcd's JSON gateway, at the member that answers first."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        etcd3 = config["etcd3"]
-        self.hosts = list(etcd3["hosts"])
-        self.scope, self.namespace = config["scope"], config.get("namespace", "/service/").rstrip("/")
-        self.tls = (etcd3["cacert"], etcd3["cert"], etcd3["key"])
-
-    def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Its answer. ConnectionError: none of them does as it is asked.
-
-        All are asked at once: one whose machine is off would take its time.
-        """
-        answers: queue.SimpleQueue[dict[str, Any] | str] = queue.SimpleQueue()
-        for host in self.hosts:
-            threading.Thread(target=lambda host=host: answers.put(self.ask_one(host, path, body)), daemon=True).start()
-        why = ""
-        for _ in self.hosts:
-            answer = answers.get()
-            if isinstance(answer, dict):
-                return answer
-            why = answer
-        raise ConnectionError(why)
-
-    def ask_one(self, host: str, path: str, body: dict[str, Any]) -> dict[str, Any] | str:
-        """The answer of one, or why there is none."""
-        name, _, port = host.rpartition(":")
-        connection: http.client.HTTPSConnection | None = None
-        try:
-            context = ssl.create_default_context(cafile=self.tls[0])
-            context.load_cert_chain(*self.tls[1:])
-            connection = http.client.HTTPSConnection(name, int(port), timeout=3, context=context)
-            connection.request("POST", "/v3/" + path, json.dumps(body))
-            answer = connection.getresponse()
-            text = answer.read()
-            return dict(json.loads(text)) if answer.status == 200 else f"{host} answers {answer.status}"
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            return f"{host}: {error}"
-        finally:
-            if connection:
-                connection.close()
-
-    def values(self, prefix: str) -> dict[str, str]:
-        """The keys below a prefix, without it, and their values."""
-        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-        rows = self.ask("kv/range", {"key": _encoded(prefix), "range_end": _encoded(end)}).get("kvs", [])
-        return {_decoded(row["key"])[len(prefix):]: _decoded(row.get("value", "")) for row in rows}
+class Etcd(Gateway):
+    """What nodes say to each other there before Patroni starts."""
 
     def known(self) -> Known:
         """What it knows of the cluster."""
@@ -175,16 +126,8 @@ class Etcd:
     def tell(self, node: str, position: Position, lease: int) -> None:
         """Says how far a node's data go."""
         granted = self.ask("lease/grant", {"TTL": lease})["ID"]
-        value = _encoded(f"{position.timeline} {position.lsn}")
-        self.ask("kv/put", {"key": _encoded(f"{PREFIX}{self.scope}/{node}"), "value": value, "lease": granted})
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _decoded(text: str) -> str:
-    return base64.b64decode(text).decode("utf-8", "replace")
+        value = encoded(f"{position.timeline} {position.lsn}")
+        self.ask("kv/put", {"key": encoded(f"{PREFIX}{self.scope}/{node}"), "value": value, "lease": granted})
 
 
 def first(node: str, nodes: list[str], own: Position, known: Known, chosen: str) -> str:
