@@ -8,8 +8,12 @@ import (
 
 // expect is what else there is to know of an outage.
 func (s *Settings) expect(durability role.Durability) []role.Expectation {
+	until := fmt.Sprintf("%d s (ttl %d - loop_wait %d)", s.TTL-s.LoopWait, s.TTL, s.LoopWait)
+	if s.Agreement.After > 0 {
+		until = fmt.Sprintf("%s (agreement.after)", s.Agreement.After)
+	}
 	return []role.Expectation{
-		{What: "leader paused", Then: fmt.Sprintf("replaced if for longer than %d s (ttl %d - loop_wait %d); the cloud's live migration pauses a machine usually for not more than 10 s", s.TTL-s.LoopWait, s.TTL, s.LoopWait)},
+		{What: "leader paused", Then: "replaced if for longer than " + until + "; the cloud's live migration pauses a machine usually for not more than 10 s"},
 		{What: "an acknowledged commit is on", Then: map[role.Durability]string{
 			role.Async:  "the leader's disk only: a failover may lose the last commits",
 			role.Sync:   "the leader and one chosen replica, as long as there is a replica",
