@@ -152,6 +152,16 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON + 331, True)
         self.assertEqual(self.ran, ["full", "full"])
 
+    def test_as_each_day(self) -> None:
+        """Whoever watches need not look at a backup that is being made, unless the one before failed."""
+        day = NOON + DAY
+        self.backups.look(day, True)
+        self.assertEqual(self.said[-1], "backup ok an incremental backup is being made")
+        self.process.status = 55
+        self.backups.look(day + 30, True)
+        self.backups.look(day + 331, True)
+        self.assertEqual(self.said[-1], "backup wait an incremental backup is being made")
+
     def test_not_proved(self) -> None:
         """A backup that cannot be relied on is followed by a full one, whatever is due; that one by none."""
         self.info[0]["backup"][0]["annotation"] = {"pgha-proof": '{"status": "failed", "node": "b", "why": "checksum", "at": 5}'}
@@ -198,7 +208,7 @@ class TestBackups(unittest.TestCase):
         self.backups.look(NOON + 125, True)
         self.assertEqual(self.said[1:], [
             "archive warn WAL is archived, but is missing from 0000000000000004 to 0000000000000005: nobody can go back to an instant in it",
-            "backup wait an incremental backup is being made"])
+            "backup ok an incremental backup is being made"])
         report = self.reports[-1]
         assert report
         self.assertEqual(report["gaps"], [["0000000000000004", "0000000000000005"]])
@@ -223,7 +233,7 @@ class TestBackups(unittest.TestCase):
         self.assertFalse(os.path.exists(self.gap))
         self.assertEqual(self.said, [
             "archive warn WAL is archived, but more waited than may, and was dropped: nobody can go back to an instant between that and the backup that follows",
-            "backup wait an incremental backup is being made"])
+            "backup ok an incremental backup is being made"])
         self.names.append("000000010000000000000006")
         self.info[0]["backup"].append(made("20260301I", NOON, archive={"start": "000000010000000000000006", "stop": "000000010000000000000006"}))
         self.process.status = 0

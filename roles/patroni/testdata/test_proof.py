@@ -149,6 +149,17 @@ class TestProofs(unittest.TestCase):
             second.look(NOON + now, False)
         self.assertEqual(self.began, ["A 100"])
 
+    def test_as_each_week(self) -> None:
+        """Whoever watches need not look at a proof that runs, if the last one was good."""
+        week = 7 * 86400
+        for status, want in [("ok", "ok"), ("failed", "wait")]:
+            with self.subTest(status):
+                self.setUp()
+                self.backups = [made("A", NOON - week - 60, status=status, at=int(NOON) - week, node="b"), made("B", NOON - 60)]
+                for node in (self.node("b"), self.node("c")):
+                    node.look(NOON, False)
+                self.assertEqual(self.said, [f"proof {want} backup B is restored beside and checked"])
+
     def test_second_in_turn(self) -> None:
         """If the first one cannot, the second one begins ten minutes later."""
         self.members[0]["state"] = "starting"

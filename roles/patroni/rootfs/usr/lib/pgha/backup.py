@@ -98,7 +98,7 @@ class Backups:
         self.missing: dict[tuple[int, int], float] = {}  # holes, and since when
         self.next_look = self.next_backup = self.next_holes = 0.0
         self.process: Beside | None = None
-        self.kind, self.began = "", 0.0
+        self.kind, self.began, self.failed = "", 0.0, False
         self.said: dict[str, str] = {}
         self.known: dict[str, Any] = {"backups": [], "gaps": []}  # what the repository had at the last look
 
@@ -224,7 +224,8 @@ class Backups:
         self.next_backup = now + AGAIN  # whatever is wrong, they do not follow each other at once
         # What was dropped before is not in the way of this one.
         self.forget(self.gap)
-        self.tell("backup", "wait", f"{words(kind)} is being made")
+        # As on each day, if there is a good one.
+        self.tell("backup", "ok" if self.known["backups"] and not self.failed else "wait", f"{words(kind)} is being made")
 
     def wait(self, now: float) -> None:
         """Ends a backup that has ended."""
@@ -235,7 +236,8 @@ class Backups:
         status, said = ended
         self.process, took = None, now - self.began
         self.next_look = now
-        if status == 0:
+        self.failed = status != 0
+        if not self.failed:
             self.next_holes = now  # the WAL around it is archived: what was dropped before shows
             self.tell("backup", "ok", f"{words(self.kind)} is made, in {took:.0f} s")
             return
