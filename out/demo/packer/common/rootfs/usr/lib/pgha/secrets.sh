@@ -120,29 +120,23 @@ get_payload() {
 	fi
 }
 
-# write: writes all files, each from the node's own entry or from that for all
-# nodes. One jq for all of them is much cheaper than three for each. Its lines have
-# a file, its entry (-: there is none), and the value in base64.
+# write FILE: writes it, from the node's own entry or from that for all nodes.
 write() {
-	# shellcheck disable=SC2016,SC2086 # a program of jq; the names of files, which have no blanks
-	jq -r --arg own "$NODE_NAME" '.entries as $all | $ARGS.positional[] as $file
-		| [("\($own).\($file)", $file) as $key | $all[] | select(.key == $key)][0]
-		| "\($file) \(.key // "-") \(.binaryValue // (.textValue // "" | @base64))"' \
-		--args $PGHA_SECRET_FILES <"$payload" >"$fresh/.values" 2>/dev/null || {
-		reason="Lockbox answers for secret $secret with something that is not a payload"
+	entry=$(jq -r --arg own "$NODE_NAME.$1" --arg all "$1" \
+		'[.entries[].key] | if index($own) then $own elif index($all) then $all else "" end' "$payload")
+	if [ -z "$entry" ]; then
+		reason="secret $secret has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
 		return 1
-	}
-	while read -r file entry value; do
-		if [ "$entry" = - ]; then
-			reason="secret $secret has neither an entry $NODE_NAME.$file nor an entry $file: run pgha-gen secrets generate, and what it says next"
-			return 1
-		fi
-		printf '%s' "$value" | base64 -d >"$fresh/$file"
-		if ! [ -s "$fresh/$file" ]; then
-			reason="entry $entry of secret $secret is empty: run pgha-gen secrets generate, and what it says next"
-			return 1
-		fi
-	done <"$fresh/.values"
+	fi
+	if jq -e --arg key "$entry" 'any(.entries[]; .key == $key and has("binaryValue"))' "$payload" >/dev/null; then
+		jq -r --arg key "$entry" '.entries[] | select(.key == $key) | .binaryValue' "$payload" | base64 -d >"$fresh/$1"
+	else
+		jq -j --arg key "$entry" '.entries[] | select(.key == $key) | .textValue // empty' "$payload" >"$fresh/$1"
+	fi
+	if ! [ -s "$fresh/$1" ]; then
+		reason="entry $entry of secret $secret is empty: run pgha-gen secrets generate, and what it says next"
+		return 1
+	fi
 }
 
 # check CERTIFICATE: it is valid today, signed by this cluster's CA, and has
@@ -175,7 +169,9 @@ take() {
 	chmod 0711 "$versions"
 	mkdir "$fresh"
 	get_payload || return 1
-	write || return 1
+	for file in $PGHA_SECRET_FILES; do
+		write "$file" || return 1
+	done
 	for file in $PGHA_SECRET_FILES; do
 		case $file in
 		ca.crt) ;;
@@ -183,7 +179,7 @@ take() {
 		esac
 	done
 	payload_version=$(jq -r '.versionId // empty' "$payload")
-	rm -f "$payload" "$fresh/.error" "$fresh/.values"
+	rm -f "$payload" "$fresh/.error"
 }
 
 # had: this version of the secret is in force, also if this node's files of it
