@@ -51,7 +51,6 @@ func TestBackup(t *testing.T) {
 	defer cancel()
 	outages := new(cloud.Outages)
 	c, before := dropped(t, ctx, outages)
-	t.Run("Patroni starts again", func(t *testing.T) { c.patroniAgain(t, ctx) })
 	c.replicaFromBackup(t, ctx, outages)
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
@@ -73,46 +72,6 @@ func TestBackup(t *testing.T) {
 	}
 	if own := len(founded.objects(t)) - len(all); own == 0 {
 		t.Errorf("nothing in its own folder %s", token)
-	}
-}
-
-// patroniAgain kills the leader's Patroni. The next one has to find PostgreSQL as it
-// wants it: when it does not, it reloads it and sleeps for a second, before it answers
-// HAProxy and renews the lease. So it does without backups: a server with archive_mode
-// off shows its archive_command as "(disabled)", whatever that is.
-func (c *cluster) patroniAgain(t *testing.T, ctx context.Context) {
-	leader := c.whole(t, ctx)
-	const invocation = "systemctl show -P InvocationID patroni.service"
-	before := c.run(t, ctx, leader, invocation)
-	c.run(t, ctx, leader, "pkill -KILL -x patroni")
-	deadline := time.Now().Add(30 * time.Second)
-	said := ""
-	for !strings.Contains(said, "the leader with the lock") {
-		if time.Now().After(deadline) {
-			t.Fatalf("Patroni leads no more, and says\n%s", said)
-		}
-		time.Sleep(200 * time.Millisecond)
-		if now := c.run(t, ctx, leader, invocation); now != before {
-			said = c.run(t, ctx, leader, "journalctl --no-pager -q -o cat _SYSTEMD_INVOCATION_ID="+now)
-		}
-	}
-	for _, line := range strings.Split(said, "\n") {
-		if strings.Contains(line, "Changed ") || strings.Contains(line, "Reloading PostgreSQL configuration") {
-			t.Errorf("Patroni finds another PostgreSQL than it wants: %s", line)
-		}
-	}
-	// Patroni compares what it sees over the socket, where these are always 0: the
-	// kernel's defaults keep idle sessions of clients alive.
-	conn, err := c.connect(ctx, writers, "app", "app")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	for name, want := range map[string]string{"tcp_keepalives_idle": "60", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "6"} {
-		got := ""
-		if err := conn.QueryRow(ctx, "SELECT setting FROM pg_settings WHERE name = $1", name).Scan(&got); err != nil || got != want {
-			t.Errorf("%s of a client's session is %q, %v; want %s", name, got, err, want)
-		}
 	}
 }
 

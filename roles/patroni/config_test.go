@@ -2,7 +2,6 @@ package patroni
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,16 +116,6 @@ func TestPinned(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// Over its socket a server shows these as 0, whatever they are: Patroni would find
-// another server than it wants at each start, reload it and sleep for a second.
-func TestNoParameterOfTCP(t *testing.T) {
-	for _, p := range newSettings(&role.Cluster{Failover: role.Fast}).parameters() {
-		if strings.HasPrefix(p.Key, "tcp_") {
-			t.Errorf("%s is a parameter of PostgreSQL: leave it to the kernel", p.Key)
-		}
 	}
 }
 

@@ -129,6 +129,10 @@ func (s *Settings) tuned() emit.Map {
 		// after a lease, as a leader is. PostgreSQL's own is 60 s.
 		{Key: "wal_sender_timeout", Value: fmt.Sprintf("%ds", min(s.TTL, 60))},
 		{Key: "wal_receiver_timeout", Value: fmt.Sprintf("%ds", min(s.TTL, 60))},
+		// The cloud drops idle connections after 180 s.
+		{Key: "tcp_keepalives_idle", Value: 60},
+		{Key: "tcp_keepalives_interval", Value: 10},
+		{Key: "tcp_keepalives_count", Value: 6},
 		{Key: "log_line_prefix", Value: "%m [%p] %q%u@%d %h "},
 		{Key: "log_connections", Value: true},
 		{Key: "log_lock_waits", Value: true},
