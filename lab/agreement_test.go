@@ -11,7 +11,6 @@ import (
 
 	"pgha-gen/generator/role"
 	"pgha-gen/internal/demo"
-	"pgha-gen/lab/machine/machinetest"
 )
 
 // Failover by agreement, under load: the leader's machine loses its power, and its
@@ -36,7 +35,7 @@ func TestAgreement(t *testing.T) {
 	time.Sleep(27 * time.Second) // for ttl and 5 s after it led first, its lease has to end
 
 	gap, _ := l.fault(t, ctx, 12*time.Second, func() {
-		if err := machinetest.PowerOff(ctx, c.Machine(leader)); err != nil {
+		if err := c.Machine(leader).PowerCut(); err != nil {
 			t.Fatal(err)
 		}
 	})
