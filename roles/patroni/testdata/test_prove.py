@@ -54,6 +54,10 @@ class TestLook(unittest.TestCase):
         self.tables = {"postgres": ["public.a"], "app": ["public.b", '"x y".c']}
         self.rows: Any = 3
         self.sessions: list[Session] = []
+        self.slept: list[float] = []
+        quick = mock.patch("time.sleep", self.slept.append)
+        quick.start()
+        self.addCleanup(quick.stop)
 
     def connect(self, database: str) -> Any:
         """A session with one."""
@@ -88,6 +92,16 @@ class TestLook(unittest.TestCase):
                     prove.look(self.connect)
                 self.assertEqual(self.sessions[0].asked[-1], "SELECT pg_wal_replay_resume()")
                 self.assertTrue(all(s.closed for s in self.sessions))
+
+    def test_again(self) -> None:
+        """Patroni lets replay go on in each of its loops: then once more."""
+        def connect(database: str) -> Any:
+            self.positions = [self.position] if len(self.sessions) >= 8 else [self.position, {**self.position, "paused": False}]
+            return self.connect(database)
+
+        found = prove.look(connect)
+        self.assertEqual((found.lsn, len(self.sessions), self.slept), (0x5000028, 12, 2 * [prove.PAUSED]))
+        self.assertTrue(all(s.closed for s in self.sessions))
 
     def test_conflict(self) -> None:
         """What is cleaned up under a query is not counted, and the other databases are."""

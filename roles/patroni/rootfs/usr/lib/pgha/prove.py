@@ -27,6 +27,7 @@ PROGRAMS = os.environ.get("PGHA_POSTGRESQL", "/usr/lib/postgresql")
 
 SPARE = 0.15  # of the disk stays free: pgha-watch warns from there on
 PAUSED = 5  # seconds that replay stands still at most, while all databases are looked at
+LOOKS = 5  # as often, if replay goes on meanwhile
 COUNTED = 15 * 60  # seconds for counting on the replica: what it holds up there is limited
 ARCHIVED = 5 * 60  # seconds until the replica's position is in the archive
 END = "prove.py: end of an answer"
@@ -64,6 +65,10 @@ Counts = dict[tuple[str, str], int]  # the rows, by database and table
 
 class Later(Exception):
     """Nothing is found out yet, and why."""
+
+
+class Moved(Later):
+    """Replay went on: Patroni, which looks each loop_wait, lets one go on that stands still."""
 
 
 class Bad(Exception):
@@ -139,6 +144,16 @@ class Instant(NamedTuple):
 
 def look(connect: Connect) -> Instant:
     """What the replica has at one position, to the row."""
+    for _ in range(LOOKS - 1):
+        try:
+            return look_once(connect)
+        except Moved:
+            time.sleep(PAUSED)  # the session that let it stand still has ended by then
+    return look_once(connect)
+
+
+def look_once(connect: Connect) -> Instant:
+    """Moved: not at one position."""
     sessions: list[Session] = []
 
     def session(database: str) -> Session:
@@ -159,7 +174,7 @@ def look(connect: Connect) -> Instant:
         finally:
             guide.ask("SELECT pg_wal_replay_resume()")
         if not after["paused"] or after["lsn"] != before["lsn"]:
-            raise Later("replay went on while the databases were looked at")
+            raise Moved("replay went on while the databases were looked at")
         if after["timeline"] is None:
             raise Later("this node does not stream from the leader")
         counts, tables = count(each, time.monotonic() + COUNTED)
@@ -176,7 +191,7 @@ def stopped(guide: Session) -> dict[str, Any]:
         if position["paused"]:
             return position
         time.sleep(0.02)
-    raise Later("replay does not stand still")
+    raise Moved("replay does not stand still")
 
 
 def count(each: dict[str, Session], end: float) -> tuple[Counts, int]:
