@@ -23,7 +23,7 @@ render:
 # As root: installs the Debian packages that it needs, and runs machines.
 # Otherwise: says what it leaves out.
 test: packages lint
-	go test $$(go list ./... | grep -v -e /lab -e /pgha-lab)
+	go test -timeout 20m $$(go list ./... | grep -v -e /lab -e /pgha-lab)
 	cd packer/plugin && go test ./...
 	go test -p 1 -v -timeout 48m ./lab/... ./cmd/pgha-lab | grep -v '^=== '
 
