@@ -115,7 +115,7 @@ func TestDisk(t *testing.T) {
 				m.Fake(name, text)
 			}
 			got := m.Boot("disk.sh")
-			if diff := cmp.Diff(names.Replace(tc.console), got.Console); diff != "" {
+			if diff := cmp.Diff(names.Replace(tc.console), got.Once()); diff != "" {
 				t.Errorf("%s: console (-want +got):\n%s\n%s", tc.reason, diff, got.Output)
 			}
 			if diff := cmp.Diff(names.Replace(tc.calls), m.Read(calls)); diff != "" {

@@ -120,11 +120,16 @@ func (m *Machine) Identity() {
 // Result is how a script ended.
 type Result struct {
 	Status int
-	// Console is what it said there, without the times. What it said again, because
-	// its tries took long on a busy host, is there once.
+	// Console is what it said there, without the times.
 	Console string
 	// Output is everything it printed.
 	Output string
+}
+
+// Once is the console without what was said again: a step says it every 15 s, which
+// its tries may take on a busy host.
+func (r Result) Once() string {
+	return strings.Join(slices.Compact(strings.SplitAfter(r.Console, "\n")), "")
 }
 
 var when = regexp.MustCompile(`(?m)^pgha: \d{13} `)
@@ -152,10 +157,10 @@ func (m *Machine) Boot(script string, args ...string) Result {
 	if left, err := os.ReadDir(m.cwd); err != nil || len(left) > 0 {
 		m.t.Errorf("%s left %v in its working directory (%v): a command was run that a file brought", script, left, err)
 	}
-	console := strings.SplitAfter(when.ReplaceAllString(m.Read(m.console), ""), "\n")
+	console := m.Read(m.console)
 	return Result{
 		Status:  cmd.ProcessState.ExitCode(),
-		Console: strings.Join(slices.Compact(console), ""),
+		Console: when.ReplaceAllString(console, ""),
 		Output:  out.String(),
 	}
 }
