@@ -185,7 +185,7 @@ func (c *cluster) refresh(t *testing.T, ctx context.Context, spec *role.Cluster,
 	}
 	took := time.Since(start)
 	t.Logf("in force on %d machines %.1f s after metadata changed", len(names), took.Seconds())
-	if took > most && took > most+grace(t) {
+	if took > most {
 		t.Errorf("want %v", most)
 	}
 }
