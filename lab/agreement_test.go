@@ -15,11 +15,11 @@ import (
 
 // Failover by agreement, under load: the leader's machine loses its power, and its
 // standbys take its lease away long before it ends. It comes back and follows. No
-// acknowledged row is lost, and nobody is cut off any more. Two minutes, with
-// PGHA_TEST_LONG; pgha-lab drill agreement-... does more.
+// acknowledged row is lost, and nobody is cut off any more. Long: make
+// test-long; pgha-lab drill agreement-... does more.
 func TestAgreement(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("two minutes: set PGHA_TEST_LONG")
+		t.Skip("this test takes two minutes: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
@@ -49,7 +49,7 @@ func TestAgreement(t *testing.T) {
 	for _, m := range members {
 		if m.Name != leader {
 			t.Log(m.Name, c.waitStep(t, ctx, m.Name, "agreement", "ok ", 30*time.Second))
-			c.run(t, ctx, m.Name, "test ! -e /var/lib/pgha/agreement.json; ! nft list table inet pgha_cut 2>/dev/null")
+			c.run(t, ctx, m.Name, "test ! -e /var/lib/pgha/agreement.json && ! nft list table inet pgha_cut 2>/dev/null")
 		}
 	}
 	if err := c.Start(ctx, leader); err != nil {

@@ -2,10 +2,10 @@
 """Looks at this machine once a second: is its data disk full, does a certificate end?
 
 What is wrong is said on the console, and all of it is written as Prometheus reads
-it. So is that a service which had failed goes on (failed.sh says why it failed). The data disk has a reserve, which is given up when the disk is full; as long as
-it is full there is the file disk-full below /run/pgha, for a role that has something
-to do then. When the disk becomes larger, the file disk-grow starts what may grow a
-file system.
+it. That a service failed, failed.sh says; that it goes on again, is said here. The data
+disk has a reserve, which is given up when the disk is full; as long as it is full there
+is the file disk-full below /run/pgha, for a role that has something to do then. When
+the disk becomes larger, the file disk-grow starts what may grow a file system.
 """
 
 import glob
