@@ -151,8 +151,9 @@ class TestProof(unittest.TestCase):
         os.environ["PATH"] = self.path + "/pg/18/bin:" + os.environ["PATH"]
         self.proof = prove.Proof("A", 100, "host=/x", self.path + "/proof")
         self.program("lib/pgbackrest.sh", 'echo "$@" >>"$0.ran"')
-        self.program("pg/18/bin/psql", "echo f")
-        self.program("pg/18/bin/postgres", 'printf "%s\\n" "$@" >"$0.ran"; exec sleep 60')
+        # It answers once the server is up.
+        self.program("pg/18/bin/psql", f"test -e {self.path}/pg/18/bin/postgres.ran && echo f")
+        self.program("pg/18/bin/postgres", 'printf "%s\\n" "$@" >"$0.new"; mv "$0.new" "$0.ran"; exec sleep 60')
 
     def restore(self, programs: str, lib: str, archived: int, spare: float, path: str) -> None:
         """All as it was."""
