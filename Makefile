@@ -20,12 +20,18 @@ render:
 	go run ./cmd/pgha-gen render -f $(spec) -o out
 	go run ./cmd/pgha-gen render -f examples/production.yaml -o out
 
+# What the lab tries before all else, since a slow host may have no time for the
+# rest: images, boot, failover, backups, replacement, security.
+first = TestImages|TestCluster|TestDrill|TestSwitchover|TestBackup|TestEmptyNodeNeverFounds|TestSecurity
+
 # As root: installs the Debian packages that it needs, and runs machines.
 # Otherwise: says what it leaves out.
 test: packages lint
 	go test -timeout 20m $$(go list ./... | grep -v -e /lab -e /pgha-lab)
 	cd packer/plugin && go test ./...
-	go test -p 1 -v -timeout 48m ./lab/... ./cmd/pgha-lab | grep -v '^=== '
+	go test -p 1 -v -timeout 20m $$(go list ./lab/... | grep -v '/lab$$') | grep -v '^=== '
+	go test -p 1 -v -timeout 60m -run '^($(first))$$' ./lab | grep -v '^=== '
+	go test -p 1 -v -timeout 90m -skip '^($(first))$$' ./lab ./cmd/pgha-lab | grep -v '^=== '
 
 # As root: the example cluster on this host. Then bin/pgha-lab psql, status, down.
 lab: packages

@@ -47,7 +47,7 @@ func (c *cluster) backups(t *testing.T, ctx context.Context, node string) operat
 // dropped; all machines and disks are lost; and from the bucket alone another
 // cluster has what it was just before.
 func TestBackup(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 190*time.Second)
 	defer cancel()
 	outages := new(cloud.Outages)
 	c, before := dropped(t, ctx, outages)
@@ -242,7 +242,7 @@ func waitArchived(t *testing.T, ctx context.Context, c *cluster, leader string) 
 		if c.sql(t, ctx, leader, "SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'") == "0" {
 			return
 		}
-		if time.Since(start) > time.Minute {
+		if time.Since(start) > labtest.Here(time.Minute) {
 			t.Fatal("WAL is not archived")
 		}
 	}

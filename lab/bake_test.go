@@ -135,7 +135,7 @@ func nowhere(t testing.TB) string {
 // each ends with one sentence that names the cause. What it does to a root is
 // thrown away.
 func TestBakeRefuses(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 40*time.Second)
 	defer cancel()
 	b := newBakery(t)
 	images := bake(t, ctx).images
@@ -258,11 +258,13 @@ func undated(manifest string) string { return day.ReplaceAllString(manifest, `"b
 // TestBakeTwice: the same recipe makes the same image, wherever the archive came
 // from. The second bake finds its mirror down.
 func TestBakeTwice(t *testing.T) {
+	ctx, cancel := labtest.Begin(t, 30*time.Second)
+	defer cancel()
 	b := newBakery(t)
 	var results []string
 	for _, env := range []map[string]string{nil, {"ETCD_MIRROR": nowhere(t) + "/e.tar.gz"}} {
 		cache := image.Cache{Dir: filepath.Join(labtest.State(t), "cache")}
-		root, err := cache.Bake(t.Context(), b.base, b.recipe(t, "etcd", env), bakeLog(t))
+		root, err := cache.Bake(ctx, b.base, b.recipe(t, "etcd", env), bakeLog(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +307,7 @@ func fits(t *testing.T, root string, c *role.Cluster) {
 // TestImages lets pgha-gen's own check, and the schema of CycloneDX, judge what
 // the bakes wrote into the images of all roles.
 func TestImages(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 30*time.Second)
 	defer cancel()
 	b := bake(t, ctx)
 	c := demo.Cluster(t)

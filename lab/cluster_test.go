@@ -173,7 +173,7 @@ func (c *cluster) members(ctx context.Context) ([]client.Member, error) {
 // other node is known to have every commit that it acknowledged.
 func (c *cluster) whole(t *testing.T, ctx context.Context) (leader string) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(labtest.Here(90 * time.Second))
 	for {
 		members, err := c.members(ctx)
 		streaming := 0
@@ -226,7 +226,7 @@ func shuffled(names []string) []string {
 // Seven machines, from nothing to a cluster that applications write to, with
 // nobody logging in; who gets in and who does not; and a power cut of it all.
 func TestCluster(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)
@@ -237,7 +237,7 @@ func TestCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A replica applies a moment after the acknowledgement.
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(labtest.Here(10 * time.Second))
 		for {
 			got, err := c.rows(ctx, readers)
 			if err == nil && slices.Equal(got, []int{1, 2}) {
@@ -345,7 +345,7 @@ func TestCluster(t *testing.T) {
 // TestFloor is what no cluster can be faster than: the same seven images, with
 // nothing to do at boot, until cloud-init has ended.
 func TestFloor(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 30*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	for _, name := range c.Names() {
@@ -526,7 +526,7 @@ func wantState(t *testing.T, err error, want string) {
 // The services that a boot depends on fail for a while: the machines wait, say
 // why, and come up by themselves.
 func TestBootWaits(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	faults := new(cloud.Outages)
 	l := newEtcdLab(t, ctx, faults.Now)

@@ -3,7 +3,6 @@
 package lab_test
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -12,13 +11,14 @@ import (
 	"pgha-gen/generator"
 	"pgha-gen/generator/effect"
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab/labtest"
 )
 
 // How a change takes effect is as diff says: PostgreSQL waits for a restart for
 // those parameters, and no others, that it calls so; Patroni takes at once what
 // it calls reload, and what it calls boot not before it starts again.
 func TestEffects(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	ctx, cancel := labtest.Begin(t, 25*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

@@ -76,7 +76,7 @@ func runYc() error {
 // one.
 func TestCreateScript(t *testing.T) {
 	testkit.Need(t, "jq")
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, empty))
 	_, address := serveAPI(t, ctx, c.Lab)
@@ -178,7 +178,7 @@ func TestCreateScript(t *testing.T) {
 // that was acknowledged is lost. Long, replace gives one of them, and then the
 // leader, an empty disk.
 func TestDeploy(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 95*time.Second)
 	defer cancel()
 	d := deploy(t, ctx, demo.Cluster(t, empty, operators))
 	if len(d.plan.Given) > 0 {
@@ -227,7 +227,7 @@ func TestDeploy(t *testing.T) {
 	for _, name := range c.Names() {
 		// The only HAProxy is missed until its machine has booted.
 		most := map[string]time.Duration{leader: 20 * time.Second, balancer: time.Minute}[name]
-		if gap := gaps[name]; max(gap.write, gap.read) > max(most, 10*time.Second) {
+		if gap := gaps[name]; max(gap.write, gap.read) > labtest.Here(max(most, 10*time.Second)) {
 			t.Errorf("%s: %.2f s without a write, %.2f s without a row read", name, gap.write.Seconds(), gap.read.Seconds())
 		}
 	}
@@ -235,7 +235,7 @@ func TestDeploy(t *testing.T) {
 		for _, name := range []string{"demo-etcd-1", c.whole(t, ctx)} {
 			p, err := r.Replace(ctx, name, true)
 			testkit.OK(t, err)
-			if gap := doRoll(t, ctx, r, p, l.Load)[name].write; gap > 20*time.Second {
+			if gap := doRoll(t, ctx, r, p, l.Load)[name].write; gap > labtest.Here(20*time.Second) {
 				t.Errorf("%s: replaced with an empty disk, %.2f s without a write", name, gap.Seconds())
 			}
 		}

@@ -58,7 +58,7 @@ func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 }
 
 func TestJudges(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	b := bake(t, ctx)
 	for _, role := range []string{"etcd", "patroni", "haproxy"} {

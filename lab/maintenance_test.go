@@ -3,10 +3,11 @@
 package lab_test
 
 import (
-	"context"
 	"os"
 	"testing"
 	"time"
+
+	"pgha-gen/lab/labtest"
 )
 
 // Under load: metadata announces that the leader's host is to be maintained, and
@@ -14,7 +15,7 @@ import (
 // machine of etcd's leader is moved as well, and nobody notices. No acknowledged row
 // is lost.
 func TestMaintenance(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)
@@ -32,7 +33,7 @@ func TestMaintenance(t *testing.T) {
 		announce("MIGRATE_ON_HOST_MAINTENANCE")
 		c.waitStep(t, ctx, leader, "maintenance", "warn the machine's host is to be maintained, so another node leads: ", 30*time.Second)
 	})
-	if gap > 10*time.Second {
+	if gap > labtest.Here(10*time.Second) {
 		t.Errorf("%.1f s without an acknowledged write, want at most 10", gap.Seconds())
 	}
 	members, err := c.members(ctx)

@@ -12,6 +12,7 @@ import (
 
 	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab/labtest"
 )
 
 // etcdNode is an edit of the reference that adds an etcd node.
@@ -27,7 +28,7 @@ const withoutEtcd = "      - {name: demo-etcd-3, zone: ru-central1-a, address: 1
 // after this moment.
 func said(t *testing.T, ctx context.Context, c *cluster, since time.Time, limit time.Duration, node, step, status, text string) bootlog.Step {
 	t.Helper()
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(labtest.Here(limit)); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(50 * time.Millisecond) {
 		for _, line := range c.Machine(node).Console().Lines() {
 			s, ok := bootlog.Parse(line.Text)
 			if ok && !s.At.Before(since.Truncate(time.Millisecond)) && s.Name == step && s.Status == status && strings.Contains(s.Detail, text) {
@@ -43,7 +44,7 @@ func said(t *testing.T, ctx context.Context, c *cluster, since time.Time, limit 
 func (c *cluster) etcdMembers(t *testing.T, ctx context.Context, from string, want ...string) {
 	t.Helper()
 	var got []string
-	for deadline := time.Now().Add(40 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(labtest.Here(40 * time.Second)); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		got = nil
 		for _, line := range strings.Split(c.run(t, ctx, from, etcdctlLine+" member list || :"), "\n") {
 			if f := strings.Split(line, ", "); len(f) >= 3 {
@@ -64,7 +65,7 @@ const etcdctlLine = `[ -e /run/pgha/etcd/node.env ] || exit 0; . /run/pgha/etcd/
 // What a spec changes at etcd, under load: timers, more members, fewer, another
 // in place of a dead one, and what is refused.
 func TestEtcdMembers(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 12*time.Minute)
+	ctx, cancel := labtest.Begin(t, 80*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

@@ -7,13 +7,15 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"pgha-gen/lab/labtest"
 )
 
 // A cluster in which no node has an address, and whose database has a dash in its
 // name: all find each other by name, at the first boot, when the leader is lost,
 // and after a power cut of everything. Its clients know it as pgha-lab does.
 func TestClusterByName(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	spec := readNamed(t)
 	c := newClusterOf(t, ctx, spec)

@@ -16,6 +16,7 @@ import (
 	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab/client"
+	"pgha-gen/lab/labtest"
 )
 
 // Edits of the reference.
@@ -34,7 +35,7 @@ const inForce = 20 * time.Second
 // transaction fails and no row is lost; who comes is admitted by all others, and
 // who is gone by nobody.
 func TestNodesComeAndGo(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 90*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, slotsGo))
 	c.up(t, ctx)
@@ -149,7 +150,7 @@ func TestNodesComeAndGo(t *testing.T) {
 		select {
 		case after := <-ended:
 			t.Logf("its reader was told %.1f s after", after.Seconds())
-			if after > 5*time.Second {
+			if after > labtest.Here(5*time.Second) {
 				t.Error("want 5 s: the machine's kernel ends its connections")
 			}
 		case <-time.After(time.Minute - time.Since(gone)):
@@ -179,7 +180,7 @@ func TestNodesComeAndGo(t *testing.T) {
 // wait until it is so.
 func (c *cluster) wait(t *testing.T, ctx context.Context, what string, limit time.Duration, is func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(limit)
+	deadline := time.Now().Add(labtest.Here(limit))
 	for !is() {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			t.Fatalf("not within %v: %s", limit, what)

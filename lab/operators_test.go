@@ -20,6 +20,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab/labtest"
 	"pgha-gen/roles/patroni"
 )
 
@@ -29,7 +30,7 @@ const operated = "access:\n  operators: [10.9.0.0/24]\n  monitoring: [10.8.0.0/2
 // An operator: a place in access.operators, the certificate and the password.
 // With all three the cluster can be administered, without one of them nothing.
 func TestOperators(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, operated))
 	for name, address := range map[string]string{"operator": "10.9.0.5", "monitor": "10.8.0.5", "application": "10.128.0.77"} {
@@ -68,7 +69,7 @@ func TestOperators(t *testing.T) {
 	t.Run("PostgreSQL", func(t *testing.T) { administrator(t, ctx, c, leader) })
 	t.Run("an operator switches over", func(t *testing.T) {
 		c.switchover(t, ctx, leader)
-		deadline := time.Now().Add(30 * time.Second)
+		deadline := time.Now().Add(labtest.Here(30 * time.Second))
 		for c.whole(t, ctx) == leader {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s still leads", leader)
@@ -123,7 +124,7 @@ func operatorsChange(t *testing.T, ctx context.Context, c *cluster) {
 	if status, said, err := patch(); status != http.StatusOK {
 		t.Errorf("again: %d %s, %v", status, said, err)
 	}
-	deadline := time.Now().Add(20 * time.Second) // the node that leads sees to the role
+	deadline := time.Now().Add(labtest.Here(20 * time.Second)) // the node that leads sees to the role
 	for {
 		_, err := c.logIn(ctx, "operator", address+":5432", patroni.Administrator, operator)
 		if err == nil {

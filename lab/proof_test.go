@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pgha-gen/deploy/operate"
+	"pgha-gen/lab/labtest"
 )
 
 // provesBackups waits until a replica has restored the first backup, under load,
@@ -58,7 +59,7 @@ func (c *cluster) provesBackups(t *testing.T, ctx context.Context, leader string
 // waitBackups waits until the leader reports so many backups, and none is running.
 func (c *cluster) waitBackups(t *testing.T, ctx context.Context, leader string, count int) operate.Backups {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+	for deadline := time.Now().Add(labtest.Here(2 * time.Minute)); ; time.Sleep(time.Second) {
 		b := c.backups(t, ctx, leader)
 		if len(b.Backups) == count && b.Running == "" {
 			return b
@@ -72,7 +73,7 @@ func (c *cluster) waitBackups(t *testing.T, ctx context.Context, leader string, 
 // proved waits until the leader reports the only backup as proved.
 func (c *cluster) proved(t *testing.T, ctx context.Context, leader, prover string) operate.Backup {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Second) {
+	for deadline := time.Now().Add(labtest.Here(2 * time.Minute)); ; time.Sleep(time.Second) {
 		only := c.waitBackups(t, ctx, leader, 1).Backups[0]
 		p := only.Proof
 		if p != nil && p.Status == "ok" {

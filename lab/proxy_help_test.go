@@ -298,7 +298,7 @@ func (f *fakes) get(ctx context.Context, from, path string) int {
 // within waits for a condition; its last try is after the limit.
 func within(t *testing.T, limit time.Duration, what string, ok func() bool) time.Duration {
 	t.Helper()
-	start := time.Now()
+	start, limit := time.Now(), labtest.Here(limit)
 	for {
 		late := time.Since(start) > limit
 		if ok() {

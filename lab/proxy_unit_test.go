@@ -3,7 +3,6 @@
 package lab_test
 
 import (
-	"context"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -21,7 +20,7 @@ import (
 // HAProxy as the image's systemd runs it: without any privilege from its start,
 // and a reload ends no session.
 func TestProxyUnit(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+	ctx, cancel := labtest.Begin(t, 25*time.Second)
 	defer cancel()
 	b := bake(t, ctx, "haproxy")
 	c := demo.Cluster(t)

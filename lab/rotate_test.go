@@ -24,6 +24,7 @@ import (
 	"pgha-gen/generator/specfile"
 	"pgha-gen/internal/demo"
 	"pgha-gen/lab/cloud"
+	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
 )
 
@@ -31,7 +32,7 @@ import (
 // certificates, the authority, passwords; and what goes wrong on the way costs
 // nothing. Sessions are kept, and not one transaction fails.
 func TestRotate(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 90*time.Second)
 	defer cancel()
 	faults := new(cloud.Outages)
 	c := newClusterOf(t, ctx, demo.Cluster(t), faults.Now)
@@ -157,7 +158,7 @@ func TestRotate(t *testing.T) {
 		took := calm(t, func() {
 			f.rotate(t, ctx, machines, secrets.Rotation{Passwords: true})
 			// The node that leads sets them. From then on clients need the new ones.
-			for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			for deadline := time.Now().Add(labtest.Here(time.Minute)); ; time.Sleep(100 * time.Millisecond) {
 				conn, err := c.connect(ctx, writers, "app", "app")
 				if err == nil {
 					conn.Close(ctx)
@@ -320,7 +321,7 @@ func (c *cluster) refreshSecrets(t *testing.T, ctx context.Context, node string)
 // and this text.
 func (c *cluster) waitStatus(t *testing.T, ctx context.Context, node, step string, since time.Time, status, text string) {
 	t.Helper()
-	deadline, line := time.Now().Add(90*time.Second), ""
+	deadline, line := time.Now().Add(labtest.Here(90*time.Second)), ""
 	for time.Now().Before(deadline) {
 		out, err := machinetest.Exec(ctx, c.Machine(node), "cat", "/run/pgha/steps/"+step)
 		line = strings.TrimSpace(string(out))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
 )
 
@@ -24,7 +25,7 @@ const hurt = "/var/tmp/hurt"
 // What one machine, one service's user, one certificate or one stranger on the
 // network reaches: docs/security.md names these tests.
 func TestSecurity(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)
@@ -135,7 +136,7 @@ func postgresStaysPostgres(t *testing.T, ctx context.Context, c *cluster, leader
 		mv /run/pgha/secrets /run/pgha/secrets.mine
 		systemctl start pgha-boot.service; systemd-run touch `+hurt+`
 		pkill -KILL -x patroni`)
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(labtest.Here(30 * time.Second))
 	for c.run(t, ctx, leader, restarts) == before || c.run(t, ctx, leader, "systemctl is-active patroni.service || :") != "active" {
 		if time.Now().After(deadline) {
 			t.Fatal("Patroni has not come back")

@@ -3,19 +3,19 @@
 package lab_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
 
 	"pgha-gen/internal/demo"
+	"pgha-gen/lab/labtest"
 )
 
 // A node is asked to hand over to another one that is named, so that the third may not
 // lead: for Patroni, the slower way. And PostgreSQL is killed where it leads. The bounds
 // are those of a busy host.
 func TestSwitchover(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t))
 	c.up(t, ctx)

@@ -145,7 +145,7 @@ func TestParseMetrics(t *testing.T) {
 // A certificate that ends in 40 days: the console says it, and the metric; who
 // reads the metrics, and who does not.
 func TestCertificateEnds(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
+	ctx, cancel := labtest.Begin(t, 30*time.Second)
 	defer cancel()
 	b := bake(t, ctx, "etcd")
 	example := monitored(t)
@@ -292,7 +292,7 @@ func TestCertificateEnds(t *testing.T) {
 // or says why not. It can grow only where root has CAP_SYS_RESOURCE, which it
 // lacks in many a container; TestQEMU has a kernel of its own.
 func TestDiskGrows(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := labtest.Begin(t, 30*time.Second)
 	defer cancel()
 	l := newEtcdLab(t, ctx, nil)
 	if err := l.StartAll(ctx); err != nil {
@@ -335,7 +335,7 @@ func TestDiskGrows(t *testing.T) {
 // The leader's data disk is full to the last byte while applications write: they
 // write on to another leader; and back.
 func TestFullDisk(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := labtest.Begin(t, 90*time.Second)
 	defer cancel()
 	small := monitored(t)
 	small.Group("patroni").Settings.(*patroni.Settings).Machine.DataDisk.Size = diskSize
@@ -359,7 +359,7 @@ func TestFullDisk(t *testing.T) {
 			until fallocate -l "$free" `+mount+`/18/filler; do free=$((free - 65536)); done
 			dd if=/dev/zero bs=4096 count=16 of=`+mount+`/18/filler.rest || :`)
 	})
-	if gap > 10*time.Second {
+	if gap > labtest.Here(10*time.Second) {
 		t.Errorf("%.1f s without an acknowledged write, want at most 10", gap.Seconds())
 	}
 	for _, want := range []string{"is full, ", "gave up the reserve of 64 MB", "so another node leads: "} {
@@ -392,7 +392,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	nofailover := func(want bool) {
 		t.Helper()
-		deadline := time.Now().Add(15 * time.Second)
+		deadline := time.Now().Add(labtest.Here(15 * time.Second))
 		for {
 			out := c.run(t, ctx, leader, `. /run/pgha/identity.env; curl -q -s --max-time 5 --cacert /run/pgha/secrets/ca.crt --resolve "$NODE_FQDN:8008:$NODE_ADDRESS" "https://$NODE_FQDN:8008/patroni" | jq -c '.tags.nofailover // false' || :`)
 			if out == strconv.FormatBool(want) {

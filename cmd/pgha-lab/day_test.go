@@ -22,6 +22,7 @@ import (
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/client"
+	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/netns"
 	"pgha-gen/lab/session"
 	"pgha-gen/lab/workload"
@@ -41,7 +42,7 @@ func TestDay(t *testing.T) {
 		t.Fatal("the document has no such section")
 	}
 	u := newUser(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := labtest.Begin(t, 85*time.Second)
 	defer cancel()
 	u.ends(0, u.up(ctx))
 	if _, said := u.does(0, "run", "--", "true"); !strings.Contains(said, "access.operators does not admit 10.128.0.1: ") {

@@ -123,7 +123,7 @@ func (u user) nothingLeft() {
 // machine has said of itself, the other nodes' Patroni tell up to a loop later.
 func (u user) well(ctx context.Context) string {
 	u.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(labtest.Here(30 * time.Second)); ; time.Sleep(500 * time.Millisecond) {
 		out, err := u.command(ctx, "status").Output()
 		if err == nil && strings.Count(string(out), " ready ok ") == 7 {
 			return string(out)
@@ -137,7 +137,7 @@ func (u user) well(ctx context.Context) string {
 // The lab as a new user would try it; then it is killed, and taken down.
 func TestLab(t *testing.T) {
 	u := newUser(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 35*time.Second)
 	defer cancel()
 	began := time.Now()
 	out, progress := u.ends(0, u.up(ctx))
@@ -270,7 +270,7 @@ func (u user) booting(ctx context.Context) (up *exec.Cmd, said *bytes.Buffer) {
 // files.
 func TestInterrupt(t *testing.T) {
 	u := newUser(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 20*time.Second)
 	defer cancel()
 	up, said := u.booting(ctx)
 	if err := up.Process.Signal(os.Interrupt); err != nil {
@@ -293,7 +293,7 @@ func TestInterrupt(t *testing.T) {
 // tells why.
 func TestFailedUp(t *testing.T) {
 	u := newUser(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	ctx, cancel := labtest.Begin(t, 20*time.Second)
 	defer cancel()
 	up, said := u.booting(ctx)
 	group, err := isolate.Find(machine.ID(filepath.Join(string(u.folder), "machines", "demo-pg-2")))

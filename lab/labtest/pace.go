@@ -1,0 +1,80 @@
+//go:build linux
+
+package labtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"pgha-gen/internal/testkit"
+)
+
+// usual is the processor time that the start of a small program takes on the host
+// that the times of tests and docs/figures.md are from.
+const usual = 1500 * time.Microsecond
+
+// Slowness is how many times as long this host takes for what the lab does most,
+// the start of programs; 1 on a host that is as fast as the usual one, or faster.
+// Processor time is compared: that the host is busy makes no difference.
+var Slowness = sync.OnceValue(func() float64 {
+	const starts = 50
+	var took time.Duration
+	for range starts {
+		cmd := exec.Command("true")
+		if err := cmd.Run(); err != nil {
+			return 1
+		}
+		took += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return max(1, float64(took)/starts/float64(usual))
+})
+
+// Here is a time of the usual host's, as it is on this one.
+func Here(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
+
+// Begin is for a test that takes so long on the usual host. The context ends long
+// after that. With PGHA_TEST_END, seconds since 1970, it ends then, and a test for
+// which there is no time before is left out: aloud, and its name is put into the file
+// PGHA_TEST_LEFT_OUT.
+func Begin(t testing.TB, takes time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	const patience = 4
+	if Slowness() > 1 {
+		t.Logf("this host takes %.1f times as long as usual, and so may the test", Slowness())
+	}
+	now := time.Now()
+	end := now.Add(max(patience*Here(takes), 5*time.Minute))
+	if text := os.Getenv("PGHA_TEST_END"); text != "" {
+		seconds, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatalf("PGHA_TEST_END is %q, want seconds since 1970", text)
+		}
+		last := time.Unix(seconds, 0)
+		if now.Add(Here(takes)).After(last) {
+			leaveOut(t, fmt.Sprintf("it would take %s here, and there are %s left (this host takes %.1f times as long as usual)",
+				Here(takes).Round(time.Second), last.Sub(now).Round(time.Second), Slowness()))
+		}
+		if last.Before(end) {
+			end = last
+		}
+	}
+	return context.WithDeadline(context.Background(), end)
+}
+
+func leaveOut(t testing.TB, why string) {
+	t.Helper()
+	if path := os.Getenv("PGHA_TEST_LEFT_OUT"); path != "" {
+		file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		testkit.OK(t, err)
+		_, err = fmt.Fprintf(file, "%s: %s\n", t.Name(), why)
+		testkit.OK(t, err)
+		testkit.OK(t, file.Close())
+	}
+	t.Skip("left out: " + why)
+}
