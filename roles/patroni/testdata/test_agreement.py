@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import subprocess
 import tempfile
 import unittest
 from typing import Any
@@ -286,6 +287,18 @@ class AgreementTest(unittest.TestCase):
         self.run_for(30)
         self.assert_nothing()
         self.assertEqual(self.said, [])
+        self.assertFalse(self.agent.wanted())
+
+    def test_off_while_cut_off(self) -> None:
+        """It works on until the node hears again."""
+        self.lost()
+        self.run_for(3.5)
+        self.cut_off()
+        self.after = 0
+        self.assertTrue(self.agent.wanted())
+        self.run_for(30)
+        self.assertIsNone(self.here.disk)
+        self.assertFalse(self.agent.wanted())
 
     def test_leader_itself(self) -> None:
         self.store.set("leader", "p2")
@@ -637,6 +650,19 @@ class RulesTest(unittest.TestCase):
                 with open(path, "w", encoding="ascii") as file:
                     file.write(text)
                 self.assertEqual(agreement.rules_of(path), want)
+
+    def test_wanted(self) -> None:
+        """The service runs with an agreement in the spec, and until a cut-off has ended."""
+        for text, cut_off, want in (("PGHA_ROLE=patroni\nPGHA_AGREEMENT=2500\n", False, True), ("PGHA_ROLE=patroni\nPGHA_AGREEMENT=0\n", False, False),
+                                    ("PGHA_ROLE=patroni\n", False, False), ("PGHA_AGREEMENT=0\n", True, True)):
+            with self.subTest(text), tempfile.TemporaryDirectory() as folder:
+                with open(os.path.join(folder, "cluster.env"), "w", encoding="ascii") as file:
+                    file.write(text)
+                if cut_off:
+                    cut.save(os.path.join(folder, "agreement.json"), Cut("p1", "10.0.0.1", 5, 1, 1000, (7, 8)))
+                script = os.path.join(os.path.dirname(agreement.__file__), "agreement-wanted.sh")
+                done = subprocess.run([script], env={**os.environ, "PGHA_ETC": folder, "PGHA_STATE": folder}, check=False)
+                self.assertEqual(done.returncode == 0, want)
 
 
 class CutTest(unittest.TestCase):

@@ -271,6 +271,10 @@ class Agreement:
             return self.gather(self.cut, self.marked)
         return self.finish(self.cut)
 
+    def wanted(self) -> bool:
+        """Is there something to do? Not without an agreement in the spec, once no cut-off is left."""
+        return self.cut is not None or self.reported > 0
+
     # 0. Is the leader there?
 
     def follow(self) -> float:
@@ -614,7 +618,7 @@ def rules_of(path: str) -> Rules:
 
 
 def main() -> None:
-    """Works until it is stopped."""
+    """Works until it is stopped, or the spec has no agreement any more."""
     cluster = step.read_values(CLUSTER, "PGHA_")
     node = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")["NODE_NAME"]
     with open(CONFIG, encoding="utf-8") as file:
@@ -626,7 +630,10 @@ def main() -> None:
         here.close(found.address)
     agreement = Agreement(node, etcd, here, lambda: rules_of(CLUSTER), step.Console(node).say, report, found)
     while True:
-        time.sleep(agreement.turn())
+        pause = agreement.turn()
+        if not agreement.wanted():
+            return
+        time.sleep(pause)
 
 
 if __name__ == "__main__":

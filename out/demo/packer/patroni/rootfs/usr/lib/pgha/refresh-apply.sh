@@ -22,6 +22,7 @@ for path; do
 	case $path in
 	/etc/patroni/bootstrap.yml | /etc/patroni/databases.json) leader=yes ;;
 	/etc/patroni/*) reload=yes ;;
+	/etc/pgha/cluster.env) systemctl start --no-block pgha-agreement.service ;;
 	/etc/pgbackrest/pgbackrest.conf)
 		# They read it each time, and run only where it is.
 		systemctl restart pgha-storage-key.service

@@ -24,6 +24,7 @@ secrets=$PGHA_RUN/secrets
 versions=$PGHA_RUN/secrets.d
 fresh=$versions/new
 payload=$fresh/.payload
+entries=$fresh/.entries
 unused=$versions/unused
 
 get_token() {
@@ -114,27 +115,29 @@ get_payload() {
 		return 1
 		;;
 	esac
-	if ! jq -e '.entries | type == "array"' "$payload" >/dev/null 2>&1; then
+	# One jq for all files: it takes longer to start than to do all this.
+	if ! payload_version=$(jq -r '.versionId // empty' "$payload" 2>/dev/null) ||
+		! jq -r --arg node "$NODE_NAME" --arg files "$PGHA_SECRET_FILES" '
+			(if .entries | type == "array" then [.entries[] | {key, value: .}] | from_entries else error("no entries") end) as $entries
+			| $files | split(" ")[] | select(. != "") as $file
+			| ($entries["\($node).\($file)"] // $entries[$file]) as $entry
+			| "\($file) \($entry.key // "-") \($entry.binaryValue // ($entry.textValue // "" | @base64))"' \
+			"$payload" >"$entries" 2>/dev/null; then
 		reason="Lockbox answers for secret $secret with something that is not a payload"
 		return 1
 	fi
 }
 
-# write FILE: writes it, from the node's own entry or from that for all nodes.
+# write FILE ENTRY CONTENT: writes it, from that entry of the secret and its
+# content in base64; the entry "-": there is none.
 write() {
-	entry=$(jq -r --arg own "$NODE_NAME.$1" --arg all "$1" \
-		'[.entries[].key] | if index($own) then $own elif index($all) then $all else "" end' "$payload")
-	if [ -z "$entry" ]; then
+	if [ "$2" = - ]; then
 		reason="secret $secret has neither an entry $NODE_NAME.$1 nor an entry $1: run pgha-gen secrets generate, and what it says next"
 		return 1
 	fi
-	if jq -e --arg key "$entry" 'any(.entries[]; .key == $key and has("binaryValue"))' "$payload" >/dev/null; then
-		jq -r --arg key "$entry" '.entries[] | select(.key == $key) | .binaryValue' "$payload" | base64 -d >"$fresh/$1"
-	else
-		jq -j --arg key "$entry" '.entries[] | select(.key == $key) | .textValue // empty' "$payload" >"$fresh/$1"
-	fi
+	printf '%s' "$3" | base64 -d >"$fresh/$1" || :
 	if ! [ -s "$fresh/$1" ]; then
-		reason="entry $entry of secret $secret is empty: run pgha-gen secrets generate, and what it says next"
+		reason="entry $2 of secret $secret is empty: run pgha-gen secrets generate, and what it says next"
 		return 1
 	fi
 }
@@ -169,17 +172,16 @@ take() {
 	chmod 0711 "$versions"
 	mkdir "$fresh"
 	get_payload || return 1
-	for file in $PGHA_SECRET_FILES; do
-		write "$file" || return 1
-	done
+	while read -r file entry content; do
+		write "$file" "$entry" "$content" || return 1
+	done <"$entries"
 	for file in $PGHA_SECRET_FILES; do
 		case $file in
 		ca.crt) ;;
 		*.crt) check "$file" || return 1 ;;
 		esac
 	done
-	payload_version=$(jq -r '.versionId // empty' "$payload")
-	rm -f "$payload" "$fresh/.error"
+	rm -f "$payload" "$entries" "$fresh/.error"
 }
 
 # had: this version of the secret is in force, also if this node's files of it
