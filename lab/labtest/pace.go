@@ -39,12 +39,12 @@ var Slowness = sync.OnceValue(func() float64 {
 func Here(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }
 
 // Begin is for a test that takes so long on the usual host. The context ends long
-// after that. With PGHA_TEST_END, seconds since 1970, it ends then, and a test for
-// which there is no time before is left out: aloud, and its name is put into the file
-// PGHA_TEST_LEFT_OUT.
+// after that. With PGHA_TEST_END, seconds since 1970, it ends two minutes after that at
+// the latest, and a test for which there is no time before is left out: aloud, and its
+// name is put into the file PGHA_TEST_LEFT_OUT.
 func Begin(t testing.TB, takes time.Duration) (context.Context, context.CancelFunc) {
 	t.Helper()
-	const patience = 4
+	const patience, grace = 4, 2 * time.Minute
 	if Slowness() > 1 {
 		t.Logf("this host takes %.1f times as long as usual, and so may the test", Slowness())
 	}
@@ -56,11 +56,11 @@ func Begin(t testing.TB, takes time.Duration) (context.Context, context.CancelFu
 			t.Fatalf("PGHA_TEST_END is %q, want seconds since 1970", text)
 		}
 		last := time.Unix(seconds, 0)
-		if now.Add(Here(takes)).After(last) {
+		if now.Add(Here(takes) * 4 / 3).After(last) {
 			leaveOut(t, fmt.Sprintf("it would take %s here, and there are %s left (this host takes %.1f times as long as usual)",
 				Here(takes).Round(time.Second), last.Sub(now).Round(time.Second), Slowness()))
 		}
-		if last.Before(end) {
+		if last = last.Add(grace); last.Before(end) {
 			end = last
 		}
 	}

@@ -24,8 +24,8 @@ func TestBegin(t *testing.T) {
 	}{
 		{"no end", "a developer waits for all tests", 0, false, max(4*begins, 5*time.Minute)},
 		{"far end", "it is there for all of them", 24 * time.Hour, false, max(4*begins, 5*time.Minute)},
-		{"end while it runs", "the run ends in time even if the test hangs", begins + 20*time.Second, false, begins + 20*time.Second},
-		{"no time", "it would be cut off in the middle", begins - 20*time.Second, true, 0},
+		{"end while it runs", "the run ends in time even if the test hangs", begins * 3 / 2, false, begins*3/2 + 2*time.Minute},
+		{"no time", "it would be cut off in the middle", begins * 5 / 4, true, 0},
 	} {
 		list := filepath.Join(t.TempDir(), "left-out")
 		t.Setenv("PGHA_TEST_LEFT_OUT", list)
