@@ -18,7 +18,7 @@ import (
 // What a standby asks of etcd for a failover by agreement, with the image's etcd on
 // loopback: the transaction takes effect when nothing has changed, and only then.
 func TestAgreementRequests(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 20*time.Second)
+	ctx, cancel := labtest.Begin(t, 10*time.Second)
 	defer cancel()
 	b := bake(t, ctx, "etcd")
 	dir := t.TempDir()

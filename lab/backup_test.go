@@ -47,7 +47,7 @@ func (c *cluster) backups(t *testing.T, ctx context.Context, node string) operat
 // dropped; all machines and disks are lost; and from the bucket alone another
 // cluster has what it was just before.
 func TestBackup(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 190*time.Second)
+	ctx, cancel := labtest.Begin(t, 120*time.Second)
 	defer cancel()
 	outages := new(cloud.Outages)
 	c, before := dropped(t, ctx, outages)

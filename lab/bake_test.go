@@ -135,7 +135,7 @@ func nowhere(t testing.TB) string {
 // each ends with one sentence that names the cause. What it does to a root is
 // thrown away.
 func TestBakeRefuses(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 40*time.Second)
+	ctx, cancel := labtest.Begin(t, 20*time.Second)
 	defer cancel()
 	b := newBakery(t)
 	images := bake(t, ctx).images
@@ -258,7 +258,7 @@ func undated(manifest string) string { return day.ReplaceAllString(manifest, `"b
 // TestBakeTwice: the same recipe makes the same image, wherever the archive came
 // from. The second bake finds its mirror down.
 func TestBakeTwice(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 30*time.Second)
+	ctx, cancel := labtest.Begin(t, 20*time.Second)
 	defer cancel()
 	b := newBakery(t)
 	var results []string

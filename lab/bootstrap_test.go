@@ -23,7 +23,7 @@ import (
 // served in it bootstraps nothing all the same: with an empty disk it would be a
 // member that has forgotten its votes.
 func TestServedNeverFounds(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 30*time.Second)
+	ctx, cancel := labtest.Begin(t, 15*time.Second)
 	defer cancel()
 	l := newEtcdLab(t, ctx, nil)
 	if err := l.StartAll(ctx); err != nil {
@@ -112,7 +112,7 @@ func etcdLeader(t *testing.T, ctx context.Context, l *lab.Lab) string {
 // All of etcd is lost and bootstrapped anew, and a Patroni node comes up with an empty
 // disk before the others: it waits for one that has the data.
 func TestEmptyNodeNeverFounds(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 35*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)
@@ -165,7 +165,7 @@ func TestEmptyNodeNeverFounds(t *testing.T) {
 
 // A service that does not start says why where it can be read: on the console.
 func TestFailureIsSaid(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 20*time.Second)
+	ctx, cancel := labtest.Begin(t, 15*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	const victim = "demo-haproxy-1"

@@ -226,7 +226,7 @@ func shuffled(names []string) []string {
 // Seven machines, from nothing to a cluster that applications write to, with
 // nobody logging in; who gets in and who does not; and a power cut of it all.
 func TestCluster(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 45*time.Second)
+	ctx, cancel := labtest.Begin(t, 35*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)
@@ -345,7 +345,7 @@ func TestCluster(t *testing.T) {
 // TestFloor is what no cluster can be faster than: the same seven images, with
 // nothing to do at boot, until cloud-init has ended.
 func TestFloor(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 30*time.Second)
+	ctx, cancel := labtest.Begin(t, 10*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	for _, name := range c.Names() {
@@ -526,7 +526,7 @@ func wantState(t *testing.T, err error, want string) {
 // The services that a boot depends on fail for a while: the machines wait, say
 // why, and come up by themselves.
 func TestBootWaits(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 25*time.Second)
 	defer cancel()
 	faults := new(cloud.Outages)
 	l := newEtcdLab(t, ctx, faults.Now)

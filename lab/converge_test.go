@@ -25,7 +25,7 @@ var postgres = []string{"demo-pg-1", "demo-pg-2", "demo-pg-3"}
 // configuration, databases, users, grants, extensions, settings and passwords.
 // Nothing is restarted, nothing is dropped, and no transaction fails.
 func TestConverge(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 80*time.Second)
+	ctx, cancel := labtest.Begin(t, 70*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

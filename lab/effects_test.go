@@ -18,7 +18,7 @@ import (
 // those parameters, and no others, that it calls so; Patroni takes at once what
 // it calls reload, and what it calls boot not before it starts again.
 func TestEffects(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 25*time.Second)
+	ctx, cancel := labtest.Begin(t, 20*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

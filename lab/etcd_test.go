@@ -67,7 +67,7 @@ func bakeLog(t testing.TB) io.Writer {
 // The etcd role the whole way: three machines, from nothing to a cluster, with
 // nobody logging in; then what a cluster lives through.
 func TestEtcd(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 50*time.Second)
+	ctx, cancel := labtest.Begin(t, 40*time.Second)
 	defer cancel()
 	l := newEtcdLab(t, ctx, nil)
 	nodes := l.Names()

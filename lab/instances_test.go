@@ -76,7 +76,7 @@ func runYc() error {
 // one.
 func TestCreateScript(t *testing.T) {
 	testkit.Need(t, "jq")
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, empty))
 	_, address := serveAPI(t, ctx, c.Lab)
@@ -178,7 +178,7 @@ func TestCreateScript(t *testing.T) {
 // that was acknowledged is lost. Long, replace gives one of them, and then the
 // leader, an empty disk.
 func TestDeploy(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 95*time.Second)
+	ctx, cancel := labtest.Begin(t, 75*time.Second)
 	defer cancel()
 	d := deploy(t, ctx, demo.Cluster(t, empty, operators))
 	if len(d.plan.Given) > 0 {

@@ -58,7 +58,7 @@ func bake(t *testing.T, ctx context.Context, roles ...string) baked {
 }
 
 func TestJudges(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	b := bake(t, ctx)
 	for _, role := range []string{"etcd", "patroni", "haproxy"} {

@@ -24,7 +24,7 @@ import (
 // effect does within seconds, no transaction fails, what must wait says so, and
 // what is wrong changes nothing.
 func TestLivingMetadata(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 80*time.Second)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	faults := new(cloud.Outages)
 	c := newClusterOf(t, ctx, demo.Cluster(t), faults.Now)

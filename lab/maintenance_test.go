@@ -15,7 +15,7 @@ import (
 // machine of etcd's leader is moved as well, and nobody notices. No acknowledged row
 // is lost.
 func TestMaintenance(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

@@ -65,7 +65,7 @@ const etcdctlLine = `[ -e /run/pgha/etcd/node.env ] || exit 0; . /run/pgha/etcd/
 // What a spec changes at etcd, under load: timers, more members, fewer, another
 // in place of a dead one, and what is refused.
 func TestEtcdMembers(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 80*time.Second)
+	ctx, cancel := labtest.Begin(t, 60*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

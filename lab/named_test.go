@@ -15,7 +15,7 @@ import (
 // name: all find each other by name, at the first boot, when the leader is lost,
 // and after a power cut of everything. Its clients know it as pgha-lab does.
 func TestClusterByName(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	spec := readNamed(t)
 	c := newClusterOf(t, ctx, spec)

@@ -35,7 +35,7 @@ const inForce = 20 * time.Second
 // transaction fails and no row is lost; who comes is admitted by all others, and
 // who is gone by nobody.
 func TestNodesComeAndGo(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 90*time.Second)
+	ctx, cancel := labtest.Begin(t, 70*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, slotsGo))
 	c.up(t, ctx)

@@ -124,7 +124,7 @@ func (c *cluster) patch(t *testing.T, ctx context.Context, leader, change string
 // A cluster is operated from outside of its machines, while applications write
 // to it: nothing that was acknowledged is lost.
 func TestOperate(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 110*time.Second)
+	ctx, cancel := labtest.Begin(t, 85*time.Second)
 	defer cancel()
 	spec := demo.Spec(t, "operators: []=>operators: [10.99.7.0/24]")
 	c := newClusterOf(t, ctx, demo.Read(t, spec))

@@ -30,7 +30,7 @@ const operated = "access:\n  operators: [10.9.0.0/24]\n  monitoring: [10.8.0.0/2
 // An operator: a place in access.operators, the certificate and the password.
 // With all three the cluster can be administered, without one of them nothing.
 func TestOperators(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t, operated))
 	for name, address := range map[string]string{"operator": "10.9.0.5", "monitor": "10.8.0.5", "application": "10.128.0.77"} {

@@ -26,7 +26,7 @@ import (
 // what a test wants them to say. PGHA_TEST_HAPROXY=/usr/sbin/haproxy judges
 // another version than the image's.
 func TestProxy(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	labtest.Need(t, "ip")
 	command := haproxyCommand(t, ctx)

@@ -20,7 +20,7 @@ import (
 // HAProxy as the image's systemd runs it: without any privilege from its start,
 // and a reload ends no session.
 func TestProxyUnit(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 25*time.Second)
+	ctx, cancel := labtest.Begin(t, 20*time.Second)
 	defer cancel()
 	b := bake(t, ctx, "haproxy")
 	c := demo.Cluster(t)

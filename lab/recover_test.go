@@ -16,7 +16,7 @@ import (
 // The quorum of etcd lost for good, and mended without a login: by metadata's
 // pgha-recover, under load. An old log must never vote again.
 func TestEtcdRecovery(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 100*time.Second)
+	ctx, cancel := labtest.Begin(t, 75*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)
@@ -151,7 +151,7 @@ func (c *cluster) token(t *testing.T, ctx context.Context) string {
 // All disks of etcd lost: the cluster is founded again, and PostgreSQL's data are
 // taken over as they are, from the node that has most.
 func TestEtcdLost(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

@@ -25,7 +25,7 @@ import (
 // says so on its console with what to do, and changes nothing on its disk. The
 // other two do not mind, and once all is right it joins them.
 func TestBootRefuses(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 60*time.Second)
+	ctx, cancel := labtest.Begin(t, 45*time.Second)
 	defer cancel()
 	l := newEtcdLab(t, ctx, nil)
 	const victim = "demo-etcd-1"

@@ -32,7 +32,7 @@ import (
 // certificates, the authority, passwords; and what goes wrong on the way costs
 // nothing. Sessions are kept, and not one transaction fails.
 func TestRotate(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 90*time.Second)
+	ctx, cancel := labtest.Begin(t, 70*time.Second)
 	defer cancel()
 	faults := new(cloud.Outages)
 	c := newClusterOf(t, ctx, demo.Cluster(t), faults.Now)

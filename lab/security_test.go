@@ -25,7 +25,7 @@ const hurt = "/var/tmp/hurt"
 // What one machine, one service's user, one certificate or one stranger on the
 // network reaches: docs/security.md names these tests.
 func TestSecurity(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 45*time.Second)
+	ctx, cancel := labtest.Begin(t, 35*time.Second)
 	defer cancel()
 	c := newCluster(t, ctx)
 	c.up(t, ctx)

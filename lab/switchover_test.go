@@ -15,7 +15,7 @@ import (
 // lead: for Patroni, the slower way. And PostgreSQL is killed where it leads. The bounds
 // are those of a busy host.
 func TestSwitchover(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 45*time.Second)
+	ctx, cancel := labtest.Begin(t, 35*time.Second)
 	defer cancel()
 	c := newClusterOf(t, ctx, demo.Cluster(t))
 	c.up(t, ctx)

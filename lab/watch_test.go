@@ -145,7 +145,7 @@ func TestParseMetrics(t *testing.T) {
 // A certificate that ends in 40 days: the console says it, and the metric; who
 // reads the metrics, and who does not.
 func TestCertificateEnds(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 30*time.Second)
+	ctx, cancel := labtest.Begin(t, 25*time.Second)
 	defer cancel()
 	b := bake(t, ctx, "etcd")
 	example := monitored(t)
@@ -292,7 +292,7 @@ func TestCertificateEnds(t *testing.T) {
 // or says why not. It can grow only where root has CAP_SYS_RESOURCE, which it
 // lacks in many a container; TestQEMU has a kernel of its own.
 func TestDiskGrows(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 30*time.Second)
+	ctx, cancel := labtest.Begin(t, 25*time.Second)
 	defer cancel()
 	l := newEtcdLab(t, ctx, nil)
 	if err := l.StartAll(ctx); err != nil {
@@ -335,7 +335,7 @@ func TestDiskGrows(t *testing.T) {
 // The leader's data disk is full to the last byte while applications write: they
 // write on to another leader; and back.
 func TestFullDisk(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 90*time.Second)
+	ctx, cancel := labtest.Begin(t, 70*time.Second)
 	defer cancel()
 	small := monitored(t)
 	small.Group("patroni").Settings.(*patroni.Settings).Machine.DataDisk.Size = diskSize

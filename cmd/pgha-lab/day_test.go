@@ -42,7 +42,7 @@ func TestDay(t *testing.T) {
 		t.Fatal("the document has no such section")
 	}
 	u := newUser(t)
-	ctx, cancel := labtest.Begin(t, 85*time.Second)
+	ctx, cancel := labtest.Begin(t, 65*time.Second)
 	defer cancel()
 	u.ends(0, u.up(ctx))
 	if _, said := u.does(0, "run", "--", "true"); !strings.Contains(said, "access.operators does not admit 10.128.0.1: ") {

@@ -137,7 +137,7 @@ func (u user) well(ctx context.Context) string {
 // The lab as a new user would try it; then it is killed, and taken down.
 func TestLab(t *testing.T) {
 	u := newUser(t)
-	ctx, cancel := labtest.Begin(t, 35*time.Second)
+	ctx, cancel := labtest.Begin(t, 30*time.Second)
 	defer cancel()
 	began := time.Now()
 	out, progress := u.ends(0, u.up(ctx))
@@ -270,7 +270,7 @@ func (u user) booting(ctx context.Context) (up *exec.Cmd, said *bytes.Buffer) {
 // files.
 func TestInterrupt(t *testing.T) {
 	u := newUser(t)
-	ctx, cancel := labtest.Begin(t, 20*time.Second)
+	ctx, cancel := labtest.Begin(t, 15*time.Second)
 	defer cancel()
 	up, said := u.booting(ctx)
 	if err := up.Process.Signal(os.Interrupt); err != nil {
@@ -293,7 +293,7 @@ func TestInterrupt(t *testing.T) {
 // tells why.
 func TestFailedUp(t *testing.T) {
 	u := newUser(t)
-	ctx, cancel := labtest.Begin(t, 20*time.Second)
+	ctx, cancel := labtest.Begin(t, 15*time.Second)
 	defer cancel()
 	up, said := u.booting(ctx)
 	group, err := isolate.Find(machine.ID(filepath.Join(string(u.folder), "machines", "demo-pg-2")))
