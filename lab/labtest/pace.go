@@ -79,6 +79,7 @@ func Begin(t testing.TB, takes time.Duration) (context.Context, context.CancelFu
 	return context.WithDeadline(context.Background(), end)
 }
 
+// leaveOut skips the test, and keeps its name.
 func leaveOut(t testing.TB, why string) {
 	t.Helper()
 	if path := os.Getenv("PGHA_TEST_LEFT_OUT"); path != "" {
