@@ -390,3 +390,34 @@ func TestSecretsTimer(t *testing.T) {
 		}
 	}
 }
+
+// Lockbox's answer is one of texts and base64, whatever else it holds: no text in it
+// names a file.
+func TestSecretsPayload(t *testing.T) {
+	for _, test := range []struct{ name, reason, entries, console string }{
+		{"a binary one", "as a certificate pushed from a file", `[{"key": "password", "binaryValue": "bmV3"}]`, "ok password"},
+		{"a file in a value", "root would write where the secret says", `[{"key": "password", "binaryValue": "bmV3\n../../escaped x bmV3"}]`,
+			"wait Lockbox answers for secret e6qa with something that is not a payload"},
+		{"no entries", "a string has no key", `["password"]`, "wait Lockbox answers for secret e6qa with something that is not a payload"},
+		{"another kind", "nor has null entries", `null`, "wait Lockbox answers for secret e6qa with something that is not a payload"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := packertest.New(t, scripts)
+			m.Identity()
+			m.Cluster("PGHA_SECRET_ID=e6qa", "PGHA_SECRET_FILES=password")
+			m.Serve(map[string]string{"instance/service-accounts/default/token": `{"access_token":"` + token + `"}`})
+			box := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				fmt.Fprintf(w, `{"versionId": "e6v1", "entries": %s}`, test.entries)
+			}))
+			t.Cleanup(box.Close)
+			m.Env = append(m.Env, "PGHA_LOCKBOX="+box.URL)
+			got := m.Boot("secrets.sh", "boot")
+			if want := "demo-etcd-1 secrets " + test.console + "\n"; got.Once() != want {
+				t.Errorf("%s: have %q, want %q", test.reason, got.Once(), want)
+			}
+			if text := m.Read(filepath.Join(m.Run, "escaped")); text != "" {
+				t.Errorf("%s: it is written: %q", test.reason, text)
+			}
+		})
+	}
+}

@@ -115,13 +115,16 @@ get_payload() {
 		return 1
 		;;
 	esac
-	# One jq for all files: it takes longer to start than to do all this.
+	# One jq for all files: it takes longer to start than to do all this. What is no
+	# base64 could be a line of another file.
 	if ! payload_version=$(jq -r '.versionId // empty' "$payload" 2>/dev/null) ||
 		! jq -r --arg node "$NODE_NAME" --arg files "$PGHA_SECRET_FILES" '
 			(if .entries | type == "array" then [.entries[] | {key, value: .}] | from_entries else error("no entries") end) as $entries
 			| $files | split(" ")[] | select(. != "") as $file
 			| ($entries["\($node).\($file)"] // $entries[$file]) as $entry
-			| "\($file) \($entry.key // "-") \($entry.binaryValue // ($entry.textValue // "" | @base64))"' \
+			| ($entry.binaryValue // ($entry.textValue // "" | @base64)) as $content
+			| if $content | test("[^A-Za-z0-9+/=]") then error("no base64") else . end
+			| "\($file) \($entry.key // "-") \($content)"' \
 			"$payload" >"$entries" 2>/dev/null; then
 		reason="Lockbox answers for secret $secret with something that is not a payload"
 		return 1
