@@ -52,13 +52,6 @@ func TestBegin(t *testing.T) {
 	}
 }
 
-// A time of the usual host's is never shorter here.
-func TestHere(t *testing.T) {
-	if got := labtest.Here(time.Second); got < time.Second {
-		t.Errorf("a second of the usual host's is %s here", got)
-	}
-}
-
 // What the Makefile has run first is there.
 func TestFirst(t *testing.T) {
 	line := regexp.MustCompile(`(?m)^first = (\S+)$`).FindStringSubmatch(testkit.Text(t, "../../Makefile"))
