@@ -41,13 +41,14 @@ func (a *app) drillCommand() *cobra.Command {
 		Use:   "drill [scenario ...]",
 		Short: "Do to a cluster what scenarios say, under load, and judge what it made of it",
 		Long: `Run scenarios against the lab that is up in the folder, or else against one of its
-own, which is taken down afterwards. Without names, all. Meanwhile clients write
-and read through the proxies, and each node is asked whether it would acknowledge
-a write. In every round no acknowledged row may be lost, no two nodes may acknowledge
-writes at once, and what the scenario says must hold. Each round is kept in the folder
-of results as soon as it is over; another run goes on there. At the end report.html,
-report.md and report.json are written beside them. The exit status is 1 if something did not
-hold.`,
+own, which is taken down afterwards. Without names, all. With --nemesis, draw faults
+from them, one to three at a time, and end these before the cluster has to be whole
+again. Meanwhile clients write and read through the proxies, and each node is asked
+whether it would acknowledge a write. In every round no acknowledged row may be lost,
+no two nodes may acknowledge writes at once, and what the scenario says must hold.
+Each round is kept in the folder of results as soon as it is over; another run goes
+on there. At the end report.html, report.md and report.json are written beside them.
+The exit status is 1 if something did not hold.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := d.check(cmd, names); err != nil {
 				return err
@@ -72,7 +73,7 @@ hold.`,
 	f.StringVar(&d.failover, "failover", "", "run the spec with this `preset` of timers: fast, balanced or safe")
 	f.StringVar(&d.durability, "durability", "", "run the spec with this `durability`: async, sync, strict or quorum")
 	f.StringVar(&d.results, "results", "", "the `folder` of the results; empty: drill in the lab's folder")
-	f.DurationVar(&d.nemesis, "nemesis", 0, "draw faults from all scenarios, at random, for this `time`")
+	f.DurationVar(&d.nemesis, "nemesis", 0, "draw faults from the scenarios, at random, for this `time`")
 	f.Uint64Var(&d.seed, "seed", 0, "the `number` from which the nemesis draws; 0: another one each time, which is printed")
 	return cmd
 }
@@ -95,8 +96,6 @@ func (d *drills) check(cmd *cobra.Command, names []string) error {
 		return cli.Usagef("--rounds %d: want 1 or more", d.rounds)
 	case d.nemesis < 0:
 		return cli.Usagef("--nemesis %v: want a time such as 10m", d.nemesis)
-	case d.nemesis > 0 && len(names) > 0:
-		return cli.Usagef("--nemesis draws from all scenarios (leave out %s)", strings.Join(names, ", "))
 	case d.nemesis == 0 && cmd.Flags().Changed("seed"):
 		return cli.Usagef("--seed is the nemesis's (add --nemesis 10m)")
 	case d.list && len(names) > 0:

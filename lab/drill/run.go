@@ -26,9 +26,9 @@ import (
 // Order is what a run shall do.
 type Order struct {
 	Scenarios []Scenario
-	Rounds    int
+	Rounds    int // of each scenario
 	Results   Results
-	Nemesis   *Nemesis // in place of scenarios
+	Nemesis   *Nemesis // draws from the scenarios; without one they are run as they are
 }
 
 const (
@@ -75,6 +75,9 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 	}
 	defer register.Stop()
 	r := runner{eyes: e, load: load, prober: prober, register: register}
+	if o.Nemesis != nil {
+		return r.nemesis(ctx, o, done, say)
+	}
 	for n := 1; n <= o.Rounds; n++ {
 		for _, s := range o.Scenarios {
 			if !r.fits(s) || has(done, s.Name, n, r.Cluster()) {
@@ -85,20 +88,13 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 			}
 		}
 	}
-	if o.Nemesis != nil {
-		return r.nemesis(ctx, o, done, say)
-	}
 	return nil
 }
 
 // nemesis runs what it draws, for its time; rounds with the same seed that are
 // kept already are not run again.
 func (r runner) nemesis(ctx context.Context, o Order, done []Round, say func(Round)) error {
-	all, err := All()
-	if err != nil {
-		return err
-	}
-	draw := o.Nemesis.Draw(slices.DeleteFunc(all, func(s Scenario) bool { return !r.fits(s) }))
+	draw := o.Nemesis.Draw(slices.DeleteFunc(slices.Clone(o.Scenarios), func(s Scenario) bool { return !r.fits(s) }))
 	past := 0
 	for _, d := range done {
 		if d.Scenario == NemesisName && d.Seed == o.Nemesis.Seed && d.Failover == r.Cluster().Failover && d.Durability == r.durability {
@@ -196,6 +192,7 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	if err != nil {
 		return out, nil, err
 	}
+	drawn := s.Name == NemesisName
 	start := time.Now()
 	st.began = start
 	since := func(at time.Time) float64 { return at.Sub(start).Seconds() }
@@ -204,13 +201,20 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 		switch err := st.do(ctx, step); {
 		case err == nil:
 			continue
-		case s.Name == NemesisName: // what it draws may not go with what it drew before
+		case drawn: // it may not go with what was drawn before
 			out.Events = append(out.Events, Event{At: since(time.Now()), Text: fmt.Sprintf("refused: %v", err)})
 			continue
 		default:
 			out.Error = fmt.Sprintf("%s: %v", step.Sentence, err)
 		}
 		break
+	}
+	// A scenario says itself what ends; what a nemesis drew ends here.
+	if drawn {
+		out.Events = append(out.Events, Event{At: since(time.Now()), Text: "all of it ends"})
+		if err := st.heal(ctx); err != nil {
+			return out, nil, err
+		}
 	}
 	ended := time.Now()
 	_, notWhole := r.whole(ctx, st.limit)
@@ -223,8 +227,10 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 		out.Archive = archive.wait(ctx, ended)
 	}
 	pause(ctx, time.Duration(s.Settle)-time.Since(ended))
-	if err := st.heal(ctx); err != nil {
-		return out, nil, err
+	if !drawn {
+		if err := st.heal(ctx); err != nil {
+			return out, nil, err
+		}
 	}
 	now, err := r.whole(ctx, recovery)
 	if err != nil {
@@ -295,7 +301,7 @@ func (r runner) journals(ctx context.Context, since time.Time) []byte {
 			continue
 		}
 		said, err := r.Machine(name).Exec(ctx, "sh", "-c", fmt.Sprintf(
-			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd | tail -n 1000", since.Unix()))
+			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd -u pgha-agreement | tail -n 1000", since.Unix()))
 		all = fmt.Appendf(all, "%s (%v)\n%s\n", name, err, said)
 	}
 	return all

@@ -150,12 +150,12 @@ func (d Drill) answer(ctx context.Context, w drill.World, asked io.Reader) error
 // Run runs it, and tells of each round that has ended.
 func (d Drill) Run(ctx context.Context, w drill.World, say func(drill.Round)) error {
 	order := drill.Order{Rounds: d.Rounds, Results: drill.Results(d.Results), Nemesis: d.Nemesis}
-	if d.Nemesis == nil {
-		all, err := drill.All()
-		if err != nil {
-			return err
-		}
-		if order.Scenarios, err = drill.Pick(all, d.Scenarios); err != nil {
+	var err error
+	if order.Scenarios, err = drill.All(); err != nil {
+		return err
+	}
+	if d.Nemesis == nil || len(d.Scenarios) > 0 {
+		if order.Scenarios, err = drill.Pick(order.Scenarios, d.Scenarios); err != nil {
 			return err
 		}
 	}
