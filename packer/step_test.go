@@ -142,6 +142,36 @@ func TestHostileFiles(t *testing.T) {
 	}
 }
 
+func TestSay(t *testing.T) {
+	long := strings.Repeat("x", 500)
+	tests := []struct {
+		name, reason, lines, console string
+	}{
+		{"plain", "as it is said", "say try ok 'all is well: 100 %'", "- try ok all is well: 100 %\n"},
+		{"control characters", "a terminal reads the console, and a line is one line", `say try ok "$(printf 'a\033[2Jb\nc\td\001\177e')"`, "- try ok a [2Jb c d e\n"},
+		{"long", "a line of the console has a length", "say try ok " + long, "- try ok " + long[:400] + "\n"},
+		{"long, with control characters", "both", "say try ok \"$(printf '\\n')\t" + long + "\"", "- try ok  " + long[:399] + "\n"},
+		{"the same wait", "said once", "say try wait there; say try wait there", "- try wait there\n"},
+		{"the same wait, later", "said again after a time", "say try wait there; again=0; say try wait there", "- try wait there\n- try wait there\n"},
+		{"another wait", "said at once", "say try wait there; say try wait here", "- try wait there\n- try wait here\n"},
+		{"the same end", "an end is always said", "say try ok there; say try ok there", "- try ok there\n- try ok there\n"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			m := packertest.New(t, scripts)
+			step(m, tc.lines)
+			got := m.Boot("try.sh")
+			if diff := cmp.Diff(tc.console, got.Console); diff != "" || got.Status != 0 {
+				t.Errorf("%s: status %d, console (-want +got):\n%s\n%s", tc.reason, got.Status, diff, got.Output)
+			}
+			words := strings.SplitN(strings.TrimRight(tc.console[strings.LastIndex(strings.TrimRight(tc.console, "\n"), "\n")+1:], "\n"), " ", 3)
+			if kept := m.Read(m.Run + "/steps/try"); !strings.HasSuffix(kept, " "+words[2]+"\n") {
+				t.Errorf("%s: the machine's status has %q, want %q", tc.reason, kept, words[2])
+			}
+		})
+	}
+}
+
 func TestMayFound(t *testing.T) {
 	const attribute = "instance/attributes/pgha-bootstrap"
 	tests := []struct {

@@ -70,7 +70,20 @@ func New(t *testing.T, scripts ...string) *Machine {
 
 // Patience lets sleep be called n times before it ends the script.
 func (m *Machine) Patience(n int) {
-	m.Fake("sleep", fmt.Sprintf(`echo "$1" >>%[1]q; [ "$(wc -l <%[1]q)" -le %d ] || kill "$PPID"`, m.bin+"/slept", n))
+	m.sleep(n, "")
+}
+
+// Later is Patience for 4 calls of sleep, each of which takes this long by the
+// machine's clock.
+func (m *Machine) Later(each time.Duration) {
+	uptime := m.bin + "/uptime"
+	m.Write(uptime, "100.00 150.00\n")
+	m.Env = append(m.Env, "PGHA_UPTIME="+uptime)
+	m.sleep(4, fmt.Sprintf(`; IFS=. read -r now rest <%[1]q; echo "$((now + %[2]d)).$rest" >%[1]q`, uptime, int(each.Seconds())))
+}
+
+func (m *Machine) sleep(patience int, then string) {
+	m.Fake("sleep", fmt.Sprintf(`echo "$1" >>%[1]q; [ "$(wc -l <%[1]q)" -le %[2]d ] || kill "$PPID"%[3]s`, m.bin+"/slept", patience, then))
 }
 
 // Slept are the arguments of sleep so far.
