@@ -9,6 +9,7 @@ import tempfile
 import unittest
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import databases
 import step
@@ -329,6 +330,16 @@ class ServerTest(unittest.TestCase):
     def test_no_service_role(self) -> None:
         self.sql("DROP ROLE rewind_user")
         self.assertEqual(self.converge(spec())[1], ["user rewind_user: there is no such role, and Patroni needs it"])
+
+    def test_program(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, mock.patch.object(databases, "PROGRAMS", folder):
+            self.assertEqual(databases.program("psql"), "psql")  # then PATH has it
+            os.makedirs(os.path.join(folder, "18", "bin"))
+            self.assertEqual(databases.program("psql"), "psql")
+            with open(os.path.join(folder, "18", "bin", "psql"), "w", encoding="ascii"):
+                pass
+            self.assertEqual(databases.program("psql"), os.path.join(folder, "18", "bin", "psql"))
+            self.assertEqual(databases.program("pg_ctl"), "pg_ctl")
 
     def test_no_server(self) -> None:
         self.server = databases.Server("host=/nonexistent user=postgres")

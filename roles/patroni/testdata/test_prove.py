@@ -8,6 +8,7 @@ import unittest
 from typing import Any
 from unittest import mock
 
+import databases
 import prove
 
 SEGMENT = 16 << 20
@@ -144,8 +145,8 @@ class TestProof(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()  # pylint: disable=consider-using-with
         self.addCleanup(folder.cleanup)
         self.path = folder.name
-        self.addCleanup(self.restore, prove.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"])
-        prove.PROGRAMS, prove.step.LIB = self.path + "/pg", self.path + "/lib"
+        self.addCleanup(self.restore, databases.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"])
+        databases.PROGRAMS, prove.step.LIB = self.path + "/pg", self.path + "/lib"
         prove.SPARE = 0
         os.makedirs(self.path + "/proof")
         os.environ["PATH"] = self.path + "/pg/18/bin:" + os.environ["PATH"]
@@ -158,7 +159,7 @@ class TestProof(unittest.TestCase):
     def restore(self, programs: str, lib: str, archived: int, spare: float, path: str) -> None:
         """All as it was."""
         self.proof.clear()
-        prove.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"] = programs, lib, archived, spare, path
+        databases.PROGRAMS, prove.step.LIB, prove.ARCHIVED, prove.SPARE, os.environ["PATH"] = programs, lib, archived, spare, path
 
     def program(self, name: str, script: str) -> None:
         """A program of the test's."""
