@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 from typing import Any
@@ -687,6 +688,19 @@ class CutTest(unittest.TestCase):
                     file.write(text)
                 with self.assertRaises(cut.Failed):
                     cut.load(path)
+
+    def test_damaged(self) -> None:
+        """It ends with the status by which systemd knows that another try is of no use."""
+        unit = os.path.join(os.path.dirname(agreement.__file__), "../systemd/system/pgha-agreement.service")
+        with open(unit, encoding="utf-8") as file:
+            self.assertIn(f"RestartPreventExitStatus={agreement.DAMAGED}\n", file.read())
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "agreement.json"), "w", encoding="utf-8") as file:
+                file.write('{"owner": "p1"')
+            done = subprocess.run([sys.executable, agreement.__file__], env={**os.environ, "PGHA_STATE": folder, "PGHA_ETC": folder, "PGHA_RUN": folder},
+                                  stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, agreement.DAMAGED)
+        self.assertRegex(done.stderr, r"^\S+/agreement.json does not say from whom this node is cut off: .*\n$")
 
 
 if __name__ == "__main__":
