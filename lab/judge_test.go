@@ -105,7 +105,8 @@ func TestJudges(t *testing.T) {
 		out := b.in(t, ctx, "patroni", nil, "sh", "-c", `cd /usr/lib/pgha && PYTHONDONTWRITEBYTECODE=1 python3 -c '
 import inspect, patroni_run
 from patroni import postgresql, ha
-print(patroni_run.shorten(ha, postgresql, inspect.getsource(ha)) or "all")'`)
+from patroni.postgresql import config
+print(patroni_run.shorten(ha, postgresql, config, {"ha.py": inspect.getsource(ha), "config.py": inspect.getsource(config)}) or "all")'`)
 		if strings.TrimSpace(out) != "all" {
 			t.Errorf("this Patroni waits in other ways: it has no %q", out)
 		}

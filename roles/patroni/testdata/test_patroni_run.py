@@ -1,5 +1,6 @@
 """Tests of patroni_run.py: which of Patroni's waits end early, and which do not."""
 
+import decimal
 import os
 import subprocess
 import tempfile
@@ -13,9 +14,20 @@ from typing import Any
 import patroni_run
 
 
-def modules() -> tuple[Any, Any]:
+def modules() -> tuple[Any, Any, Any]:
     """Patroni's modules, as far as they are changed."""
-    ha, postgresql = types.ModuleType("patroni.ha"), types.ModuleType("patroni.postgresql")
+    ha, postgresql, config = (types.ModuleType("patroni." + name) for name in ("ha", "postgresql", "postgresql.config"))
+
+    class ConfigHandler:
+        """Patroni's: reloads, and gives the server a second."""
+
+        def __init__(self, server: Any, settings: Any) -> None:
+            self.server, self.settings = server, settings
+
+        def reload_config(self) -> None:
+            """Reloads."""
+            self.server.reload()
+            vars(config)["time"].sleep(1)
 
     class Ha:
         """Patroni's."""
@@ -29,8 +41,9 @@ def modules() -> tuple[Any, Any]:
             self.woken.set()
 
     vars(ha).update(Ha=Ha, time=time)
-    vars(postgresql).update(STOP_POLLING_INTERVAL=1, polling_loop=lambda timeout, interval=1: (timeout, interval))
-    return ha, postgresql
+    vars(postgresql).update(STOP_POLLING_INTERVAL=1, polling_loop=lambda timeout, interval=1: (timeout, interval), ConfigHandler=ConfigHandler)
+    vars(config).update(time=time)
+    return ha, postgresql, config
 
 
 class DCS:
@@ -55,7 +68,7 @@ class ClockTest(unittest.TestCase):
     def slept(self, seconds: float, *leaders: str | Exception | None, runs: bool = True) -> float:
         """How long a sleep takes on p1."""
         dcs = DCS(*leaders)
-        clock = patroni_run.Clock(lambda: patroni_run.another_leads(dcs, "p1"), lambda: runs)
+        clock = patroni_run.Clock({2: lambda: patroni_run.another_leads(dcs, "p1"), 1: lambda: not runs})
         start = time.monotonic()
         clock.sleep(seconds)
         return time.monotonic() - start
@@ -81,28 +94,29 @@ class ClockTest(unittest.TestCase):
 
     def test_etcd_is_asked_once_in_vain(self) -> None:
         dcs = DCS(OSError("away"))
-        patroni_run.Clock(lambda: patroni_run.another_leads(dcs, "p1"), lambda: True).sleep(2)
+        patroni_run.Clock({2: lambda: patroni_run.another_leads(dcs, "p1")}).sleep(2)
         self.assertEqual(dcs.asked, 1)
 
     def test_rest_of_the_module(self) -> None:
-        self.assertAlmostEqual(patroni_run.Clock(lambda: False, lambda: True).time(), time.time(), delta=1)
+        self.assertAlmostEqual(patroni_run.Clock({}).time(), time.time(), delta=1)
 
 
-SOURCE = """time.sleep(2)  # Give a time to somebody to take the leader lock
+HA = """time.sleep(2)  # Give a time to somebody to take the leader lock
 time.sleep(2)  # Give a time to somebody to take the leader lock
 time.sleep(2)
 time.sleep(1)  # give replicas some more time to catch up
 time.sleep(1)  # give replicas some more time to catch up
 time.sleep(1)
 """
+SOURCES = {"ha.py": HA, "config.py": "import time\n                time.sleep(1)\n"}
 
 
 class ShortenTest(unittest.TestCase):
     """What becomes of Patroni's modules."""
 
     def test_all(self) -> None:
-        ha, postgresql = modules()
-        self.assertEqual(patroni_run.shorten(ha, postgresql, SOURCE), "")
+        ha, postgresql, config = modules()
+        self.assertEqual(patroni_run.shorten(ha, postgresql, config, SOURCES), "")
         self.assertEqual((postgresql.STOP_POLLING_INTERVAL, postgresql.polling_loop(7)), (patroni_run.POLL, (7, patroni_run.POLL)))
         with tempfile.TemporaryDirectory() as data:
             with subprocess.Popen(["sleep", "60"]) as server:
@@ -122,22 +136,89 @@ class ShortenTest(unittest.TestCase):
 
     def test_another_patroni(self) -> None:
         """Nothing is changed by half."""
-        for name, module in (("Ha", 0), ("time", 0), ("STOP_POLLING_INTERVAL", 1), ("polling_loop", 1)):
-            with self.subTest(name):
-                both = modules()
-                delattr(both[module], name)
-                before = [dict(vars(m)) for m in both]
-                self.assertIn(name, patroni_run.shorten(*both, SOURCE))
-                self.assertEqual([dict(vars(m)) for m in both], before)
+        for name, module in (("Ha", 0), ("time", 0), ("STOP_POLLING_INTERVAL", 1), ("polling_loop", 1), ("ConfigHandler", 1), ("time", 2)):
+            with self.subTest(name, module=module):
+                all_ = modules()
+                delattr(all_[module], name)
+                before = [dict(vars(m)) for m in all_]
+                self.assertIn(f"{all_[module].__name__}.{name}", patroni_run.shorten(*all_, SOURCES))
+                self.assertEqual([dict(vars(m)) for m in all_], before)
 
     def test_other_sleeps(self) -> None:
         """A newer Patroni may sleep for another reason."""
-        for source in ("", SOURCE + "time.sleep(2)\n", SOURCE.replace("give replicas", "give them", 1), SOURCE.replace("sleep(1)", "sleep(3)", 1)):
-            with self.subTest(source):
-                both = modules()
-                before = [dict(vars(m)) for m in both]
-                self.assertIn("ha.py with ", patroni_run.shorten(*both, source))
-                self.assertEqual([dict(vars(m)) for m in both], before)
+        for file, source in (
+            ("ha.py", ""), ("ha.py", HA + "time.sleep(2)\n"), ("ha.py", HA.replace("give replicas", "give them", 1)),
+            ("ha.py", HA.replace("sleep(1)", "sleep(3)", 1)),
+            ("config.py", ""), ("config.py", "time.sleep(2)\n"), ("config.py", "time.sleep(1)\ntime.sleep(1)\n"),
+            ("config.py", "time.sleep(1)\ntime.sleep(0.5)\n"),
+        ):
+            with self.subTest(file, source=source):
+                all_ = modules()
+                before = [dict(vars(m)) for m in all_]
+                self.assertIn(f"{file} with ", patroni_run.shorten(*all_, SOURCES | {file: source}))
+                self.assertEqual([dict(vars(m)) for m in all_], before)
+
+
+class Server:
+    """PostgreSQL, whose session has read its settings some time after it was told to."""
+
+    def __init__(self, takes: float | None) -> None:
+        self.takes, self.told, self.asked = takes, 0.0, 0
+
+    def reload(self, block_callbacks: bool = False) -> bool:
+        """pg_ctl reload."""
+        self.told = time.time()
+        return not block_callbacks
+
+    def query(self, sql: str, *_: Any, retry: bool = True) -> list[tuple[Any, ...]]:
+        """When it has read them."""
+        self.asked += 1
+        assert "pg_conf_load_time" in sql and not retry
+        if self.takes is None:
+            raise OSError("no connection")
+        now = time.time()
+        return [(decimal.Decimal(self.told + self.takes if now - self.told > self.takes else self.told - 3600),)]
+
+
+class SettingsTest(unittest.TestCase):
+    """The second after a reload."""
+
+    def took(self, server: Server, told: bool = True) -> float:
+        """How long Patroni is busy with a reload."""
+        ha, postgresql, config = modules()
+        self.assertEqual(patroni_run.shorten(ha, postgresql, config, SOURCES), "")
+        handler = postgresql.ConfigHandler(server, {"x": 1})
+        self.assertEqual((handler.server, handler.settings), (server, {"x": 1}))
+        start = time.monotonic()
+        if told:
+            handler.reload_config()
+        else:
+            config.time.sleep(1)
+        return time.monotonic() - start
+
+    def test_settings(self) -> None:
+        for name, takes, told, least, most in (
+            ("read at once", 0.0, True, 0.0, 0.5),
+            ("read later", 0.3, True, 0.3, 0.8),
+            ("not read within a second", 5.0, True, 1.0, 1.5),
+            ("nobody told it to", 0.0, False, 1.0, 1.5),
+            ("no answer", None, True, 1.0, 1.5),
+        ):
+            with self.subTest(name):
+                took = self.took(Server(takes), told)
+                self.assertGreaterEqual(took, least - 0.01)
+                self.assertLess(took, most)
+
+    def test_asked_once_in_vain(self) -> None:
+        server = Server(None)
+        self.took(server)
+        self.assertEqual(server.asked, 1)
+
+    def test_own_reload(self) -> None:
+        """What Patroni passes on and gets back is the same."""
+        server = Server(0)
+        patroni_run.Reload(server)
+        self.assertEqual((server.reload(), server.reload(block_callbacks=True)), (True, False))
 
 
 class ReloadTest(unittest.TestCase):
