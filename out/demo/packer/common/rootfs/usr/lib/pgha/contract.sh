@@ -7,8 +7,10 @@ read_cluster contract
 
 manifest=$PGHA_LIB/manifest.json
 
-of_image() {
-	jq -r --arg key "$1" '.[$key] // empty' "$manifest"
+# take: the first line of $image, in $taken; the others stay.
+take() {
+	taken=${image%%"$newline"*}
+	image=${image#*"$newline"}
 }
 
 # require NAME>=VERSION, or NAME<VERSION: refuses another version of a
@@ -21,31 +23,38 @@ require() {
 	*) fail contract "user-data requires \"$1\", which this image does not understand: render user-data again with the pgha-gen that made the image" ;;
 	esac
 	wanted=${1##*[<>=]}
-	found=$(jq -r --arg name "$name" '[.components[] | select(.name == $name) | .version][0] // empty' "$manifest")
-	if [ -z "$found" ]; then
-		fail contract "user-data requires $1, but the image has no $name: create the machine from an image of role $PGHA_ROLE"
-	fi
+	case $components in
+	*"$newline$name="[!"$newline"]*) ;;
+	*) fail contract "user-data requires $1, but the image has no $name: create the machine from an image of role $PGHA_ROLE" ;;
+	esac
+	found=${components#*"$newline$name="}
+	found=${found%%"$newline"*}
 	if ! dpkg --compare-versions "$found" "$relation" "$wanted"; then
 		fail contract "user-data requires $1, but the image has $name $found: bake the image again, or render user-data for $name $found"
 	fi
 }
 
-if ! jq -e '.format == "pgha-image/v1"' "$manifest" >/dev/null 2>&1; then
+# Asked once: each jq that starts delays the boot.
+if ! image=$(jq -r 'if .format != "pgha-image/v1" then error("") else . end |
+	.role, .contract, .recipe, (.components[] | "\(.name)=\(.version)")' "$manifest" 2>/dev/null); then
 	fail contract "cannot read $manifest: this image was not baked by pgha-gen; bake it again"
 fi
+image=$image$newline
 
-role=$(of_image role)
-if [ "$role" != "$PGHA_ROLE" ]; then
-	fail contract "user-data is for role $PGHA_ROLE, but the image is for role $role: create the machine from an image of role $PGHA_ROLE"
+take
+if [ "$taken" != "$PGHA_ROLE" ]; then
+	fail contract "user-data is for role $PGHA_ROLE, but the image is for role $taken: create the machine from an image of role $PGHA_ROLE"
 fi
 
-contract=$(of_image contract)
-if [ "$contract" != "$PGHA_CONTRACT" ]; then
-	fail contract "user-data speaks contract $PGHA_CONTRACT, but the image speaks contract $contract: bake the image and render user-data with the same pgha-gen"
+take
+if [ "$taken" != "$PGHA_CONTRACT" ]; then
+	fail contract "user-data speaks contract $PGHA_CONTRACT, but the image speaks contract $taken: bake the image and render user-data with the same pgha-gen"
 fi
 
+take
+components=$newline$image
 for requirement in ${PGHA_REQUIRES:-}; do
 	require "$requirement"
 done
 
-say contract ok "role $role, contract $contract, image $(of_image recipe)"
+say contract ok "role $PGHA_ROLE, contract $PGHA_CONTRACT, image $taken"

@@ -7,6 +7,7 @@ PGHA_LIB=${PGHA_LIB:-/usr/lib/pgha}
 PGHA_STATE=${PGHA_STATE:-/var/lib/pgha}
 PGHA_CONSOLE=${PGHA_CONSOLE:-/dev/console}
 PGHA_METADATA=${PGHA_METADATA:-http://169.254.169.254}
+PGHA_UPTIME=${PGHA_UPTIME:-/proc/uptime}
 PGHA_LOCKBOX=${PGHA_LOCKBOX:-https://payload.lockbox.api.cloud.yandex.net}
 
 newline='
@@ -87,13 +88,21 @@ read_identity() {
 # machine's status has of this step. The same reason for waiting is said again
 # only after $again seconds.
 say() {
-	say_now=$(date +%s)
+	# Not date's: steps wait, look and say a lot, and each program that starts
+	# delays the boot.
+	IFS=' .' read -r say_now _ <"$PGHA_UPTIME"
 	if [ "$2" = wait ] && [ "$said" = "$3" ] && [ $((say_now - said_at)) -lt "$again" ]; then
 		return 0
 	fi
 	said=$3
 	said_at=$say_now
-	say_detail=$(printf '%s' "$3" | tr -s '[:cntrl:]' ' ' | cut -c 1-400)
+	say_detail=$3
+	case $3 in
+	*[[:cntrl:]]*) say_detail=$(printf '%s' "$3" | tr -s '[:cntrl:]' ' ') ;;
+	esac
+	if [ ${#say_detail} -gt 400 ]; then
+		say_detail=$(printf '%s' "$say_detail" | cut -c 1-400)
+	fi
 	say_ms=$(date +%s%3N)
 	say_line="pgha: $say_ms ${NODE_NAME:--} $1 $2 $say_detail"
 	printf '%s\n' "$say_line"
@@ -105,7 +114,7 @@ say() {
 # record STEP LINE: for watch.py, which gives it out.
 record() {
 	{
-		mkdir -p "$PGHA_RUN/steps" &&
+		{ [ -d "$PGHA_RUN/steps" ] || mkdir -p "$PGHA_RUN/steps"; } &&
 			printf '%s\n' "$2" >"$PGHA_RUN/steps/$1.new" &&
 			mv "$PGHA_RUN/steps/$1.new" "$PGHA_RUN/steps/$1"
 	} 2>/dev/null || :
@@ -195,7 +204,7 @@ may_bootstrap() {
 # remember_service: marks this machine as one that has served, which never
 # bootstraps again.
 remember_service() {
-	mkdir -p "$PGHA_STATE"
+	[ -d "$PGHA_STATE" ] || mkdir -p "$PGHA_STATE"
 	: >"$PGHA_STATE/served"
 }
 

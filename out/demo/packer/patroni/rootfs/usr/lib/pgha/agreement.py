@@ -15,6 +15,7 @@ import signal
 import socket
 import ssl
 import struct
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -42,6 +43,8 @@ RETRY = 0.2  # seconds until one that does not answer is asked again
 POLL = 0.1  # seconds between two looks at the marks
 AGAIN = 0.5  # seconds between two looks at whether a cut-off may end
 GONE = 2  # seconds that the walreceiver may take to end
+
+DAMAGED = 78  # the status with which systemd does not start it again
 
 Say = Callable[[str, str, str], None]
 
@@ -619,13 +622,18 @@ def rules_of(path: str) -> Rules:
 
 def main() -> None:
     """Works until it is stopped, or the spec has no agreement any more."""
+    try:
+        found = cut.load(cut.FILE)
+    except cut.Failed as error:
+        # Patroni does not start on such a node: it is to be replaced.
+        print(error, file=sys.stderr)
+        sys.exit(DAMAGED)
     cluster = step.read_values(CLUSTER, "PGHA_")
     node = step.read_values(os.path.join(step.RUN, "identity.env"), "NODE_")["NODE_NAME"]
     with open(CONFIG, encoding="utf-8") as file:
         etcd = Etcd(yaml.safe_load(file))
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     here = Machine(server, int(cluster["PGHA_POSTGRESQL_PORT"]), int(cluster["PGHA_REST_PORT"]))
-    found = cut.load(cut.FILE)
     if found:
         here.close(found.address)
     agreement = Agreement(node, etcd, here, lambda: rules_of(CLUSTER), step.Console(node).say, report, found)

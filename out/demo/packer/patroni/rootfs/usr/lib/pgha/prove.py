@@ -23,7 +23,6 @@ import step
 from complaint import complaint
 
 SOCKETS = os.environ.get("PGHA_SOCKETS", "/var/run/postgresql")
-PROGRAMS = os.environ.get("PGHA_POSTGRESQL", "/usr/lib/postgresql")
 
 SPARE = 0.15  # of the disk stays free: pgha-watch warns from there on
 PAUSED = 5  # seconds that replay stands still at most, while all databases are looked at
@@ -80,7 +79,7 @@ class Session:
 
     def __init__(self, connection: str) -> None:
         self.process = subprocess.Popen(
-            ["psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", connection],
+            [databases.program("psql"), "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse", connection],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8",
             # A database's owner sets nothing of it; and one waits while another is counted.
             env=databases.environment(client_min_messages="error", statement_timeout="0", idle_in_transaction_session_timeout="0"))
@@ -314,14 +313,14 @@ class Proof:
         }
         with open(self.log, "wb") as log:
             self.server = subprocess.Popen(  # pylint: disable=consider-using-with
-                [self.program("postgres"), "-D", self.data, *(f"--{name}={value}" for name, value in settings.items())],
+                [databases.program("postgres"), "-D", self.data, *(f"--{name}={value}" for name, value in settings.items())],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
         while True:
             self.room(0)
             if self.server.poll() is not None:
                 raise self.reason()
             asked = subprocess.run(
-                ["psql", "--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--command=SELECT pg_is_in_recovery()", f"host={self.folder} dbname=postgres"],
+                [databases.program("psql"), "--no-psqlrc", "--no-password", "--tuples-only", "--no-align", "--command=SELECT pg_is_in_recovery()", f"host={self.folder} dbname=postgres"],
                 capture_output=True, text=True, check=False)
             if asked.stdout.strip() == "f":
                 return
@@ -367,13 +366,13 @@ class Proof:
         if reached > instant.lsn:
             raise Later("the leader wrote between two looks, and so the rows cannot be compared")
         self.count_again(connect, instant.counts)
-        status, said = self.run(self.program("pg_amcheck"), f"--host={self.folder}", "--all", "--install-missing", "--heapallindexed", "--no-password")
+        status, said = self.run(databases.program("pg_amcheck"), f"--host={self.folder}", "--all", "--install-missing", "--heapallindexed", "--no-password")
         if status != 0:
             # 2: it found something. Else it could not look.
             raise verdict(f"pg_amcheck finds: {first(said)}") if status == 2 else Later(f"it cannot be checked: {first(said)}")
         self.server.send_signal(signal.SIGINT)
         self.server.wait(600)
-        status, said = self.run(self.program("pg_checksums"), "--check", f"--pgdata={self.data}")
+        status, said = self.run(databases.program("pg_checksums"), "--check", f"--pgdata={self.data}")
         bad = [line for line in said.splitlines() if "checksum verification failed" in line]
         if bad:
             raise Bad(bad[0].strip())
@@ -396,11 +395,6 @@ class Proof:
             for session in sessions.values():
                 session.close()
         compare(want, got)
-
-    def program(self, name: str) -> str:
-        """One of the installed PostgreSQL."""
-        version = sorted(os.listdir(PROGRAMS))[-1]
-        return os.path.join(PROGRAMS, version, "bin", name)
 
     def clear(self) -> None:
         """Ends the server, and removes all of it."""

@@ -9,7 +9,7 @@ read_identity ready
 check() {
 	status=0
 	answer=$(timeout 20 "$PGHA_LIB/ready-check.sh" 2>/dev/null) || status=$?
-	reason=$(printf '%s\n' "$answer" | tail -n 1)
+	reason=${answer##*"$newline"}
 	if [ -z "$reason" ] && [ "$status" != 0 ]; then
 		reason="$PGHA_SERVICE does not answer"
 	fi

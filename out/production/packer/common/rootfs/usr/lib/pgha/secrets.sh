@@ -214,15 +214,14 @@ place() {
 	done
 }
 
-# close_to_others: nobody but root and the service reads what was taken.
+# close_to_others: nobody but root and the service reads what was taken. The
+# folder is opened last.
 close_to_others() {
-	chgrp -R "$(id -g "$PGHA_SERVICE_USER")" "$fresh" && chmod 0750 "$fresh" || return 1
-	for file in $PGHA_SECRET_FILES; do
-		case $file in
-		*.env) chmod 0600 "$fresh/$file" || return 1 ;;
-		*) chmod 0640 "$fresh/$file" || return 1 ;;
-		esac
+	chgrp -R "$(id -g "$PGHA_SERVICE_USER")" "$fresh" && chmod 0640 "$fresh"/* || return 1
+	for file in "$fresh"/*.env; do
+		! [ -e "$file" ] || chmod 0600 "$file" || return 1
 	done
+	chmod 0750 "$fresh"
 }
 
 # in_force: the number of the version in force; 0: there is none.

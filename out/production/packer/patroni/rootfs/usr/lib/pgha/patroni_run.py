@@ -9,13 +9,16 @@ meanwhile:
 - 1 s for replicas to have all of a server that stops: it has ended when they have;
 - 1 s between two looks at whether PostgreSQL has stopped, started or been promoted;
 - up to loop_wait, until it looks whether PostgreSQL still runs;
-- up to loop_wait, until it reads its configuration again when it is told to.
+- up to loop_wait, until it reads its configuration again when it is told to;
+- 1 s for PostgreSQL to have taken over its settings, also when Patroni starts beside a
+  server that runs, which nobody manages until then.
 
 What it does then is Patroni's own.
 """
 
 import functools
 import inspect
+import math
 import os
 import select
 import sys
@@ -25,14 +28,18 @@ from collections.abc import Callable
 from typing import Any
 
 # Seconds that ha.py sleeps with the words "Give a time to somebody to take the leader
-# lock" and "give replicas some more time to catch up".
+# lock" and "give replicas some more time to catch up", and config.py after a reload.
 FOR_A_LEADER = 2
 FOR_REPLICAS = 1
+FOR_A_RELOAD = 1
 
-# How many there are in ha.py of each length, in all and with those words. A Patroni
+# How many there are in which file of each length, in all and with those words. A Patroni
 # that has others is another one: nothing of it is changed.
-SLEEPS = {"time.sleep(2)": 3, "time.sleep(2)  # Give a time to somebody to take the leader lock": 2,
-          "time.sleep(1)": 3, "time.sleep(1)  # give replicas some more time to catch up": 2}
+SLEEPS = {
+    "ha.py": {"time.sleep(2)": 3, "time.sleep(2)  # Give a time to somebody to take the leader lock": 2,
+              "time.sleep(1)": 3, "time.sleep(1)  # give replicas some more time to catch up": 2},
+    "config.py": {"time.sleep(": 1, "time.sleep(1)": 1},
+}
 
 # Newer each time when Patroni has reloaded; refresh-apply.sh looks at it.
 RELOADED = "/run/postgresql/patroni-reloaded"
@@ -44,14 +51,14 @@ TAKEN = 2.0  # seconds that the exit status of a server that has ended may wait 
 
 
 class Clock:
-    """The module time, for ha.py, where two sleeps end with what they are for.
+    """The module time, where sleeps of some lengths end with what they are for.
 
     ha.py has one more of each length. It is on a node that leads, and whose server runs: it
     stays as it is.
     """
 
-    def __init__(self, another_leads: Callable[[], bool], server_runs: Callable[[], bool]) -> None:
-        self.ends: dict[float, Callable[[], bool]] = {FOR_A_LEADER: another_leads, FOR_REPLICAS: lambda: not server_runs()}
+    def __init__(self, ends: dict[float, Callable[[], bool]]) -> None:
+        self.ends = ends
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)
@@ -64,7 +71,7 @@ class Clock:
             try:
                 if ended():
                     return
-            except Exception:  # etcd does not answer, in one of Patroni's many words
+            except Exception:  # etcd or PostgreSQL does not answer, in one of Patroni's many words
                 break
             time.sleep(min(rest, LOOK))
         time.sleep(max(0, end - time.monotonic()))
@@ -74,6 +81,29 @@ def another_leads(dcs: Any, name: str) -> bool:
     """Does a node of another name have the leader's lock?"""
     leader = dcs.get_cluster().leader
     return bool(leader and leader.name and leader.name != name)
+
+
+class Reload:
+    """Has PostgreSQL read its settings since it was last told to?
+
+    The session that Patroni asks by has, and knows which settings wait for a restart.
+    """
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.told = math.inf
+        self.original = server.reload
+        server.reload = self.reload
+
+    def reload(self, *args: Any, **named: Any) -> Any:
+        """Patroni's own."""
+        self.told = time.time()
+        return self.original(*args, **named)
+
+    def done(self) -> bool:
+        """By the server's own clock, which is this machine's."""
+        rows = self.server.query("SELECT extract(epoch FROM pg_catalog.pg_conf_load_time())", retry=False)
+        return float(rows[0][0]) >= self.told
 
 
 def postmaster(data: str) -> int | None:
@@ -146,14 +176,26 @@ def hasten_reload(patroni: Any, wake: Callable[[], None]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def shorten(ha: Any, postgresql: Any, source: str) -> str:
-    """Changes Patroni's modules, of which ha.py is given. What it says is missing: then nothing is changed."""
-    for text, count in SLEEPS.items():
-        if source.count(text) != count:
-            return f"ha.py with {count} times {text!r}"
-    for module, name in ((ha, "Ha"), (ha, "time"), (postgresql, "STOP_POLLING_INTERVAL"), (postgresql, "polling_loop")):
+def shorten(ha: Any, postgresql: Any, config: Any, sources: dict[str, str]) -> str:
+    """Changes Patroni's modules, of which two are given. What it says is missing: then nothing is changed."""
+    for file, sleeps in SLEEPS.items():
+        for text, count in sleeps.items():
+            if sources[file].count(text) != count:
+                return f"{file} with {count} times {text!r}"
+    for module, name in ((ha, "Ha"), (ha, "time"), (postgresql, "STOP_POLLING_INTERVAL"), (postgresql, "polling_loop"),
+                         (postgresql, "ConfigHandler"), (config, "time")):
         if not hasattr(module, name):
             return f"{module.__name__}.{name}"
+    handler = postgresql.ConfigHandler
+
+    class ConfigHandler(handler):  # type: ignore[misc, valid-type]
+        """Patroni's, that knows when the server has reloaded. Patroni has one."""
+
+        def __init__(self, server: Any, settings: Any) -> None:
+            config.time = Clock({FOR_A_RELOAD: Reload(server).done})
+            super().__init__(server, settings)
+
+    postgresql.ConfigHandler = ConfigHandler
     original = ha.Ha
 
     class Ha(original):  # type: ignore[misc, valid-type]
@@ -162,7 +204,7 @@ def shorten(ha: Any, postgresql: Any, source: str) -> str:
         def __init__(self, patroni: Any) -> None:
             super().__init__(patroni)
             name, data = patroni.postgresql.name, patroni.postgresql.data_dir
-            ha.time = Clock(lambda: another_leads(patroni.dcs, name), lambda: runs(data))
+            ha.time = Clock({FOR_A_LEADER: lambda: another_leads(patroni.dcs, name), FOR_REPLICAS: lambda: not runs(data)})
             threading.Thread(target=watch, args=(data, self.wakeup), daemon=True).start()
             hasten_reload(patroni, self.wakeup)
 
@@ -183,11 +225,12 @@ def main() -> int | None:
         # In Patroni's order: they import each other.
         from patroni import postgresql
         from patroni import ha
-        missing = shorten(ha, postgresql, inspect.getsource(ha))
+        from patroni.postgresql import config
+        missing = shorten(ha, postgresql, config, {"ha.py": inspect.getsource(ha), "config.py": inspect.getsource(config)})
     except ImportError as error:
         missing = error.name or "such module"
     except OSError:
-        missing = "source of ha.py"
+        missing = "source of ha.py and config.py"
     if missing:
         print(f"this Patroni has no {missing}: it waits as long as it is made to", file=sys.stderr, flush=True)
     result: int | None = __main__.main()
