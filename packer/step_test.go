@@ -61,6 +61,7 @@ func TestReadValues(t *testing.T) {
 		{"etc", "nor these", "PGHA_ETC=/tmp\n", "refused: PGHA_ETC=/tmp"},
 		{"state", "nor what it remembers", "PGHA_STATE=/tmp\n", "refused: PGHA_STATE=/tmp"},
 		{"console", "nor where it writes", "PGHA_CONSOLE=/tmp/x\n", "refused: PGHA_CONSOLE=/tmp/x"},
+		{"uptime", "nor where its clock is", "PGHA_UPTIME=/etc/shadow\n", "refused: PGHA_UPTIME=/etc/shadow"},
 	}
 	for _, tc := range tests {
 		t.Run("python/"+tc.name, func(t *testing.T) {

@@ -44,6 +44,8 @@ func node(t *testing.T, lines ...string) (m *packertest.Machine, data string) {
 	m.Env = append(m.Env, "PGHA_SERVICE_USER="+me.Username, "PGHA_PATRONI_ETC="+m.Etc+"/patroni", "PGHA_WATCHDOG_DEVICE="+m.Etc+"/watchdog", "PGHA_HUGE_PAGES_POOL="+m.Etc+"/pool")
 	m.Write(m.Etc+"/pool", "0")
 	m.Fake("install", `for last; do :; done; mkdir -p "$last"`)
+	m.Fake("modprobe", "echo modprobe \"$@\" >>"+m.Run+"/watchdog; exit 1")
+	m.Fake("chown", "echo chown \"$@\" >>"+m.Run+"/watchdog")
 	return m, data
 }
 
@@ -67,6 +69,41 @@ func links(t *testing.T, m *packertest.Machine) string {
 		all = append(all, f.Name()+"="+strings.TrimPrefix(to, m.Etc+"/patroni/"))
 	}
 	return strings.Join(all, " ")
+}
+
+// The watchdog is made ready for Patroni, which is not root.
+func TestWatchdog(t *testing.T) {
+	tests := []struct {
+		name, reason, watchdog string
+		module                 string // what modprobe does
+		want, console          string // of RUN/watchdog; at the end of the console's line
+	}{
+		{"there", "it need not be softdog's", "automatic", "exit 1", "modprobe softdog\nchown USER DEVICE\n", ""},
+		{"of the module", "the device comes with it", "required", `: >"$PGHA_WATCHDOG_DEVICE"`, "modprobe softdog\nchown USER DEVICE\n", ""},
+		{"none", "a kernel without one", "automatic", `rm -f "$PGHA_WATCHDOG_DEVICE"; exit 1`, "modprobe softdog\n", ", no watchdog"},
+		{"off", "nothing is loaded that nobody wants", "off", "exit 0", "", ""},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			m, data := node(t, "PGHA_WATCHDOG="+tc.watchdog)
+			m.Serve(map[string]string{})
+			m.Write(data+"/18/main/PG_VERSION", "18")
+			m.Fake("modprobe", "echo modprobe \"$@\" >>"+m.Run+"/watchdog; "+tc.module)
+			if tc.watchdog == "required" {
+				testkit.OK(t, os.Remove(m.Etc+"/watchdog"))
+			}
+			got := m.Boot("patroni-node.sh")
+			if want := "demo-etcd-1 patroni-node ok demo-etcd-1 at 127.0.0.1:5432" + tc.console + "\n"; got.Console != want {
+				t.Errorf("%s: console %q, want %q\n%s", tc.reason, got.Console, want, got.Output)
+			}
+			me, err := user.Current()
+			testkit.OK(t, err)
+			want := strings.NewReplacer("USER", me.Username, "DEVICE", m.Etc+"/watchdog").Replace(tc.want)
+			if diff := cmp.Diff(want, m.Read(m.Run+"/watchdog")); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
 }
 
 func TestNode(t *testing.T) {
