@@ -187,9 +187,9 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return inside("systemctl restart " + programs()[step.Program] + ".service")
 	case "pause NODES":
 		s.paused = append(s.paused, on[0]...)
-		return all(func(name string) error { return s.Machine(name).Pause(true) })
+		return all(func(name string) error { return s.pause(ctx, name, true) })
 	case "resume NODES":
-		return all(func(name string) error { return s.Machine(name).Pause(false) })
+		return all(func(name string) error { return s.pause(ctx, name, false) })
 	case "slow cores of NODES to PERCENT":
 		for _, name := range on[0] {
 			s.slowed = append(s.slowed, slowCores(s.Machine(name).Pause, step.Percent))
@@ -310,6 +310,17 @@ func (s *stage) healDisks() error {
 	return each(s.drags, func(name string) error { return s.SlowDisk(name, 0) })
 }
 
+// pause stops a machine, as the cloud does while it moves it to another host, or
+// has it go on. A paused machine's kernel answers nobody either; a lab's is the
+// host's, so its cable is pulled.
+func (s *stage) pause(ctx context.Context, name string, stop bool) error {
+	err := s.Cable(ctx, name, !stop)
+	if _, running := s.init(name); running {
+		err = errors.Join(err, s.Machine(name).Pause(stop))
+	}
+	return err
+}
+
 func (s *stage) cut(name string) error { return s.Machine(name).PowerCut() }
 
 // start powers on those that are off.
@@ -428,9 +439,7 @@ func (s *stage) heal(ctx context.Context) error {
 		errs = append(errs, s.Cable(ctx, name, true))
 	}
 	for _, name := range s.paused {
-		if _, running := s.init(name); running {
-			errs = append(errs, s.Machine(name).Pause(false))
-		}
+		errs = append(errs, s.pause(ctx, name, false))
 	}
 	for name, processes := range s.stopped {
 		if _, running := s.init(name); running {
