@@ -17,7 +17,7 @@ REMEMBERED = 50  # words of what was in force before
 MIB = 1 << 20
 GIB = 1 << 30
 
-_OWN = {"PGHA_ETC", "PGHA_RUN", "PGHA_LIB", "PGHA_STATE", "PGHA_CONSOLE"}
+_OWN = {"PGHA_ETC", "PGHA_RUN", "PGHA_LIB", "PGHA_STATE", "PGHA_CONSOLE", "PGHA_UPTIME"}
 _FORM = re.compile(r"([A-Z_][A-Z0-9_]*)=(?:'([A-Za-z0-9_./:,@%+=<>~ -]*)'|([A-Za-z0-9_./:,@%+=<>~-]*))")
 
 

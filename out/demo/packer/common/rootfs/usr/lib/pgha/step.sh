@@ -44,7 +44,7 @@ read_values() {
 		*) return 1 ;;
 		esac
 		case $values_name in
-		'' | [0-9]* | *[!A-Z0-9_]* | PGHA_ETC | PGHA_RUN | PGHA_LIB | PGHA_STATE | PGHA_CONSOLE) return 1 ;;
+		'' | [0-9]* | *[!A-Z0-9_]* | PGHA_ETC | PGHA_RUN | PGHA_LIB | PGHA_STATE | PGHA_CONSOLE | PGHA_UPTIME) return 1 ;;
 		esac
 		values_value=${values_line#*=}
 		case $values_value in

@@ -29,15 +29,20 @@ if [ -n "${PGHA_DATA_DEVICE:-}" ] && ! mountpoint -q "$PGHA_DATA_MOUNT"; then
 	fail patroni-node "the data disk is not mounted on $PGHA_DATA_MOUNT: see what pgha-disk said"
 fi
 notes=
-if [ "$PGHA_WATCHDOG" != off ] && ! [ -e "$PGHA_WATCHDOG_DEVICE" ]; then
-	if [ "$PGHA_WATCHDOG" = required ]; then
+# A kernel may have no watchdog; Patroni is to open the one that there is.
+if [ "$PGHA_WATCHDOG" != off ]; then
+	modprobe softdog 2>/dev/null || :
+	if [ -e "$PGHA_WATCHDOG_DEVICE" ]; then
+		chown "$PGHA_SERVICE_USER" "$PGHA_WATCHDOG_DEVICE"
+	elif [ "$PGHA_WATCHDOG" = required ]; then
 		fail patroni-node "there is no $PGHA_WATCHDOG_DEVICE, and watchdog is required: bake an image whose kernel has softdog, or choose watchdog automatic"
+	else
+		notes="$notes, no watchdog"
 	fi
-	notes="$notes, no watchdog"
 fi
 # initdb makes its directory itself, but not the one above. A kept disk may hold
 # a link there, which install would follow.
-above=$(dirname "$PGHA_PGDATA")
+above=${PGHA_PGDATA%/*}
 if [ -L "$above" ]; then
 	fail patroni-node "$above is a link, not a directory of the data disk: nothing was changed; remove it, or attach an empty disk"
 fi
