@@ -395,6 +395,16 @@ class AgreementTest(unittest.TestCase):
         self.assertEqual(self.store.log[:3], ["unmark", "open", "forget"])
         self.assertIsNone(self.store.at(MARKS + "p2"))
 
+    def test_mark_ends_once(self) -> None:
+        """Each of etcd's members is asked for it, and all of them agree on the answer."""
+        self.lost()
+        self.run_for(3.3)
+        self.peer()
+        self.run_for(10)  # nobody leads
+        self.assertIn("remove", self.store.log)
+        self.assertEqual(self.store.log.count("unmark"), len(self.cut_off().leases))
+        self.assertIsNone(self.store.at(MARKS + "p2"))
+
     def test_mark_that_cannot_be_ended(self) -> None:
         """a cut-off lasts longer than its mark"""
         self.lost()
