@@ -257,6 +257,7 @@ class Agreement:
         self.cut = found  # None: it hears the leader
         self.marked: View | None = None  # as etcd was; None: this node waits until its cut-off may end
         self.marked_until = 0.0
+        self.unmarked: set[int] = set()  # the leases of marks that have ended
         self.view: View | None = None  # as it was when etcd last answered
         self.since = 0.0  # when the leader key was first seen: it was written before
         self.looked: float | None = None
@@ -467,6 +468,7 @@ class Agreement:
         self.here.open()
         self.here.save(None)
         self.cut, self.alive, self.silent = None, self.clock(), False
+        self.unmarked.clear()
         self.looked = None
         self.report(None, "", self.rules().after)
         return 0
@@ -475,7 +477,9 @@ class Agreement:
         """Why the cut-off goes on; empty: it may end."""
         try:
             for lease in found.leases:
-                self.etcd.unmark(lease)
+                if lease not in self.unmarked:
+                    self.etcd.unmark(lease)
+                    self.unmarked.add(lease)
             view = self.read()
         except ConnectionError as error:
             return f"etcd does not answer: {error}"
