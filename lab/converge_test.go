@@ -113,13 +113,15 @@ func TestConverge(t *testing.T) {
 	})
 
 	t.Run("an operator's own key", func(t *testing.T) {
+		// Or it looks by itself just now, and says it before it is asked.
+		c.run(t, ctx, leader, "systemctl stop pgha-converge.service")
 		c.patch(t, ctx, leader, `{"member_slots_ttl": "31min", "ttl": 33}`)
 		for start := time.Now(); !strings.Contains(c.configuration(t, ctx, leader), "33"); time.Sleep(100 * time.Millisecond) {
 			if time.Since(start) > labtest.Here(10*time.Second) {
 				t.Fatal("Patroni does not know of it")
 			}
 		}
-		c.run(t, ctx, leader, "systemctl restart pgha-converge.service") // or within a minute
+		c.run(t, ctx, leader, "systemctl start pgha-converge.service") // or within a minute
 		line := c.waitStep(t, ctx, leader, "converge", "ok ttl 20 (was 33, which is not the spec's)", 10*time.Second)
 		if want := "kept, though the spec does not have it: member_slots_ttl"; !strings.Contains(line, want) {
 			t.Errorf("it says %s, want %s", line, want)
@@ -228,12 +230,12 @@ func TestConverge(t *testing.T) {
 	t.Run("a node that missed a change leads", func(t *testing.T) {
 		late := postgres[(slices.Index(postgres, leader)+1)%3]
 		c.run(t, ctx, late, "systemctl stop pgha-refresh-follow.service")
-		login := func() string {
-			return c.sql(t, ctx, leader, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'newcomer'")
+		login := func(node string) string {
+			return c.sql(t, ctx, node, "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'newcomer'")
 		}
 		c.until(t, ctx, c.changed(t, "    pg_hba: [] =>      - {name: newcomer, databases: [app]}\n    pg_hba: [] ", "maximum_lag_on_failover: 1MB=>maximum_lag_on_failover: 2MB"),
 			func() bool {
-				return login() == "t" && strings.Contains(c.configuration(t, ctx, leader), `"maximum_lag_on_failover": 2097152`)
+				return login(leader) == "t" && strings.Contains(c.configuration(t, ctx, leader), `"maximum_lag_on_failover": 2097152`)
 			})
 		// But for the secrets, with the password of the new user, which may be on their way.
 		had := regexp.MustCompile(`"secrets": "[^"]*"`)
@@ -246,7 +248,7 @@ func TestConverge(t *testing.T) {
 		if now := had.ReplaceAllString(c.configuration(t, ctx, late), ""); now != before {
 			t.Errorf("the dynamic configuration was %s and is %s", before, now)
 		}
-		if can := login(); can != "t" {
+		if can := login(late); can != "t" { // the other one may be starting as a replica
 			t.Errorf("the new user may log in: %s", can)
 		}
 		c.run(t, ctx, late, "systemctl start pgha-refresh-follow.service")
