@@ -181,6 +181,8 @@ func TestConverge(t *testing.T) {
 	// user-data with such a value never gets so far: what somebody wrote to the
 	// file is looked at all the same.
 	t.Run("a parameter that Patroni or PostgreSQL refuses", func(t *testing.T) {
+		// It puts back what user-data says, and may be faster than the second look.
+		c.run(t, ctx, leader, "systemctl stop pgha-refresh-follow.service")
 		before := c.configuration(t, ctx, leader)
 		for value, want := range map[string]string{
 			"5":        "fail postgresql.parameters.max_connections: Patroni refuses 5, and would take 100",
@@ -194,6 +196,7 @@ func TestConverge(t *testing.T) {
 		if after := c.configuration(t, ctx, leader); after != before {
 			t.Errorf("the dynamic configuration was %s and is %s", before, after)
 		}
+		c.run(t, ctx, leader, "systemctl start pgha-refresh-follow.service")
 	})
 
 	if now := c.starts(t, ctx); !maps.Equal(now, started) {
