@@ -81,6 +81,7 @@ func TestWatchdog(t *testing.T) {
 		{"there", "it need not be softdog's", "automatic", "exit 1", "modprobe softdog\nchown USER DEVICE\n", ""},
 		{"of the module", "the device comes with it", "required", `: >"$PGHA_WATCHDOG_DEVICE"`, "modprobe softdog\nchown USER DEVICE\n", ""},
 		{"none", "a kernel without one", "automatic", `rm -f "$PGHA_WATCHDOG_DEVICE"; exit 1`, "modprobe softdog\n", ", no watchdog"},
+		{"not to be given", "PostgreSQL starts all the same", "automatic", `printf '#!/bin/sh\nexit 1\n' >"${0%/*}/chown"`, "modprobe softdog\n", ", a watchdog that Patroni cannot have"},
 		{"off", "nothing is loaded that nobody wants", "off", "exit 0", "", ""},
 	}
 	for _, tc := range tests {

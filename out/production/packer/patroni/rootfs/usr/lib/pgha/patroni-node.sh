@@ -33,7 +33,8 @@ notes=
 if [ "$PGHA_WATCHDOG" != off ]; then
 	modprobe softdog 2>/dev/null || :
 	if [ -e "$PGHA_WATCHDOG_DEVICE" ]; then
-		chown "$PGHA_SERVICE_USER" "$PGHA_WATCHDOG_DEVICE"
+		# With watchdog required, Patroni itself does not lead without it.
+		chown "$PGHA_SERVICE_USER" "$PGHA_WATCHDOG_DEVICE" || notes="$notes, a watchdog that Patroni cannot have"
 	elif [ "$PGHA_WATCHDOG" = required ]; then
 		fail patroni-node "there is no $PGHA_WATCHDOG_DEVICE, and watchdog is required: bake an image whose kernel has softdog, or choose watchdog automatic"
 	else
