@@ -21,6 +21,7 @@ import (
 	"pgha-gen/generator/role"
 	"pgha-gen/lab/drill"
 	"pgha-gen/lab/drill/report"
+	"pgha-gen/lab/pace"
 	"pgha-gen/lab/session"
 )
 
@@ -46,6 +47,9 @@ from them, one to three at a time, and end these before the cluster has to be wh
 again. Meanwhile clients write and read through the proxies, and each node is asked
 whether it would acknowledge a write. In every round no acknowledged row may be lost,
 no two nodes may acknowledge writes at once, and what the scenario says must hold.
+The times of scenarios are those of a usual host; on one that takes longer to start
+programs, which is measured first, a round has as much more time, and may take longer
+than predicted: said at once, and in the report.
 Each round is kept in the folder of results as soon as it is over; another run goes
 on there. At the end report.html, report.md and report.json are written beside them.
 The exit status is 1 if something did not hold.`,
@@ -120,7 +124,10 @@ func (a *app) drill(ctx context.Context, d *drills, names []string) error {
 	if err != nil {
 		return err
 	}
-	order := session.Drill{Scenarios: names, Rounds: d.rounds}
+	order := session.Drill{Scenarios: names, Rounds: d.rounds, Slowness: pace.Slowness()}
+	if order.Slowness > 1 {
+		a.Say("this host takes %.1f times as long as usual to start programs: a round may take so much longer, and longer than predicted", order.Slowness)
+	}
 	if order.Results, err = filepath.Abs(cmp.Or(d.results, filepath.Join(string(f), "drill"))); err != nil {
 		return err
 	}

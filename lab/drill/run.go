@@ -26,7 +26,8 @@ import (
 // Order is what a run shall do.
 type Order struct {
 	Scenarios []Scenario
-	Rounds    int // of each scenario
+	Rounds    int     // of each scenario
+	Slowness  float64 // of the host, as lab/pace measures it; 0: not measured
 	Results   Results
 	Nemesis   *Nemesis // draws from the scenarios; without one they are run as they are
 }
@@ -34,8 +35,8 @@ type Order struct {
 const (
 	writers, readers = 4, 2
 	boot             = 5 * time.Minute
-	uneven           = 2 * time.Second // loop_wait of all presets
-	recovery         = 3 * time.Minute // for being whole again when a round is over, whatever it did
+	uneven           = 2 * time.Second          // loop_wait of all presets
+	recovery         = float64(3 * time.Minute) // for being whole again when a round is over, whatever it did
 )
 
 // Run runs each scenario as often as ordered, less the rounds that the results
@@ -74,7 +75,7 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 		return err
 	}
 	defer register.Stop()
-	r := runner{eyes: e, load: load, prober: prober, register: register}
+	r := runner{eyes: e, slowness: o.Slowness, load: load, prober: prober, register: register}
 	if o.Nemesis != nil {
 		return r.nemesis(ctx, o, done, say)
 	}
@@ -133,6 +134,7 @@ func (e eyes) prepare(ctx context.Context) error {
 
 type runner struct {
 	eyes
+	slowness float64 // of the host
 	load     *workload.Load
 	prober   *workload.Prober
 	register *workload.Register
@@ -172,8 +174,9 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 // round runs a scenario once. The error is that of a lab which is of no use any
 // more.
 func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, err error) {
-	st := &stage{eyes: r.eyes, limit: time.Duration(s.Hold.Whole), stopped: map[string][]string{}}
-	if st.was, err = r.whole(ctx, recovery); err != nil {
+	st := &stage{eyes: r.eyes, limit: time.Duration(s.Hold.Slower(r.slowness).Whole), stopped: map[string][]string{}}
+	patience := time.Duration(recovery * max(r.slowness, 1))
+	if st.was, err = r.whole(ctx, patience); err != nil {
 		return out, nil, err
 	}
 	if out, err = r.describe(ctx, s, st.was); err != nil {
@@ -232,7 +235,7 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 			return out, nil, err
 		}
 	}
-	now, err := r.whole(ctx, recovery)
+	now, err := r.whole(ctx, patience)
 	if err != nil {
 		return out, nil, err
 	}
@@ -275,7 +278,7 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 	if err != nil {
 		return Round{}, err
 	}
-	out := Round{Scenario: s.Name, Failover: c.Failover, Durability: c.Durability, TTL: ttl.Seconds(),
+	out := Round{Scenario: s.Name, Failover: c.Failover, Durability: c.Durability, TTL: ttl.Seconds(), Slowness: r.slowness,
 		At: time.Now().UTC().Truncate(time.Millisecond), Before: was.leader, Spec: cloudinit.Digest(spec), Images: map[string]string{}}
 	if outage, ok := c.Outage(s.Predicts); ok {
 		gap := outage.Gap()

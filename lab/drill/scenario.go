@@ -45,6 +45,15 @@ type Hold struct {
 	Made     bool              `yaml:"made"`      // a backup that began in the round
 }
 
+// Slower is what must hold on a host that takes so many times as long. A lease lasts
+// as long on any.
+func (h Hold) Slower(times float64) Hold {
+	for _, most := range []*specfile.Duration{&h.Gap.More, &h.Arrivals, &h.Whole} {
+		*most = specfile.Duration(float64(*most) * max(times, 1))
+	}
+	return h
+}
+
 // Fate is what becomes of the leader.
 type Fate string
 

@@ -217,6 +217,18 @@ func TestJudge(t *testing.T) {
 			[]string{"19.50 s without an acknowledged write, and the spec's timers predict 18.0 to 19.0"}},
 		{"shorter than predicted", func(r *Round, _ *Hold) { r.Foretold = &Interval{20, 24} },
 			[]string{"19.50 s without an acknowledged write, and the spec's timers predict 20.0 to 24.0"}},
+		{"a slow host", func(r *Round, _ *Hold) { r.Slowness, r.Gap.Seconds, r.Whole = 3, 25.9, 89 }, nil},
+		{"too long even for a slow host", func(r *Round, h *Hold) {
+			r.Slowness, r.Gap.Seconds, r.Whole = 3, 26.1, 91
+			r.Arrival.Seconds, h.Arrivals = 12.5, 4*specfile.Second
+		}, []string{
+			"26.10 s without an acknowledged write, want at most 26.00",
+			"for 12.50 s nobody who connected anew met the leader, want at most 12.00",
+			"whole again after 91.0 s, want 90.0",
+		}},
+		{"longer than predicted, on a slow host", func(r *Round, _ *Hold) { r.Slowness, r.Foretold = 3, &Interval{18, 19} }, nil},
+		{"shorter than predicted, on a slow host", func(r *Round, _ *Hold) { r.Slowness, r.Foretold = 3, &Interval{20, 24} },
+			[]string{"19.50 s without an acknowledged write, and the spec's timers predict 20.0 to 24.0"}},
 		{"no write at all", func(r *Round, _ *Hold) { r.Acked = 0 }, []string{"no write was acknowledged: this round shows nothing"}},
 		{"the same leader", func(r *Round, _ *Hold) { r.After = "pg-1" }, []string{"pg-1 still leads: want another leader"}},
 		{"another leader", func(r *Round, h *Hold) { h.Leader = Stays }, []string{"pg-2 leads, and pg-1 did: want no change"}},

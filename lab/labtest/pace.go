@@ -6,51 +6,17 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"pgha-gen/internal/testkit"
+	"pgha-gen/lab/pace"
 )
 
-// usual is the processor time that the start of a small program takes, with some more
-// at the same time, on the hosts that the times of tests and docs/figures.md are from.
-// It is assumed: none of these was at hand to measure it.
-const usual = 1200 * time.Microsecond
-
-// Slowness is how many times as long this host takes for what the lab does most, the
-// start of programs beside others; 1 on a host that is about as fast as the usual ones,
-// or faster. Processor time is compared, which counts no waiting.
-var Slowness = sync.OnceValue(func() float64 {
-	const workers, starts = 8, 20
-	times := make(chan time.Duration)
-	for range workers {
-		go func() {
-			var took time.Duration
-			for range starts {
-				if cmd := exec.Command("true"); cmd.Run() == nil {
-					took += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-				}
-			}
-			times <- took
-		}()
-	}
-	var took time.Duration
-	for range workers {
-		took += <-times
-	}
-	return slowness(took / (workers * starts))
-})
-
-// slowness is that of a host on which a start takes so long. A small difference is none.
-func slowness(start time.Duration) float64 {
-	if slower := float64(start) / float64(usual); slower >= 1.5 {
-		return slower
-	}
-	return 1
-}
+// Slowness is how many times as long as usual this host takes, measured once.
+var Slowness = sync.OnceValue(pace.Slowness)
 
 // Here is a time of the usual host's, as it is on this one.
 func Here(d time.Duration) time.Duration { return time.Duration(float64(d) * Slowness()) }

@@ -35,6 +35,7 @@ type Drill struct {
 	Scenarios []string
 	Rounds    int
 	Results   string
+	Slowness  float64 // of the host, as lab/pace measures it
 	Nemesis   *drill.Nemesis
 }
 
@@ -149,7 +150,7 @@ func (d Drill) answer(ctx context.Context, w drill.World, asked io.Reader) error
 
 // Run runs it, and tells of each round that has ended.
 func (d Drill) Run(ctx context.Context, w drill.World, say func(drill.Round)) error {
-	order := drill.Order{Rounds: d.Rounds, Results: drill.Results(d.Results), Nemesis: d.Nemesis}
+	order := drill.Order{Rounds: d.Rounds, Results: drill.Results(d.Results), Slowness: d.Slowness, Nemesis: d.Nemesis}
 	var err error
 	if order.Scenarios, err = drill.All(); err != nil {
 		return err

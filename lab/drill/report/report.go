@@ -218,6 +218,7 @@ type page struct {
 	Acked    int
 	Lost     int
 	Two      float64
+	Slow     float64 // how many times as long as usual the slowest host took; 0: none was slow
 	Specs    []string
 	Images   []string
 	Axis     []tick
@@ -270,6 +271,9 @@ func view(rows []Row) page {
 			}
 			once(&p.Kinds, fmt.Sprintf("failover %s, durability %s", m.Failover, m.Durability))
 			once(&p.Specs, m.Spec)
+			if m.Slow() {
+				p.Slow = max(p.Slow, m.Slowness)
+			}
 			for role, digest := range m.Images {
 				once(&p.Images, role+" "+digest)
 			}

@@ -33,6 +33,7 @@ func rounds() []drill.Round {
 	bad := all[2]
 	bad.Register = workload.OutOfOrder
 	bad.Scenario, bad.Lost, bad.Two, bad.ReadOnly, bad.Verdict = "switchover", []int{1007}, 0.25, 3, []string{"1 acknowledged rows are lost: 1007"}
+	all[1].Slowness, bad.Slowness = 1, 3.96
 	return append(all, bad)
 }
 

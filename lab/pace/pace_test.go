@@ -1,6 +1,6 @@
 //go:build linux
 
-package labtest
+package pace
 
 import (
 	"testing"
@@ -22,15 +22,5 @@ func TestSlowness(t *testing.T) {
 		if got := slowness(test.start); got != test.want {
 			t.Errorf("%s: %v, want %v: %s", test.name, got, test.want, test.reason)
 		}
-	}
-}
-
-func TestMoment(t *testing.T) {
-	if at, err := moment("1795791130"); err != nil || at.Unix() != 1795791130 {
-		t.Errorf("have %v, %v", at, err)
-	}
-	const want = `PGHA_TEST_END is "17:41", want seconds since 1970`
-	if _, err := moment("17:41"); err == nil || err.Error() != want {
-		t.Errorf("have %v, want %s", err, want)
 	}
 }
