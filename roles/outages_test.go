@@ -76,9 +76,11 @@ func TestOutages(t *testing.T) {
 		{"no HAProxy", "clients find the leader themselves; nobody ends sessions of one that hangs", []string{
 			"  haproxy:\n    nodes:\n      - {name: h1, zone: ru-central1-a, address: 10.128.0.41}\n      - {name: h2, zone: ru-central1-b, address: 10.129.0.42}\n=>"}, map[role.Fault]string{
 			role.LeaderLost: "18 to 24.5 s, none", role.ManagerHung: "at most 24.5 s, none", role.ProxyLost: ""}},
-		{"slow checks", "sessions hang for 5 + 6*(4+60) + 5*0.7 s; follow_leader.py finds the leader in 0.3 s all the same", []string{
+		{"agreement", "2 to 3.5 s of silence, 1 to agree, 0.5 to ask, 1.5 for two to follow, the proxy's 0.3 and the client's 0.5", []string{patroni("    agreement: {after: 3s}\n")}, map[role.Fault]string{
+			role.LeaderLost: "2 to 7.3 s, none", role.LeaderIsolated: "2 to 7.3 s, none"}},
+		{"slow checks", "a node counts as silent after 5 + 4+60 s, and its sessions hang until then; follow_leader.py finds the leader in 0.3 s all the same", []string{
 			"  haproxy:\n=>  haproxy:\n    check: {inter: 5s, timeout: 1m}\n"}, map[role.Fault]string{
-			role.LeaderLost: "18 to 393 s, none", role.DatabaseKilled: "0.1 to 8.3 s, none"}},
+			role.LeaderLost: "18 to 69.8 s, none", role.DatabaseKilled: "0.1 to 8.3 s, none"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -37,9 +37,9 @@ type ProxyOffer struct {
 	Primary, Replicas int
 	Alive             int // where a load balancer asks over HTTP whether it lives: AlivePath
 	Stats             int // where it says over HTTP to whom it sends clients: /stats;csv
-	// How long after a node leads clients get to it, and after a node fell
-	// silent its sessions end.
-	Follows, Ends Interval
+	// How long after a node leads clients get to it, and after a node fell silent
+	// its sessions end: while no other leads, and at the earliest if one does.
+	Follows, Ends, Leaves Interval
 }
 
 // Offers says whether a role of the cluster offers a capability.

@@ -175,6 +175,9 @@ func (o Outage) through(p *ProxyOffer) Outage {
 	if p != nil {
 		terms = append(terms, Term{"the proxy follows", p.Follows})
 		ends = p.Ends
+		if o.Moves && o.Sessions == Hang {
+			ends = p.Leaves
+		}
 	}
 	if o.Fences > 0 {
 		ends.Most = min(ends.Most, o.Fences)

@@ -60,28 +60,32 @@ func TestLoss(t *testing.T) {
 func TestOutagesThroughTheProxy(t *testing.T) {
 	const s = time.Second
 	proxy := &role.ProxyOffer{Follows: between(0, s), Ends: between(3*s, 8*s)}
-	slow := &role.ProxyOffer{Follows: between(0, s), Ends: between(3*s, 60*s)}
+	slow := &role.ProxyOffer{Follows: between(0, s), Ends: between(3*s, 60*s), Leaves: between(0, 25*s)}
 	for _, test := range []struct {
 		name, reason string
 		sessions     role.Sessions
 		takes        role.Interval
 		fences       time.Duration
+		moves        bool
 		proxy        *role.ProxyOffer
 		want         string
 	}{
-		{"stay", "nobody has to find anything", role.Stay, between(0, s), 0, proxy, "at most 1 s"},
-		{"end", "10 to 20, the proxy's 1 and the client's 0.5", role.End, between(10*s, 20*s), 0, proxy, "10 to 21.5 s"},
-		{"end, no proxy", "the client's 0.5 alone", role.End, between(10*s, 20*s), 0, nil, "10 to 20.5 s"},
-		{"hang", "they end before somebody leads", role.Hang, between(10*s, 20*s), 0, proxy, "10 to 21.5 s"},
-		{"hang for long", "the proxy ends them after 60 s", role.Hang, between(10*s, 20*s), 0, slow, "10 to 60.5 s"},
-		{"hang, no proxy", "how long is the client's own", role.Hang, between(10*s, 20*s), 0, nil, "10 to 20.5 s"},
-		{"live", "writes go on for 3 to 8 s of it", role.Live, between(10*s, 20*s), 0, proxy, "2 to 18.5 s"},
-		{"live for long", "writes may never stop", role.Live, between(10*s, 20*s), 0, slow, "at most 18.5 s"},
-		{"live, fenced", "the node ends them after 6 s at the latest", role.Live, between(10*s, 20*s), 6 * s, slow, "4 to 18.5 s"},
-		{"live, no proxy", "nobody ends them", role.Live, between(10*s, 20*s), 0, nil, "at most 20.5 s"},
-		{"no end", "it is away", role.Hang, between(0, role.Unbounded), 0, slow, "any time"},
+		{"stay", "nobody has to find anything", role.Stay, between(0, s), 0, false, proxy, "at most 1 s"},
+		{"end", "10 to 20, the proxy's 1 and the client's 0.5", role.End, between(10*s, 20*s), 0, false, proxy, "10 to 21.5 s"},
+		{"end, no proxy", "the client's 0.5 alone", role.End, between(10*s, 20*s), 0, false, nil, "10 to 20.5 s"},
+		{"hang", "they end before somebody leads", role.Hang, between(10*s, 20*s), 0, false, proxy, "10 to 21.5 s"},
+		{"hang for long", "the proxy ends them after 60 s", role.Hang, between(10*s, 20*s), 0, false, slow, "10 to 60.5 s"},
+		{"hang, another leads", "they end as soon as it does", role.Hang, between(10*s, 30*s), 0, true, slow, "10 to 31.5 s"},
+		{"hang, another leads soon", "they end when the last one counts as silent, after 25 s", role.Hang, between(s, 20*s), 0, true, slow, "1 to 25.5 s"},
+		{"live, another leads", "it takes writes until its sessions end, after 3 to 60 s", role.Live, between(10*s, 20*s), 0, true, slow, "at most 18.5 s"},
+		{"hang, no proxy", "how long is the client's own", role.Hang, between(10*s, 20*s), 0, false, nil, "10 to 20.5 s"},
+		{"live", "writes go on for 3 to 8 s of it", role.Live, between(10*s, 20*s), 0, false, proxy, "2 to 18.5 s"},
+		{"live for long", "writes may never stop", role.Live, between(10*s, 20*s), 0, false, slow, "at most 18.5 s"},
+		{"live, fenced", "the node ends them after 6 s at the latest", role.Live, between(10*s, 20*s), 6 * s, false, slow, "4 to 18.5 s"},
+		{"live, no proxy", "nobody ends them", role.Live, between(10*s, 20*s), 0, false, nil, "at most 20.5 s"},
+		{"no end", "it is away", role.Hang, between(0, role.Unbounded), 0, false, slow, "any time"},
 	} {
-		o := role.Outage{Fault: role.LeaderLost, Sessions: test.sessions, Fences: test.fences, Terms: []role.Term{{For: "it", Interval: test.takes}}}
+		o := role.Outage{Fault: role.LeaderLost, Moves: test.moves, Sessions: test.sessions, Fences: test.fences, Terms: []role.Term{{For: "it", Interval: test.takes}}}
 		c := &role.Cluster{Groups: []*role.Group{{Plan: &role.Plan{Proxy: test.proxy, Outages: []role.Outage{o}}}}}
 		got, ok := c.Outage(role.LeaderLost)
 		if !ok || got.Gap().String() != test.want {

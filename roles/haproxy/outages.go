@@ -24,16 +24,25 @@ func (c HealthChecks) follows() role.Interval {
 	return role.Interval{Most: min(found, max(time.Duration(c.Inter), down))}
 }
 
-// ends is how long after a node fell silent its sessions end: fall checks, of
-// which each waits up to min(timeout connect, inter) for a connection and
-// timeout check for an answer (HAProxy's manual, timeout check).
+// ends is how long after a node fell silent its sessions end: fall checks.
 func (c HealthChecks) ends() role.Interval {
-	inter, fast := time.Duration(c.Inter), time.Duration(c.FastInter)
-	waits := min(connects, inter) + time.Duration(c.Timeout)
+	fast := time.Duration(c.FastInter)
 	return role.Interval{
 		Least: time.Duration(c.Fall-1) * fast,
-		Most:  inter + time.Duration(c.Fall)*waits + time.Duration(c.Fall-1)*fast,
+		Most:  time.Duration(c.Inter) + time.Duration(c.Fall)*c.waits() + time.Duration(c.Fall-1)*fast,
 	}
+}
+
+// leaves is how long after a node fell silent its sessions can end because another
+// one leads: one check that fails, and follow_leader.py sees that.
+func (c HealthChecks) leaves() role.Interval {
+	return role.Interval{Most: time.Duration(c.Inter) + c.waits() + found}
+}
+
+// waits is how long a check waits for a silent node: up to min(timeout connect, inter)
+// for a connection and timeout check for an answer (HAProxy's manual, timeout check).
+func (c HealthChecks) waits() time.Duration {
+	return min(connects, time.Duration(c.Inter)) + time.Duration(c.Timeout)
 }
 
 // outages are of HAProxy's own machines. What is between a new leader and its

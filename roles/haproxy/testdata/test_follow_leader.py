@@ -102,6 +102,21 @@ class WatchTest(unittest.TestCase):
         self.assertEqual((sorted(fake.calls), watch.last), (["p1", "p2"], 200.0))
         self.assertEqual(fake.told, ["experimental-mode on; set var proc.leader str(p2)", "set server primary/p2 health up"])
 
+    def test_sessions_of_a_silent_leader(self) -> None:
+        """They end once another node leads, and not before."""
+        for name, state, want in (
+            ("nobody else leads", row("p1", 2, result=2) + row("p2", 3), []),
+            ("another one leads", row("p1", 2, result=2) + row("p2", 2), ["shutdown sessions server primary/p1"]),
+            ("both answer", row("p1", 2) + row("p2", 2), []),
+            ("it is down: HAProxy has ended them", row("p1", 0, result=2) + row("p2", 2), []),
+            ("it answers that it does not lead", row("p1", 3) + row("p2", 2), []),
+        ):
+            with self.subTest(name):
+                fake, watch = self.start(state)
+                watch.look(lambda: CONFIG, self.now)
+                self.settle(watch)
+                self.assertEqual(fake.told, want)
+
     def test_while(self) -> None:
         """Only after HAProxy knew a leader, and not for ever."""
         for last, now, asked in ((None, 105.0, 0), (100.0, 100.1, 1), (100.0, 159.9, 1), (100.0, 160.0, 0)):

@@ -47,6 +47,8 @@ class OldSessionsTest(unittest.TestCase):
         for processes, state, want in (
             (PROCESSES, STATE, [f"@!{pid} shutdown session {session}" for pid in (543, 253) for session in ("0x7f74e6ec7c00", "0x7f74e6ec7d00")]),
             (PROCESSES, STATE.replace("10.0.0.1 0", "10.0.0.1 2"), []),
+            (PROCESSES, STATE.replace("10.0.0.1 0 0", "10.0.0.1 2 0 1 1 8 15 2"),  # silent, and another one leads
+             [f"@!{pid} shutdown session {session}" for pid in (543, 253) for session in ("0x7f74e6ec7c00", "0x7f74e6ec7d00")]),
             (PROCESSES.partition("# old")[0], STATE, []),
         ):
             asked: list[str] = []

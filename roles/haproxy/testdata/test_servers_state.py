@@ -58,6 +58,19 @@ class StateTest(unittest.TestCase):
             with self.subTest(known=known):
                 self.assertEqual(servers_state.leaders(known), want)
 
+    def test_silent(self) -> None:
+        failed, passed = " 0 1 1 8 15 2", " 0 1 1 8 15 3"  # srv_check_result
+        old = "3 primary 1 demo-pg-1 10.0.0.1 2"
+        new = "3 primary 2 demo-pg-2 10.0.0.2 2" + passed + "\n"
+        for name, known, want in (
+            ("another one leads", HEAD + old + failed + "\n" + new, ["demo-pg-1"]),
+            ("nobody else does", HEAD + old + failed + "\n", []),
+            ("it answers", HEAD + old + passed + "\n" + new, []),
+            ("nothing", "", []),
+        ):
+            with self.subTest(name):
+                self.assertEqual(servers_state.silent(known), want)
+
     def test_nobody_answers(self) -> None:
         with tempfile.TemporaryDirectory() as folder, self.assertRaises(OSError):
             servers_state.ask(os.path.join(folder, "admin.sock"), "x")

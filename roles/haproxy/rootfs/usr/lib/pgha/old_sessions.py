@@ -42,7 +42,8 @@ def sessions(listed: str, nodes: list[str]) -> list[str]:
 def look() -> None:
     """Once."""
     workers = old(servers_state.ask(MASTER, "show proc"))
-    nodes = down(servers_state.ask(ADMIN, "show servers state")) if workers else []
+    state = servers_state.ask(ADMIN, "show servers state") if workers else ""
+    nodes = down(state) + servers_state.silent(state)
     if not nodes:
         return
     for worker in workers:

@@ -49,6 +49,12 @@ def leaders(known: str, answering: bool = False) -> list[str]:
             and not (answering and words[11:12] == [failed])]
 
 
+def silent(known: str) -> list[str]:
+    """The nodes that had writers and do not answer, while another one leads."""
+    answering = leaders(known, answering=True)
+    return [node for node in leaders(known) if node not in answering] if answering else []
+
+
 def main() -> None:
     """Writes the state whole, or not at all."""
     known = ask(os.path.join(RUN, "admin.sock"), "show servers state")

@@ -5,6 +5,9 @@ HAProxy's checks cost a node as much when nothing happens. This asks what they a
 and believes it on the same terms. It orders only that HAProxy uses a node that says
 that it leads; what HAProxy's own check says next, counts. After a while, and while
 the machines boot, HAProxy's checks are enough.
+
+Once another node leads, it ends the sessions of one that is silent: nobody will answer
+in them, and HAProxy would wait for some checks more.
 """
 
 import concurrent.futures
@@ -88,6 +91,8 @@ class Watch:
     def look(self, config: Callable[[], str], now: float) -> None:
         """Once. A node that is silent is asked again when it has had its time."""
         state = self.state()
+        for node in servers_state.silent(state):
+            self.ask(ADMIN, f"shutdown sessions server primary/{node}")
         if servers_state.leaders(state):
             self.last = now
         if self.last is None or now - self.last >= WHILE or servers_state.leaders(state, answering=True):
