@@ -221,7 +221,7 @@ func (s *stage) do(ctx context.Context, step Step) error {
 	case "end NUMBER segments":
 		// A segment of which nothing was used is not ended.
 		return s.inside(ctx, s.was.leader, fmt.Sprintf(`for _ in $(seq %d); do
-			echo "SELECT pg_logical_emit_message(false, 'drill', 'x'); SELECT pg_switch_wal();"
+			echo "SELECT pg_logical_emit_message(true, 'drill', 'x'); SELECT pg_switch_wal();"
 		done | %s >/dev/null`, step.Number, psql))
 	case "corrupt the newest backup":
 		return s.corrupt()
