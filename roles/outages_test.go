@@ -96,6 +96,10 @@ func TestOutages(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
+			lost, _ := c.Outage(role.LeaderLost)
+			if agrees := test.name == "agreement"; agrees != (lost.Steady == 25*time.Second) || !agrees && lost.Steady != 0 {
+				t.Errorf("a lost leader has led for %v, want ttl and 5 s with an agreement alone", lost.Steady)
+			}
 			if test.name == "fast" && len(c.Outages()) != len(test.want) {
 				t.Errorf("%d faults are predicted, and %d of them looked at", len(c.Outages()), len(test.want))
 			}

@@ -113,6 +113,8 @@ type Outage struct {
 	Moves bool   // another node leads then, unless this one is back before
 	// What passes, one after the other, before a write is acknowledged again.
 	Terms []Term
+	// So long the same node has led before; 0: that makes no difference.
+	Steady time.Duration
 	// After so long the node itself ends sessions that Live; 0: never.
 	Fences   time.Duration
 	Sessions Sessions

@@ -179,6 +179,10 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	if st.was, err = r.whole(ctx, patience); err != nil {
 		return out, nil, err
 	}
+	c := r.Cluster()
+	if outage, ok := c.Outage(s.Predicts); ok {
+		pause(ctx, outage.Steady)
+	}
 	if out, err = r.describe(ctx, s, st.was); err != nil {
 		return out, nil, err
 	}

@@ -50,15 +50,16 @@ func (s *Settings) outages(c *role.Cluster) []role.Outage {
 	if dcs := c.DCS(); dcs != nil {
 		lease.Interval = lease.Plus(dcs.Overdue)
 	}
-	lost, once := s.elect(c, lease), "once the lease has ended"
+	lost, once, steady := s.elect(c, lease), "once the lease has ended", time.Duration(0)
 	if s.Agreement.After > 0 {
-		lost, once = s.agree(), fmt.Sprintf("once the replicas have agreed; within %d s of a failover, or with a replica away, once the lease has ended", s.TTL+looksEvery)
+		lost, steady = s.agree(), seconds(s.TTL+looksEvery)
+		once = fmt.Sprintf("once the replicas have agreed; within %.0f s of a failover, or with a replica away, once the lease has ended", steady.Seconds())
 	}
 	all := []role.Outage{
 		{Fault: role.LeaderLost, What: "leader's machine lost", Then: "another node leads " + once,
-			Moves: true, Sessions: role.Hang, Terms: lost, Loss: s.loses(c, loop)},
+			Moves: true, Sessions: role.Hang, Terms: lost, Steady: steady, Loss: s.loses(c, loop)},
 		{Fault: role.LeaderIsolated, What: "leader cut off from everything", Then: "another node leads " + once + "; this one stops writes before, and follows when it is back",
-			Moves: true, Sessions: role.Hang, Terms: lost, Loss: s.loses(c, ttl)},
+			Moves: true, Sessions: role.Hang, Terms: lost, Steady: steady, Loss: s.loses(c, ttl)},
 		{Fault: role.ManagerHung, What: "leader's Patroni hangs", Then: "another node leads once the lease has ended; PostgreSQL takes writes until HAProxy or the watchdog ends its sessions",
 			Moves: true, Sessions: role.Live, Terms: s.elect(c, lease), Loss: s.loses(c, ttl), Fences: s.fences()},
 		{Fault: role.ManagerKilled, What: "leader's Patroni killed", Then: "nothing: PostgreSQL stays, and Patroni is started again at once",
