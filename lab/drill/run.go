@@ -35,8 +35,8 @@ type Order struct {
 const (
 	writers, readers = 4, 2
 	boot             = 5 * time.Minute
-	uneven           = 2 * time.Second          // loop_wait of all presets
-	recovery         = float64(3 * time.Minute) // for being whole again when a round is over, whatever it did
+	uneven           = 2 * time.Second // loop_wait of all presets
+	recovery         = 3 * time.Minute // for being whole again when a round is over, whatever it did
 )
 
 // Run runs each scenario as often as ordered, less the rounds that the results
@@ -175,7 +175,7 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 // more.
 func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, err error) {
 	st := &stage{eyes: r.eyes, limit: time.Duration(s.Hold.Slower(r.slowness).Whole), stopped: map[string][]string{}}
-	patience := time.Duration(recovery * max(r.slowness, 1))
+	patience := time.Duration(float64(recovery) * max(r.slowness, 1))
 	if st.was, err = r.whole(ctx, patience); err != nil {
 		return out, nil, err
 	}
