@@ -124,7 +124,7 @@ func (c *Cloud) serveStorage(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if status != 0 {
-		giveS3Error(w, storageError{status, faultCode(status), "object storage fails on purpose"})
+		giveS3Error(w, r, storageError{status, faultCode(status), "object storage fails on purpose"})
 		return
 	}
 	account, err := c.signedBy(r)
@@ -137,9 +137,9 @@ func (c *Cloud) serveStorage(w http.ResponseWriter, r *http.Request) {
 	var refused storageError
 	switch {
 	case errors.As(err, &refused):
-		giveS3Error(w, refused)
+		giveS3Error(w, r, refused)
 	case err != nil:
-		giveS3Error(w, storageError{http.StatusBadRequest, "IncompleteBody", err.Error()})
+		giveS3Error(w, r, storageError{http.StatusBadRequest, "IncompleteBody", err.Error()})
 	default:
 		c.buckets.server.ServeHTTP(w, r)
 	}
@@ -207,7 +207,11 @@ func faultCode(status int) string {
 	return strings.ReplaceAll(http.StatusText(status), " ", "")
 }
 
-func giveS3Error(w http.ResponseWriter, e storageError) {
+// giveS3Error reads what the client still sends first: otherwise the connection would be
+// reset before it heard the answer (RFC 9112, 9.6).
+func giveS3Error(w http.ResponseWriter, r *http.Request, e storageError) {
+	const most = 64 << 20
+	io.Copy(io.Discard, io.LimitReader(r.Body, most))
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(e.status)
 	io.WriteString(w, xml.Header)

@@ -343,6 +343,13 @@ func TestStorageFaults(t *testing.T) {
 			}
 		})
 	}
+	testkit.OK(t, faults.Set(cloud.StorageWrites, cloud.Fault{Status: 507}))
+	segment := strings.NewReader(strings.Repeat("x", 1<<20))
+	w := httptest.NewRecorder()
+	c.Storage().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/backup/z", segment))
+	if w.Code != 507 || segment.Len() > 0 {
+		t.Errorf("%d with %d bytes not read: a client that is still sending does not hear the answer", w.Code, segment.Len())
+	}
 	if err := faults.Set(cloud.IAMService, cloud.Fault{Status: 503}); err != nil {
 		t.Fatal(err)
 	}

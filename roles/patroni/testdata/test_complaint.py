@@ -37,6 +37,11 @@ class TestComplaint(unittest.TestCase):
             ("full", "P00  ERROR: [101]: [507] Insufficient Storage", "the bucket is full: raise its limit, or lower backup.retention"),
             ("away", "[ServiceError] [503] Service Unavailable\n    [ServiceError] on 9 retries from 109-10001ms: [503] Service Unavailable",
              "object storage answers 503, and may come back by itself"),
+            ("broken off", "P00  ERROR: [104]: raised from local-1 protocol: archive-push command encountered error(s):\n"
+             "    repo1: [ServiceError] TLS error [5:2147483752] no details available\n        [ServiceError] on 9 retries from 1258-15526ms: TLS error",
+             "object storage breaks connections off, and may come back by itself"),
+            ("broken off, and full", "[ServiceError] TLS error [5:1]\n    [CommandError] on retry at 1ms: [507] Insufficient Storage",
+             "the bucket is full: raise its limit, or lower backup.retention"),
             ("not reached", "[HostConnectError] unable to connect to 's:443': [111] Connection refused\n    [HostConnectError] on 9 retries",
              "object storage is not reached: unable to connect to 's:443': [111] Connection refused"),
             ("pass phrase", CRYPTO, ENCRYPTED),

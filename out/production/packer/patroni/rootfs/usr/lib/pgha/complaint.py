@@ -17,6 +17,7 @@ KNOWN = (
     (r"<Code>NoSuchBucket<", "the bucket is not there: create it, or correct backup.bucket"),
     (r"\[507\]", "the bucket is full: raise its limit, or lower backup.retention"),
     (r"\[(5\d\d)\] \w[\w ]*\w", "object storage answers {}, and may come back by itself"),
+    (r"\[ServiceError\] TLS error", "object storage breaks connections off, and may come back by itself"),
     (r"\[HostConnectError\] ([^\n]*)", "object storage is not reached: {}"),
     (r"unable to load info file.*CryptoError",
      "what is in the bucket is encrypted with another pass phrase: take the folder of secrets with which it was made, or give backup.prefix a new folder"),
