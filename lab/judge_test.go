@@ -103,10 +103,10 @@ func TestJudges(t *testing.T) {
 	t.Run("Patroni's waits", func(t *testing.T) {
 		// What patroni_run.py changes is there. Of another Patroni it changes nothing.
 		out := b.in(t, ctx, "patroni", nil, "sh", "-c", `cd /usr/lib/pgha && PYTHONDONTWRITEBYTECODE=1 python3 -c '
-import inspect, patroni_run
+import patroni_run
 from patroni import postgresql, ha
 from patroni.postgresql import config
-print(patroni_run.shorten(ha, postgresql, config, {"ha.py": inspect.getsource(ha), "config.py": inspect.getsource(config)}) or "all")'`)
+print(patroni_run.shorten(ha, postgresql, config, patroni_run.read_sources(ha, postgresql, config)) or "all")'`)
 		if strings.TrimSpace(out) != "all" {
 			t.Errorf("this Patroni waits in other ways: it has no %q", out)
 		}

@@ -35,10 +35,22 @@ def modules() -> tuple[Any, Any, Any]:
         def __init__(self, patroni: Any) -> None:
             self.dcs = patroni.dcs
             self.woken = threading.Event()
+            self.lock = self.standby = False
 
         def wakeup(self) -> None:
             """Starts the next loop."""
             self.woken.set()
+
+        def has_lock(self, info: bool = True) -> bool:
+            """Does this node lead? The tests say."""
+            return self.lock and not info
+
+        def is_standby_cluster(self) -> bool:
+            """Does it follow another cluster?"""
+            return self.standby
+
+        def _handle_crash_recovery(self) -> str:
+            return "doing crash recovery in a single user mode"
 
     vars(ha).update(Ha=Ha, time=time)
     vars(postgresql).update(STOP_POLLING_INTERVAL=1, polling_loop=lambda timeout, interval=1: (timeout, interval), ConfigHandler=ConfigHandler)
@@ -107,8 +119,11 @@ time.sleep(2)
 time.sleep(1)  # give replicas some more time to catch up
 time.sleep(1)  # give replicas some more time to catch up
 time.sleep(1)
+    def _handle_crash_recovery(self) -> Optional[str]:
+                msg = self._handle_crash_recovery()
+                msg = self._handle_crash_recovery()
 """
-SOURCES = {"ha.py": HA, "config.py": "import time\n                time.sleep(1)\n"}
+SOURCES = {"ha.py": HA, "postgresql": "    def replica_cached_timeline(self, primary_timeline: Optional[int]) -> Optional[int]:\n", "config.py": "import time\n                time.sleep(1)\n"}
 
 
 class ShortenTest(unittest.TestCase):
@@ -122,7 +137,7 @@ class ShortenTest(unittest.TestCase):
             with subprocess.Popen(["sleep", "60"]) as server:
                 with open(os.path.join(data, "postmaster.pid"), "w", encoding="ascii") as file:
                     file.write(f"{server.pid}\n{data}\n")
-                patroni = types.SimpleNamespace(dcs=DCS("p2"), postgresql=types.SimpleNamespace(name="p1", data_dir=data), reload_config=None)
+                patroni = types.SimpleNamespace(dcs=DCS("p2"), postgresql=types.SimpleNamespace(name="p1", data_dir=data, replica_cached_timeline=None), reload_config=None)
                 node = ha.Ha(patroni)
                 self.assertFalse(node.woken.wait(0.3))
                 server.kill()
@@ -133,6 +148,19 @@ class ShortenTest(unittest.TestCase):
         start = time.monotonic()
         ha.time.sleep(2)
         self.assertLess(time.monotonic() - start, 0.5)
+
+    def test_crash_recovery(self) -> None:
+        """Who leads recovers as it starts. Who does not may need pg_rewind, and so may the leader of a cluster that follows another."""
+        ha, postgresql, config = modules()
+        patroni_run.shorten(ha, postgresql, config, SOURCES)
+        patroni = types.SimpleNamespace(dcs=DCS("p1"), postgresql=types.SimpleNamespace(name="p1", data_dir="/none", replica_cached_timeline=lambda leader: 7), reload_config=None)
+        node = ha.Ha(patroni)
+        self.assertEqual(patroni.postgresql.replica_cached_timeline(None), 7)
+        self.assertIsInstance(patroni.postgresql.replica_cached_timeline, patroni_run.Timeline)
+        for lock, standby, alone in ((True, False, False), (False, False, True), (True, True, True), (False, True, True)):
+            node.lock, node.standby = lock, standby
+            with self.subTest(lock=lock, standby=standby):
+                self.assertEqual(getattr(node, "_handle_crash_recovery")() is not None, alone)
 
     def test_another_patroni(self) -> None:
         """Nothing is changed by half."""
@@ -148,9 +176,11 @@ class ShortenTest(unittest.TestCase):
         """A newer Patroni may sleep for another reason."""
         for file, source in (
             ("ha.py", ""), ("ha.py", HA + "time.sleep(2)\n"), ("ha.py", HA.replace("give replicas", "give them", 1)),
-            ("ha.py", HA.replace("sleep(1)", "sleep(3)", 1)),
+            ("ha.py", HA.replace("sleep(1)", "sleep(3)", 1)), ("ha.py", HA + "self._handle_crash_recovery()\n"),
+            ("ha.py", HA.replace("def _handle", "def handle")),
             ("config.py", ""), ("config.py", "time.sleep(2)\n"), ("config.py", "time.sleep(1)\ntime.sleep(1)\n"),
             ("config.py", "time.sleep(1)\ntime.sleep(0.5)\n"),
+            ("postgresql", ""), ("postgresql", "    def replica_cached_timeline(self, leader: Any) -> Any:\n"),
         ):
             with self.subTest(file, source=source):
                 all_ = modules()
@@ -242,6 +272,44 @@ class ReloadTest(unittest.TestCase):
             with unittest.mock.patch.object(patroni_run, "RELOADED", os.path.join(folder, "missing", "reloaded")):
                 patroni.reload_config(True, None)  # Patroni must not end by it
         self.assertEqual(reloads, [(False, True), (True, None), (True, None)])
+
+
+class TimelineTest(unittest.TestCase):
+    """When the server is asked."""
+
+    def test_timeline(self) -> None:
+        asked: list[int | None] = []
+        answers: list[int | None] = [None, 3, 4, 5]
+
+        def ask(leader: int | None) -> int | None:
+            asked.append(leader)
+            return leader or answers.pop(0)
+
+        timeline = patroni_run.Timeline(ask)
+        self.assertIsNone(timeline(None))  # it does not answer yet
+        self.assertEqual([timeline(None) for _ in range(20)], [3] * 20)
+        self.assertEqual(timeline(0), 3)
+        self.assertEqual((timeline(9), timeline(None)), (9, 3))
+        timeline.asked -= patroni_run.FRESH
+        self.assertEqual((timeline(None), timeline(None)), (4, 4))
+        self.assertEqual(asked, [None, None, 9, None])
+
+    def test_many_at_once(self) -> None:
+        """Each request has a thread of its own."""
+        asked: list[int | None] = []
+
+        def ask(leader: int | None) -> int | None:
+            asked.append(leader)
+            time.sleep(0.1)
+            return 3
+
+        timeline = patroni_run.Timeline(ask)
+        threads = [threading.Thread(target=timeline, args=(None,)) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(asked, [None])
 
 
 class PostmasterTest(unittest.TestCase):

@@ -13,6 +13,13 @@ meanwhile:
 - 1 s for PostgreSQL to have taken over its settings, also when Patroni starts beside a
   server that runs, which nobody manages until then.
 
+And who leads, and was lost together with its server, has that recover twice: once alone
+and to its end, for pg_rewind, which a leader does not need; and then as it starts.
+
+And while nobody leads, a replica asks its server for its timeline, by a new session with
+a password, at each request of its REST API: some fifteen times a second, since HAProxy
+looks for who leads then. It asks once a second.
+
 What it does then is Patroni's own.
 """
 
@@ -33,12 +40,14 @@ FOR_A_LEADER = 2
 FOR_REPLICAS = 1
 FOR_A_RELOAD = 1
 
-# How many there are in which file of each length, in all and with those words. A Patroni
-# that has others is another one: nothing of it is changed.
-SLEEPS = {
+# How many there are in which file of each length, in all and with those words, and what
+# else is changed. A Patroni that has others is another one: nothing of it is changed.
+LINES = {
     "ha.py": {"time.sleep(2)": 3, "time.sleep(2)  # Give a time to somebody to take the leader lock": 2,
-              "time.sleep(1)": 3, "time.sleep(1)  # give replicas some more time to catch up": 2},
+              "time.sleep(1)": 3, "time.sleep(1)  # give replicas some more time to catch up": 2,
+              "def _handle_crash_recovery(": 1, "self._handle_crash_recovery()": 2},
     "config.py": {"time.sleep(": 1, "time.sleep(1)": 1},
+    "postgresql": {"def replica_cached_timeline(self, primary_timeline:": 1},
 }
 
 # Newer each time when Patroni has reloaded; refresh-apply.sh looks at it.
@@ -47,6 +56,7 @@ RELOADED = "/run/postgresql/patroni-reloaded"
 LOOK = 0.05  # seconds between two looks at whether that has happened
 POLL = 0.1  # seconds between two looks at PostgreSQL
 STARTED = 0.5  # seconds between two looks at whether it writes its process down
+FRESH = 1.0  # seconds for which a timeline is known that was asked for while nobody leads
 TAKEN = 2.0  # seconds that the exit status of a server that has ended may wait for init
 
 
@@ -104,6 +114,26 @@ class Reload:
         """By the server's own clock, which is this machine's."""
         rows = self.server.query("SELECT extract(epoch FROM pg_catalog.pg_conf_load_time())", retry=False)
         return float(rows[0][0]) >= self.told
+
+
+class Timeline:
+    """The replica's timeline. While that of who leads is known, Patroni remembers it itself."""
+
+    def __init__(self, original: Callable[[int | None], int | None]) -> None:
+        self.original = original
+        self.lock = threading.Lock()
+        self.known: int | None = None
+        self.asked = -math.inf
+
+    def __call__(self, primary_timeline: int | None) -> int | None:
+        """Patroni's replica_cached_timeline."""
+        if primary_timeline:
+            return self.original(primary_timeline)
+        with self.lock:
+            if not self.known or time.monotonic() - self.asked > FRESH:
+                self.known = self.original(primary_timeline)
+                self.asked = time.monotonic()
+            return self.known
 
 
 def postmaster(data: str) -> int | None:
@@ -178,8 +208,8 @@ def hasten_reload(patroni: Any, wake: Callable[[], None]) -> None:
 
 def shorten(ha: Any, postgresql: Any, config: Any, sources: dict[str, str]) -> str:
     """Changes Patroni's modules, of which two are given. What it says is missing: then nothing is changed."""
-    for file, sleeps in SLEEPS.items():
-        for text, count in sleeps.items():
+    for file, lines in LINES.items():
+        for text, count in lines.items():
             if sources[file].count(text) != count:
                 return f"{file} with {count} times {text!r}"
     for module, name in ((ha, "Ha"), (ha, "time"), (postgresql, "STOP_POLLING_INTERVAL"), (postgresql, "polling_loop"),
@@ -207,11 +237,24 @@ def shorten(ha: Any, postgresql: Any, config: Any, sources: dict[str, str]) -> s
             ha.time = Clock({FOR_A_LEADER: lambda: another_leads(patroni.dcs, name), FOR_REPLICAS: lambda: not runs(data)})
             threading.Thread(target=watch, args=(data, self.wakeup), daemon=True).start()
             hasten_reload(patroni, self.wakeup)
+            patroni.postgresql.replica_cached_timeline = Timeline(patroni.postgresql.replica_cached_timeline)
+
+        def _handle_crash_recovery(self) -> Any:
+            # As Patroni does where it may not use pg_rewind. It starts the server as a
+            # replica next, and promotes it.
+            if self.has_lock(False) and not self.is_standby_cluster():
+                return None
+            return super()._handle_crash_recovery()
 
     ha.Ha = Ha
     postgresql.STOP_POLLING_INTERVAL = POLL
     postgresql.polling_loop = functools.partial(postgresql.polling_loop, interval=POLL)
     return ""
+
+
+def read_sources(ha: Any, postgresql: Any, config: Any) -> dict[str, str]:
+    """Patroni's own text."""
+    return {"ha.py": inspect.getsource(ha), "postgresql": inspect.getsource(postgresql), "config.py": inspect.getsource(config)}
 
 
 def main() -> int | None:
@@ -226,11 +269,11 @@ def main() -> int | None:
         from patroni import postgresql
         from patroni import ha
         from patroni.postgresql import config
-        missing = shorten(ha, postgresql, config, {"ha.py": inspect.getsource(ha), "config.py": inspect.getsource(config)})
+        missing = shorten(ha, postgresql, config, read_sources(ha, postgresql, config))
     except ImportError as error:
         missing = error.name or "such module"
     except OSError:
-        missing = "source of ha.py and config.py"
+        missing = "source"
     if missing:
         print(f"this Patroni has no {missing}: it waits as long as it is made to", file=sys.stderr, flush=True)
     result: int | None = __main__.main()
