@@ -129,8 +129,11 @@ class Timeline:
         """Patroni's replica_cached_timeline."""
         if primary_timeline:
             return self.original(primary_timeline)
+        came = time.monotonic()
         with self.lock:
-            if not self.known or time.monotonic() - self.asked > FRESH:
+            # An answer that came while this waited is its own, also that there is none: the
+            # requests would wait for a server that hangs one after the other.
+            if self.asked < came and (not self.known or time.monotonic() - self.asked > FRESH):
                 self.known = self.original(primary_timeline)
                 self.asked = time.monotonic()
             return self.known
