@@ -39,7 +39,7 @@ type ProxyOffer struct {
 	Stats             int // where it says over HTTP to whom it sends clients: /stats;csv
 	// How long after a node leads clients get to it, and after a node fell silent
 	// its sessions end: while no other leads, and at the earliest if one does.
-	Follows, Ends, Leaves Interval
+	Follows, Ends, EndsEarly Interval
 }
 
 // Offers says whether a role of the cluster offers a capability.

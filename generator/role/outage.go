@@ -178,7 +178,7 @@ func (o Outage) through(p *ProxyOffer) Outage {
 		terms = append(terms, Term{"the proxy follows", p.Follows})
 		ends = p.Ends
 		if o.Moves && o.Sessions == Hang {
-			ends = p.Leaves
+			ends = p.EndsEarly
 		}
 	}
 	if o.Fences > 0 {

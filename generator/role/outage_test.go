@@ -60,7 +60,7 @@ func TestLoss(t *testing.T) {
 func TestOutagesThroughTheProxy(t *testing.T) {
 	const s = time.Second
 	proxy := &role.ProxyOffer{Follows: between(0, s), Ends: between(3*s, 8*s)}
-	slow := &role.ProxyOffer{Follows: between(0, s), Ends: between(3*s, 60*s), Leaves: between(0, 25*s)}
+	slow := &role.ProxyOffer{Follows: between(0, s), Ends: between(3*s, 60*s), EndsEarly: between(0, 25*s)}
 	for _, test := range []struct {
 		name, reason string
 		sessions     role.Sessions

@@ -33,9 +33,9 @@ func (c HealthChecks) ends() role.Interval {
 	}
 }
 
-// leaves is how long after a node fell silent its sessions can end because another
+// endsEarly is how long after a node fell silent its sessions can end because another
 // one leads: one check that fails, and follow_leader.py sees that.
-func (c HealthChecks) leaves() role.Interval {
+func (c HealthChecks) endsEarly() role.Interval {
 	return role.Interval{Most: time.Duration(c.Inter) + c.waits() + found}
 }
 

@@ -50,7 +50,7 @@ func (s *Settings) Plan(c *role.Cluster) (*role.Plan, error) {
 		Leaves:   "its clients have to connect to another one; then delete the machine",
 		Replaced: "each once the one before is ready, so that clients find another",
 
-		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas, Stats: s.Ports.Stats, Alive: s.Ports.Alive, Follows: s.Checks.follows(), Ends: s.Checks.ends(), Leaves: s.Checks.leaves()},
+		Proxy: &role.ProxyOffer{Primary: s.Ports.Primary, Replicas: s.Ports.Replicas, Stats: s.Ports.Stats, Alive: s.Ports.Alive, Follows: s.Checks.follows(), Ends: s.Checks.ends(), EndsEarly: s.Checks.endsEarly()},
 	}
 	if c.Balanced() {
 		p.Ports = append(p.Ports, role.Port{Number: s.Ports.Alive, For: "the health checks of the load balancer: " + role.AlivePath, From: role.Networks(balancers)})
