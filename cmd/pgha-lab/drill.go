@@ -124,10 +124,7 @@ func (a *app) drill(ctx context.Context, d *drills, names []string) error {
 	if err != nil {
 		return err
 	}
-	order := session.Drill{Scenarios: names, Rounds: d.rounds, Slowness: pace.Slowness()}
-	if order.Slowness > 1 {
-		a.Say("this host takes %.1f times as long as usual to start programs: a round may take so much longer, and longer than predicted", order.Slowness)
-	}
+	order := session.Drill{Scenarios: names, Rounds: d.rounds}
 	if order.Results, err = filepath.Abs(cmp.Or(d.results, filepath.Join(string(f), "drill"))); err != nil {
 		return err
 	}
@@ -175,6 +172,14 @@ func line(r drill.Round) string {
 	return text
 }
 
+// measure has rounds judged by how slow the host is.
+func (a *app) measure(order *session.Drill) {
+	order.Slowness = pace.Slowness()
+	if order.Slowness > 1 {
+		a.Say("this host takes %.1f times as long as usual to start programs: a round may take so much longer, and longer than predicted", order.Slowness)
+	}
+}
+
 // drillHere brings a lab up for the drill alone.
 func (a *app) drillHere(ctx context.Context, d *drills, order session.Drill, say func(drill.Round)) error {
 	d.edit = d.preset
@@ -182,6 +187,7 @@ func (a *app) drillHere(ctx context.Context, d *drills, order session.Drill, say
 	if err != nil {
 		return err
 	}
+	a.measure(&order)
 	c.Work = func(ctx context.Context, w drill.World) error { return order.Run(ctx, w, say) }
 	ended := make(chan error, 1)
 	go func() { ended <- session.Run(ctx, c) }()
@@ -204,6 +210,7 @@ func (a *app) drillThere(ctx context.Context, d *drills, f session.Folder, order
 	if err != nil {
 		return err
 	}
+	a.measure(&order)
 	told := len(known)
 	tell := func() error {
 		now, err := results.Load()
