@@ -110,6 +110,29 @@ func TestProxyUnit(t *testing.T) {
 		took = within(t, 10*time.Second, "a session ends that the old process has, when its node is gone", func() bool { return !s.alive() })
 		t.Logf("a session of the old process ends %s after its node is gone", took.Round(10*time.Millisecond))
 	})
+	t.Run("reload, the leader is lost, another one leads", func(t *testing.T) {
+		from, to := f.nodes[0], f.nodes[1]
+		if err := from.listenREST(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, 5*time.Second, "HAProxy sends writers to the leader", func() bool { return f.ask(ctx, "", toLeader) == from.name })
+		s, err := f.open(ctx, "", toLeader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		in("systemctl reload haproxy")
+		within(t, 3*time.Second, "writers are served after the reload", func() bool { return f.ask(ctx, "", toLeader) == from.name })
+		from.silent()
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if !s.alive() {
+				t.Fatal("the leader is silent, and a session of the old process ended before another node leads")
+			}
+		}
+		to.say("primary")
+		took := within(t, 1500*time.Millisecond, "a session ends that the old process has", func() bool { return !s.alive() })
+		t.Logf("another node leads: a session of the old process ends after %s", took.Round(time.Millisecond))
+	})
 	t.Run("sockets", func(t *testing.T) {
 		if got := in("stat -c '%a %U %n' /run/haproxy /run/haproxy/*.sock"); got !=
 			"750 haproxy /run/haproxy\n600 haproxy /run/haproxy/admin.sock\n600 haproxy /run/haproxy/master.sock" {
