@@ -71,8 +71,9 @@ func TestDay(t *testing.T) {
 	shell("pgha-gen cluster switchover --to demo-pg-1 --yes")
 	number, blanks := regexp.MustCompile(`\b[0-9a-f]{16}\b|[0-9]+/[0-9A-F]+|[0-9]+(\.[0-9]+)?( [kMG]?B)?`), regexp.MustCompile(`\s+`)
 	// But for numbers, those of nodes included: which of them leads is chance. What has
-	// come from the leader when a node says what took effect is chance, too.
-	pending := regexp.MustCompile(`; PostgreSQL has to be restarted for [a-z_ ]+`)
+	// come from the leader when a node says what took effect is chance, too, and so is
+	// whether a change is still so new, on a slow host, that a command waits for it.
+	pending := regexp.MustCompile(`; PostgreSQL has to be restarted for [a-z_ ]+|(?m)^pgha-gen: waiting: .*\n`)
 	plain := func(text string) []string {
 		var lines []string
 		for line := range strings.Lines(pending.ReplaceAllString(text, "")) {
