@@ -110,6 +110,12 @@ type Reign struct {
 // from.
 func (r Round) Slow() bool { return r.Slowness > 1 }
 
+// questionable says whether a round did not hold, or would not have on a usual host.
+func questionable(h Hold, r Round) bool {
+	r.Slowness = 0
+	return len(Judge(h, r)) > 0
+}
+
 // Judge is what did not hold in a round. Durability async promises less: an
 // acknowledged commit is on the leader's disk, and that may be all. A slow host has
 // as much more time as it is slower, and may take longer than predicted: the spec's

@@ -158,7 +158,7 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 	}
 	round.Round, round.Seed = n, seed
 	round.Verdict = Judge(s.Hold, round)
-	if len(round.Verdict) > 0 {
+	if questionable(s.Hold, round) {
 		err = errors.Join(err, o.Results.Keep(fmt.Sprintf("journal-%s-%d.txt", s.Name, n), r.journals(ctx, round.At)))
 	}
 	if page != nil {
@@ -298,7 +298,7 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 }
 
 // journals are what the services of all machines said since a moment: for people,
-// when something did not hold. A machine that does not answer is left out.
+// when a round is questionable. A machine that does not answer is left out.
 func (r runner) journals(ctx context.Context, since time.Time) []byte {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()

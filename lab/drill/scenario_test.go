@@ -264,6 +264,31 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// Of these rounds the journals are kept.
+func TestQuestionable(t *testing.T) {
+	hold := Hold{Gap: Bound{Lease: true, More: 2 * specfile.Second}, Leader: Changes, ReadOnly: 2, Whole: 30 * specfile.Second}
+	tests := []struct {
+		name  string
+		spoil func(*Round)
+		want  bool
+	}{
+		{"it held", func(*Round) {}, false},
+		{"it held on a slow host, and would have on a usual one", func(r *Round) { r.Slowness = 3 }, false},
+		{"it did not hold", func(r *Round) { r.Gap.Seconds = 22.5 }, true},
+		{"it held, since the host is slow", func(r *Round) { r.Slowness, r.Gap.Seconds = 3, 25.9 }, true},
+		{"whole late, since the host is slow", func(r *Round) { r.Slowness, r.Whole = 3, 89 }, true},
+		{"longer than predicted, since the host is slow", func(r *Round) { r.Slowness, r.Foretold = 3, &Interval{18, 19} }, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := good()
+			if tt.spoil(&r); questionable(hold, r) != tt.want {
+				t.Errorf("questionable: %t, want %t", !tt.want, tt.want)
+			}
+		})
+	}
+}
+
 // What was kept is read again; what an interrupted run left of a line is no round.
 func TestResults(t *testing.T) {
 	results := Results(filepath.Join(t.TempDir(), "new"))
