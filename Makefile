@@ -21,10 +21,10 @@ render:
 	go run ./cmd/pgha-gen render -f examples/production.yaml -o out
 
 # What the lab tries before all else, since a slow host may have no time for the
-# rest: images, boot, failover, backups, replacement, security.
+# rest: images, what judges say of our files, boot, failover, backups, replacement, security.
 # What comes after that is tried in an order that each commit draws anew: what a slow
 # host leaves out is not always the same.
-first = TestImages|TestCluster|TestDrill|TestSwitchover|TestBackup|TestEmptyNodeNeverFounds|TestSecurity
+first = TestImages|TestJudges|TestCluster|TestDrill|TestSwitchover|TestBackup|TestEmptyNodeNeverFounds|TestSecurity
 
 # As root: installs the Debian packages that it needs, and runs machines.
 # Otherwise: says what it leaves out.
