@@ -22,12 +22,11 @@ render:
 
 # What the lab tries before all else, since a slow host may have no time for the
 # rest: images, what judges say of our files, boot, failover, backups, replacement, security.
-# What comes after that is tried in an order that each commit draws anew: what a slow
-# host leaves out is not always the same.
 first = TestImages|TestJudges|TestCluster|TestDrill|TestSwitchover|TestBackup|TestEmptyNodeNeverFounds|TestSecurity
 
 # As root: installs the Debian packages that it needs, and runs machines.
-# Otherwise: says what it leaves out.
+# Otherwise: says what it leaves out. What comes last is tried in an order that each
+# commit draws anew, so that a slow host does not always leave out the same.
 test: packages lint
 	go test -timeout 20m $$(go list ./... | grep -v -e /lab -e /pgha-lab)
 	cd packer/plugin && go test ./...

@@ -14,6 +14,7 @@ import (
 	"pgha-gen/lab"
 	"pgha-gen/lab/labtest"
 	"pgha-gen/lab/machine/machinetest"
+	"pgha-gen/roles/haproxy"
 	"pgha-gen/roles/patroni"
 )
 
@@ -125,7 +126,7 @@ func TestProxyUnit(t *testing.T) {
 		within(t, 3*time.Second, "writers are served after the reload", func() bool { return f.ask(ctx, "", toLeader) == from.name })
 		from.silent()
 		silent := time.Now()
-		const leaderless, alone = 1500 * time.Millisecond, 3500 * time.Millisecond // HAProxy's own checks: (fall-1)*fastinter, on any host
+		const leaderless = 1500 * time.Millisecond
 		for time.Since(silent) < leaderless {
 			if !s.alive() {
 				t.Fatal("the leader is silent, and a session of the old process ended before another node leads")
@@ -136,7 +137,8 @@ func TestProxyUnit(t *testing.T) {
 		within(t, 10*time.Second, "a session ends that the old process has", func() bool { return !s.alive() })
 		took := time.Since(silent)
 		t.Logf("another node leads: a session of the old process ends after %s", (took - leaderless).Round(time.Millisecond))
-		if took >= alone {
+		checks := c.Group(haproxy.Name).Settings.(*haproxy.Settings).Checks
+		if alone := time.Duration(checks.Fall-1) * time.Duration(checks.FastInter); took >= alone { // on any host
 			t.Errorf("%s after the leader is silent: HAProxy's own checks take as long", took.Round(time.Millisecond))
 		}
 	})
