@@ -50,8 +50,9 @@ no two nodes may acknowledge writes at once, and what the scenario says must hol
 The times of scenarios are those of a usual host; on one that takes longer to start
 programs, which is measured first, a round has as much more time, and may take longer
 than predicted: said at once, and in the report.
-Each round is kept in the folder of results as soon as it is over; another run goes
-on there. At the end report.html, report.md and report.json are written beside them.
+Each round is kept in the folder of results as soon as it is over, with the machines'
+journals if it did not hold, or held only since the host is slow; another run goes on
+there. At the end report.html, report.md and report.json are written beside them.
 The exit status is 1 if something did not hold.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := d.check(cmd, names); err != nil {
