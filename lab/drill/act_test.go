@@ -4,6 +4,7 @@ package drill
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -31,6 +32,26 @@ func TestNodes(t *testing.T) {
 	none := &stage{}
 	if _, err := none.nodes(t.Context(), OtherReplica); err == nil || err.Error() != `nobody in this cluster is "another replica" now` {
 		t.Errorf("a target that nobody is: %v", err)
+	}
+}
+
+// A node that goes by an older state of etcd is named.
+func TestAgreed(t *testing.T) {
+	for _, test := range []struct {
+		name, reason string
+		seen         map[string]view
+		leader, want string
+	}{
+		{"alike", "all know who leads", map[string]view{"p1": {leader: "p2"}, "p2": {leader: "p2"}, "p3": {leader: "p2"}}, "p2", ""},
+		{"a stale one", "p3 has not heard that p2 leads", map[string]view{"p1": {leader: "p2"}, "p2": {leader: "p2"}, "p3": {leader: "p1"}},
+			"", "p1 says that p2 leads, and p3 that p1 does"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			v, err := agreed(test.seen)
+			if said := fmt.Sprint(err); v.leader != test.leader || err != nil && said != test.want || err == nil && test.want != "" {
+				t.Errorf("%s: %q leads, %v; want %q, %s", test.reason, v.leader, err, test.leader, test.want)
+			}
+		})
 	}
 }
 

@@ -149,12 +149,18 @@ func (r runner) fits(s Scenario) bool {
 	return len(s.Durability) == 0 || slices.Contains(s.Durability, r.durability)
 }
 
-// keep runs a round and keeps what came of it. One that was interrupted is not
-// kept.
+// keep runs a round and keeps what came of it. Of one that is interrupted only what it
+// had come to is, for people: it is run again.
 func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint64, say func(Round)) error {
+	began := time.Now()
 	round, page, err := r.round(ctx, s)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		state := fmt.Appendf(nil, "%v\n", err)
+		for _, event := range round.Events {
+			state = fmt.Appendf(state, "%8.2f %s\n", event.At, strings.TrimSpace(event.Node+" "+event.Text))
+		}
+		state = append(state, r.journals(ctx, began)...)
+		return errors.Join(ctx.Err(), o.Results.Keep(fmt.Sprintf("interrupted-%s-%d.txt", s.Name, n), state))
 	}
 	round.Round, round.Seed = n, seed
 	round.Verdict = Judge(s.Hold, round)
@@ -298,9 +304,10 @@ func (r runner) describe(ctx context.Context, s Scenario, was view) (Round, erro
 }
 
 // journals are what the services of all machines said since a moment: for people,
-// when a round is questionable. A machine that does not answer is left out.
+// when a round is questionable or was interrupted. A machine that does not answer is
+// left out.
 func (r runner) journals(ctx context.Context, since time.Time) []byte {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	var all []byte
 	for _, name := range r.Names() {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -215,14 +216,6 @@ const etcdctl = `. /run/pgha/etcd/node.env; S=/run/pgha/secrets; exec etcdctl --
 // others stream, as many of them as the durability wants count for a commit, and
 // every member of etcd answers.
 func (e eyes) look(ctx context.Context) (view, error) {
-	// A node that has just been lost is in etcd's list of members for a while more.
-	var nodes []string
-	for _, h := range e.access.REST {
-		nodes = append(nodes, node(h))
-	}
-	if err := each(nodes, func(name string) error { return e.serves(ctx, name) }); err != nil {
-		return view{}, err
-	}
 	v, err := e.databases(ctx)
 	if err != nil {
 		return v, err
@@ -251,12 +244,11 @@ func (e eyes) look(ctx context.Context) (view, error) {
 }
 
 // serves is nil if a node's own Patroni says that its PostgreSQL runs.
-func (e eyes) serves(ctx context.Context, name string) error {
+func (e eyes) serves(ctx context.Context, name string, h client.Host) error {
 	if _, running := e.init(name); !running {
 		return errors.New("the machine is off")
 	}
-	i := slices.IndexFunc(e.access.REST, func(h client.Host) bool { return node(h) == name })
-	_, status, err := e.rest(ctx, e.access.REST[i], "/health")
+	_, status, err := e.rest(ctx, h, "/health")
 	if err == nil && !strings.HasPrefix(status, "200 ") {
 		err = fmt.Errorf("PostgreSQL does not run (%s)", status)
 	}
@@ -293,12 +285,48 @@ func (e eyes) member(ctx context.Context, name string) (leads bool, err error) {
 	return s.Leader == s.Header.Member, nil
 }
 
-func (e eyes) databases(ctx context.Context) (v view, err error) {
-	members, err := e.members(ctx)
-	if err != nil {
-		return v, err
+// databases are who is what, as each node's own Patroni knows it. All are asked: one
+// that no longer hears of etcd's changes goes by what it remembers. A node that has just
+// been lost is in etcd's list of members for a while more.
+func (e eyes) databases(ctx context.Context) (view, error) {
+	hosts := map[string]client.Host{}
+	for _, h := range e.access.REST {
+		hosts[node(h)] = h
 	}
-	return wholeOf(members, len(e.access.REST), e.durability)
+	var mu sync.Mutex
+	seen := map[string]view{}
+	err := each(slices.Sorted(maps.Keys(hosts)), func(name string) error {
+		if err := e.serves(ctx, name, hosts[name]); err != nil {
+			return err
+		}
+		members, err := client.Members(ctx, e.DialAs(name), e.ca(), []client.Host{hosts[name]}, e.access.RESTPort)
+		if err != nil {
+			return err
+		}
+		v, err := wholeOf(members, len(hosts), e.durability)
+		mu.Lock()
+		defer mu.Unlock()
+		seen[name] = v
+		return err
+	})
+	if err != nil {
+		return view{}, err
+	}
+	return agreed(seen)
+}
+
+// agreed is what all nodes know alike.
+func agreed(seen map[string]view) (v view, err error) {
+	first := ""
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		if first == "" {
+			first, v = name, seen[name]
+		}
+		if now := seen[name]; now.leader != v.leader {
+			return view{}, fmt.Errorf("%s says that %s leads, and %s that %s does", first, v.leader, name, now.leader)
+		}
+	}
+	return v, nil
 }
 
 // wholeOf reads what Patroni says of its members.
@@ -326,12 +354,17 @@ func wholeOf(members []client.Member, nodes int, durability role.Durability) (v 
 	return v, nil
 }
 
-// whole waits until it is, and gives how that looks.
+// whole waits until it is, and gives how that looks. One that is interrupted says
+// what it waited for.
 func (e eyes) whole(ctx context.Context, limit time.Duration) (v view, err error) {
 	deadline := time.Now().Add(limit)
 	for {
-		if v, err = e.look(ctx); err == nil {
-			return v, nil
+		now, missing := e.look(ctx)
+		if missing == nil {
+			return now, nil
+		}
+		if err == nil || ctx.Err() == nil {
+			v, err = now, missing
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return v, fmt.Errorf("the cluster is not whole: %w", errors.Join(err, ctx.Err()))
