@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -99,6 +100,24 @@ func TestDrill(t *testing.T) {
 	}))
 	if count != 1 {
 		t.Errorf("the nemesis had %d rounds, want 1", count)
+	}
+	// One that is interrupted leaves what it had come to, for people, and no round.
+	forever, err := drill.ParseStep("wait 1h")
+	testkit.OK(t, err)
+	pool[0].Do = append(slices.Clone(pool[0].Do[:1]), forever)
+	order = drill.Order{Scenarios: pool, Rounds: 1, Results: drill.Results(t.TempDir()), Slowness: labtest.Slowness()}
+	short, stop := context.WithTimeout(ctx, time.Duration(float64(6*time.Second)*max(labtest.Slowness(), 1)))
+	defer stop()
+	err = drill.Run(short, drill.World{Lab: c.Lab, Faults: outages}, order, func(r drill.Round) { t.Errorf("a round that was interrupted: %+v", r) })
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a drill that is interrupted: %v", err)
+	}
+	state, err := os.ReadFile(filepath.Join(string(order.Results), "interrupted-etcd-follower-power-1.txt"))
+	testkit.OK(t, err)
+	for _, want := range []string{"cut an etcd follower", "wait 1h", "\ndemo-pg-1 (<nil>)\n"} {
+		if !strings.Contains(string(state), want) {
+			t.Errorf("it does not say %q:\n%s", want, state)
+		}
 	}
 }
 

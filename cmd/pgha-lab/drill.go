@@ -52,7 +52,8 @@ programs, which is measured first, a round has as much more time, and may take l
 than predicted: said at once, and in the report.
 Each round is kept in the folder of results as soon as it is over, with the machines'
 journals if it did not hold, or held only since the host is slow; another run goes on
-there. At the end report.html, report.md and report.json are written beside them.
+there. One that is interrupted leaves what it had come to, with the journals, and is
+run again. At the end report.html, report.md and report.json are written beside them.
 The exit status is 1 if something did not hold.`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if err := d.check(cmd, names); err != nil {
