@@ -1,11 +1,14 @@
 package patroni_test
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/internal/demo"
 	"pgha-gen/internal/testkit"
@@ -57,6 +60,41 @@ func TestPgBackRestPrograms(t *testing.T) {
 			}
 			if _, err := os.Stat(gap); (err == nil) != (tt.name == "dropped") {
 				t.Errorf("%s: mark of a gap: %v", tt.reason, err)
+			}
+		})
+	}
+}
+
+// A segment that a running server is to find is whole as soon as it has its name, and
+// nothing is left of one that did not come.
+func TestTakeWAL(t *testing.T) {
+	const segment = "000000030000000000000004"
+	for _, tt := range []struct {
+		name, reason string
+		pgbackrest   string
+		status       int
+		want         map[string]string // files of pg_wal
+	}{
+		{"there", "this node need not archive it again", `echo wal >"$7"`, 0, map[string]string{segment: "wal\n", "archive_status/" + segment + ".done": ""}},
+		{"not there", "pgBackRest says so by its status", "exit 1", 1, map[string]string{}},
+		{"broken off", "PostgreSQL must not find half of it", `echo half >"$7"; echo 'P00  ERROR: [039]: reset'; exit 39`, 39, map[string]string{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, data := node(t)
+			testkit.OK(t, os.MkdirAll(data+"/pg_wal/archive_status", 0o700))
+			m.Fake("pgbackrest", "[ \"$1 $2 $3 $4 $5 $6\" = '--config=/etc/pgbackrest/pgbackrest.conf --stanza=main --log-level-console=error --io-timeout=15 archive-get "+segment+"' ] || exit 99\n"+tt.pgbackrest)
+			if got := m.Boot("take-wal.sh", data, segment); got.Status != tt.status {
+				t.Errorf("%s: status %d, want %d: %s", tt.reason, got.Status, tt.status, got.Output)
+			}
+			have := map[string]string{}
+			testkit.OK(t, filepath.WalkDir(data+"/pg_wal", func(path string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					have[strings.TrimPrefix(path, data+"/pg_wal/")] = m.Read(path)
+				}
+				return err
+			}))
+			if diff := cmp.Diff(tt.want, have); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.reason, diff)
 			}
 		})
 	}

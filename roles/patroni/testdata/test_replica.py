@@ -55,7 +55,7 @@ class TestReplica(unittest.TestCase):
         if arguments[0] == "info":
             return json.dumps(self.info)
         if arguments[0] == "repo-ls" and arguments[-1].endswith("/18-1"):
-            return json.dumps({name[:16]: {} for name in self.archived})
+            return json.dumps({name[:16]: {} for name in self.archived + list(self.arrives.values())})
         if arguments[0] == "repo-ls":
             late = [name for at, name in self.arrives.items() if self.now >= at]
             return json.dumps({f"{name}-0a.zst": {} for name in self.archived + late if name.startswith(arguments[-1][-16:])})
@@ -159,6 +159,17 @@ class TestReplica(unittest.TestCase):
                 self.assertEqual(self.make(), want)
                 self.assertEqual(self.ran, [])
                 change(**before)
+
+    def test_two_timelines_in_one_segment(self) -> None:
+        """The leader keeps that segment, and cannot send it to who has not seen the first of the two: it is waited for."""
+        self.leader["IDENTIFY_SYSTEM"] = ["7", "3", "0/6000100", ""]
+        self.leader["READ_REPLICATION_SLOT demo_pg_1"] = ["physical", "0/4000028", "1"]
+        self.leader["TIMELINE_HISTORY 2"] = ["00000002.history|1\t0/4000500\tno recovery target specified"]
+        self.leader["TIMELINE_HISTORY 3"] = ["00000003.history|1\t0/4000500\tno recovery target specified", "2\t0/4000800\tno recovery target specified", ""]
+        self.arrives = {50: "000000030000000000000004"}
+        self.assertEqual(self.make(), MADE.format(3).replace("in 0 s", "in 50 s"))
+        self.assertEqual(self.wal(), [
+            "000000010000000000000002*", "000000010000000000000003*", "00000002.history*", "00000003.history*", "000000030000000000000004*"])
 
     def test_missing_wal(self) -> None:
         """What neither the archive nor the leader has, PostgreSQL would wait for in vain."""

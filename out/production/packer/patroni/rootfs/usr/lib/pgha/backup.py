@@ -3,7 +3,7 @@
 
 Who leads, Patroni's lock in etcd says, so there is one at a time. A backup ends when the
 node loses the lead; the next leader finds that one is due, and begins. A replica proves
-backups (proof.py).
+backups (proof.py), and takes WAL from the archive that the leader cannot send (catch_up.py).
 """
 
 import json
@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import archive
+import catch_up
 import databases
 import proof
 import step
@@ -29,6 +30,7 @@ GAP = "/run/postgresql/archive-gap"  # a reboot forgets it, and then the hole is
 PUSH = "/run/postgresql/archive-says"
 RESTORE = "/run/postgresql/restore"
 SOCKETS = "/var/run/postgresql"
+CONFIG = os.path.join(os.environ.get("PGHA_PGBACKREST_ETC", "/etc/pgbackrest"), "pgbackrest.conf")
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -313,6 +315,26 @@ def back_up(kind: str) -> Beside:
     return Beside(command("--log-level-console=warn", f"--type={kind}", "backup"))
 
 
+def take(folder: str, segment: str) -> bool:
+    """Has PostgreSQL, which runs, find a segment of the archive. False: the archive does not have it."""
+    try:
+        done = subprocess.run(as_postgres(os.path.join(step.LIB, "take-wal.sh"), folder, segment), capture_output=True, text=True, check=False, timeout=LONGEST, cwd="/")
+    except subprocess.TimeoutExpired:
+        raise Failed(f"to take {segment} lasts more than {LONGEST} s") from None
+    if done.returncode == 1 and not done.stderr:
+        return False
+    if done.returncode != 0:
+        raise Failed(complaint(done.stderr + done.stdout))
+    return True
+
+
+def encrypted() -> bool:
+    """Are the backups? pgBackRest takes nothing then that was written without the pass phrase."""
+    with open(CONFIG, encoding="utf-8") as file:
+        kinds = [value.strip() for key, _, value in (line.partition("=") for line in file) if key.strip() == "repo1-cipher-type"]
+    return bool(kinds) and kinds[-1] != "none"
+
+
 def prove(label: str, size: int) -> Beside:
     """A backup is restored beside, and checked."""
     return Beside(as_postgres(os.path.join(step.LIB, "prove.py"), label, str(size)))
@@ -401,10 +423,12 @@ def main() -> int:
     say = step.Console(patroni.name).say
     backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, says, forget)
     proofs = proof.Proofs(patroni.name, run, prove, lambda: members(patroni), lambda: rules_of(file).proof_days, say)
+    rest = catch_up.CatchUp(patroni.name, lambda: patroni.get("/patroni").get("replication_state") == "streaming", asker(server), encrypted, take, say)
     while True:
         leads, now = patroni.leads(), time.time()
         backups.look(now, leads and server.promoted())
         proofs.look(now, leads)
+        rest.look(now, leads)
         time.sleep(1)
 
 

@@ -128,8 +128,8 @@ class Replica:
             self.done(name)
 
     def wal(self, part: str, lines: list[Line], first: int, kept: int, size: int) -> int:
-        """Fetches WAL from the first segment on up to what the leader keeps, and further as far as it is archived."""
-        at, moved = first, self.clock()
+        """Fetches WAL from the first segment on up to what the leader has, and further as far as it is archived."""
+        at, moved, wanted = first, self.clock(), max({kept} | {n + 1 for n in unsent(lines, size)})
         while True:
             there = {s.name for s in archive.Archive(self.run, size).segments(part, at)}
             names = []
@@ -139,7 +139,7 @@ class Replica:
                 if not all(pool.map(self.segment, names)):
                     raise Unfit("the archive has lost WAL meanwhile")
             at += len(names)
-            if at >= kept:
+            if at >= wanted:
                 return at - first
             if names:
                 moved = self.clock()
@@ -218,6 +218,14 @@ def file_of(lines: list[Line], number: int, size: int) -> str:
     """The file of a segment. One in which a timeline began is whole on that one alone."""
     timeline = max(line.timeline for line in lines if line.begin // size <= number)
     return f"{timeline:08X}" + archive.text(number, size)
+
+
+def unsent(lines: list[Line], size: int) -> set[int]:
+    """The segments that the leader cannot send to a node that has not seen its newest timelines: more than one begins
+    there. Where a timeline ends, PostgreSQL looks for the segment's file of the next one; and if that ends in this
+    segment too, its file was renamed to end in .partial (CleanupAfterArchiveRecovery)."""
+    begins = [line.begin // size for line in lines[1:]]
+    return {b for a, b in zip(begins, begins[1:]) if a == b}
 
 
 def tell(status: str, detail: str) -> None:
