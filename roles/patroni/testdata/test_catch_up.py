@@ -107,7 +107,7 @@ class TestCatchUp(unittest.TestCase):
         self.state["history"] = ["00000003.history", "1\n"]
         self.run_for(60)
         self.assertEqual((self.took, self.said), ([], [
-            "catch-up warn this node does not stream from the leader, and gets nothing from the archive: list index out of range"]))
+            "catch-up warn this node does not stream from the leader, and gets nothing from the archive: '1' is no line of a timeline's history"]))
 
     def test_silent(self) -> None:
         """Said once."""

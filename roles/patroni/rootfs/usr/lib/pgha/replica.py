@@ -199,6 +199,8 @@ def history(answer: list[str], own: int) -> list[Line]:
     for text in "\n".join(answer).partition("|")[2].splitlines():
         words = text.split()
         if words and not words[0].startswith("#"):
+            if len(words) < 2:
+                raise ValueError(f"{text!r} is no line of a timeline's history")
             lines.append(Line(int(words[0]), begin, lsn(words[1])))
             begin = lines[-1].end
     return lines + [Line(own, begin, 1 << 64)]

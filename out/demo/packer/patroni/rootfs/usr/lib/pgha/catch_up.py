@@ -50,7 +50,7 @@ class CatchUp:
             self.since = self.since or now
             if now - self.since >= PATIENCE:
                 self.fetch()
-        except (LookupError, OSError, ValueError) as error:
+        except (OSError, ValueError) as error:
             self.tell("warn", f"this node does not stream from the leader, and gets nothing from the archive: {error}")
 
     def fetch(self) -> None:
