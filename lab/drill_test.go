@@ -30,7 +30,7 @@ import (
 // The quick scenarios of pgha-lab drill, once each: what docs and README promise of
 // the commonest faults. All of them: make drill.
 func TestDrill(t *testing.T) {
-	ctx, cancel := labtest.Begin(t, 130*time.Second)
+	ctx, cancel := labtest.Begin(t, 140*time.Second)
 	defer cancel()
 	all, err := drill.All()
 	if err != nil {
