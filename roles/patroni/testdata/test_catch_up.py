@@ -109,11 +109,25 @@ class TestCatchUp(unittest.TestCase):
         self.assertEqual((self.took, self.said), ([], [
             "catch-up warn this node does not stream from the leader, and gets nothing from the archive: '1' is no line of a timeline's history"]))
 
+    def test_trouble(self) -> None:
+        """Said once, and that it is over, too."""
+        def take(_folder: str, _segment: str) -> bool:
+            raise ValueError("object storage does not answer")
+
+        self.one.take = take
+        self.run_for(60)
+        self.streaming = True
+        self.one.look(1070, False)
+        self.one.look(1080, False)
+        self.assertEqual(self.said, [
+            "catch-up warn this node does not stream from the leader, and gets nothing from the archive: object storage does not answer",
+            "catch-up ok this node streams from the leader again"])
+
     def test_silent(self) -> None:
-        """Said once."""
+        """Patroni does not answer: it says that itself."""
         self.trouble = "Patroni does not answer"
         self.run_for(60)
-        self.assertEqual(self.said, ["catch-up warn this node does not stream from the leader, and gets nothing from the archive: Patroni does not answer"])
+        self.assertEqual((self.took, self.said), ([], []))
 
 
 if __name__ == "__main__":

@@ -44,12 +44,19 @@ class CatchUp:
             return
         self.next = now + LOOK
         try:
-            if self.streams():
-                self.since, self.said = 0, ""
-                return
-            self.since = self.since or now
-            if now - self.since >= PATIENCE:
-                self.fetch()
+            streams = self.streams()
+        except ValueError:
+            return  # Patroni is away for a moment
+        if streams:
+            if self.said:
+                self.tell("ok", "this node streams from the leader again")
+            self.since, self.said = 0, ""
+            return
+        self.since = self.since or now
+        if now - self.since < PATIENCE:
+            return
+        try:
+            self.fetch()
         except (OSError, ValueError) as error:
             self.tell("warn", f"this node does not stream from the leader, and gets nothing from the archive: {error}")
 
