@@ -405,6 +405,30 @@ class TestFiles(unittest.TestCase):
         with self.assertRaisesRegex(backup.Failed, "^pgBackRest's info takes more than 1 s$"):
             backup.run("info", "sleep 9")
 
+    def test_take(self) -> None:
+        """A segment that is there, one that is not, and why one does not come."""
+        before = backup.as_postgres
+        self.addCleanup(lambda: setattr(backup, "as_postgres", before))
+        for script, want in [("exit 0", True), ("exit 1", False), ("echo mv: no >&2; exit 1", "mv: no"), ("echo 'P00  ERROR: [039]: reset'; exit 39", "reset")]:
+            backup.as_postgres = lambda *arguments, script=script: ["sh", "-c", script]  # type: ignore[assignment,misc]
+            with self.subTest(script):
+                if isinstance(want, bool):
+                    self.assertEqual(backup.take("/data", "000000030000000000000004"), want)
+                    continue
+                with self.assertRaisesRegex(backup.Failed, want):
+                    backup.take("/data", "000000030000000000000004")
+
+    def test_encrypted(self) -> None:
+        """What is not said to be encrypted is not."""
+        before = backup.CONFIG
+        self.addCleanup(lambda: setattr(backup, "CONFIG", before))
+        with tempfile.TemporaryDirectory() as folder:
+            backup.CONFIG = os.path.join(folder, "pgbackrest.conf")
+            for text, want in [("[global]\nrepo1-cipher-type=aes-256-cbc\n", True), ("[global]\nrepo1-cipher-type=none\n", False), ("[global]\nrepo1-type=s3\n", False)]:
+                with open(backup.CONFIG, "w", encoding="utf-8") as file:
+                    file.write(text)
+                self.assertEqual(backup.encrypted(), want, text)
+
 
 if __name__ == "__main__":
     unittest.main()

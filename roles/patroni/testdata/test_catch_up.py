@@ -123,6 +123,15 @@ class TestCatchUp(unittest.TestCase):
             "catch-up warn this node does not stream from the leader, and gets nothing from the archive: object storage does not answer",
             "catch-up ok this node streams from the leader again"])
 
+    def test_leads_then(self) -> None:
+        """A moment in which Patroni says nothing forgets nothing."""
+        self.there = False
+        self.run_for(40)
+        self.one.look(1045, None)
+        self.one.look(1050, True)
+        self.one.look(1060, True)
+        self.assertEqual(self.said, [NOT_YET, "catch-up ok this node leads"])
+
     def test_silent(self) -> None:
         """Patroni does not answer: it says that itself."""
         self.trouble = "Patroni does not answer"

@@ -423,12 +423,12 @@ def main() -> int:
     say = step.Console(patroni.name).say
     backups = Backups(run, back_up, asker(server), lambda: rules_of(file), say, write, says, forget)
     proofs = proof.Proofs(patroni.name, run, prove, lambda: members(patroni), lambda: rules_of(file).proof_days, say)
-    rest = catch_up.CatchUp(patroni.name, lambda: patroni.get("/patroni").get("replication_state") == "streaming", asker(server), encrypted, take, say)
+    missing = catch_up.CatchUp(patroni.name, lambda: patroni.get("/patroni").get("replication_state") == "streaming", asker(server), encrypted, take, say)
     while True:
         leads, now = patroni.leads(), time.time()
         backups.look(now, leads and server.promoted())
         proofs.look(now, leads)
-        rest.look(now, leads)
+        missing.look(now, leads)
         time.sleep(1)
 
 

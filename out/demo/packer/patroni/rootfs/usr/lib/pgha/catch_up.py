@@ -37,20 +37,18 @@ class CatchUp:
 
     def look(self, now: float, leads: bool | None) -> None:
         """Once a second."""
-        if leads is not False:
-            self.next, self.since, self.said = 0, 0, ""
-            return
-        if now < self.next:
+        if leads is None or now < self.next:
             return
         self.next = now + LOOK
+        if leads:
+            self.end("this node leads")
+            return
         try:
             streams = self.streams()
         except ValueError:
             return  # Patroni is away for a moment
         if streams:
-            if self.said:
-                self.tell("ok", "this node streams from the leader again")
-            self.since, self.said = 0, ""
+            self.end("this node streams from the leader again")
             return
         self.since = self.since or now
         if now - self.since < PATIENCE:
@@ -79,6 +77,12 @@ class CatchUp:
             self.tell("ok", f"the leader cannot send {wanted} to this node: it is taken from the archive")
         else:
             self.tell("wait", f"the leader cannot send {wanted} to this node, and the archive does not have it yet")
+
+    def end(self, why: str) -> None:
+        """There is nothing to catch up with: what was said must not be the last word."""
+        if self.said:
+            self.tell("ok", why)
+        self.since, self.said = 0, ""
 
     def tell(self, status: str, detail: str) -> None:
         """What is as before is not said again."""
