@@ -192,6 +192,9 @@ func (s *stage) do(ctx context.Context, step Step) error {
 		return all(func(name string) error { return s.pause(ctx, name, false) })
 	case "slow cores of NODES to PERCENT":
 		for _, name := range on[0] {
+			if _, running := s.init(name); !running {
+				return fmt.Errorf("%s: cannot slow its cores: it does not run", name)
+			}
 			s.slowed = append(s.slowed, slowCores(s.Machine(name).Pause, step.Percent))
 		}
 		return nil

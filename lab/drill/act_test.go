@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pgha-gen/lab"
 )
 
 // Who is meant stays the same for the whole of a round, whatever was asked before.
@@ -32,6 +34,22 @@ func TestNodes(t *testing.T) {
 	none := &stage{}
 	if _, err := none.nodes(t.Context(), OtherReplica); err == nil || err.Error() != `nobody in this cluster is "another replica" now` {
 		t.Errorf("a target that nobody is: %v", err)
+	}
+}
+
+// A step that nothing can come of is refused.
+func TestSlowCoresRefused(t *testing.T) {
+	s := &stage{eyes: eyes{World: World{Lab: new(lab.Lab)}}, was: view{leader: "p2"}}
+	step, err := ParseStep("slow cores of leader to 20%")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "p2: cannot slow its cores: it does not run"
+	if err := s.do(t.Context(), step); err == nil || err.Error() != want {
+		t.Errorf("a machine that is off: have %v, want %s", err, want)
+	}
+	if err := s.healCores(); err != nil || len(s.slowed) > 0 {
+		t.Errorf("nothing was slowed, but there is %d to heal: %v", len(s.slowed), err)
 	}
 }
 

@@ -126,10 +126,15 @@ func (g *Group) Kill() error {
 	return err
 }
 
-// Freeze stops every process in the group where it is, or has them go on.
+// Freeze stops every process in the group where it is, or has them go on. A group
+// that does not exist is no error.
 func (g *Group) Freeze(stop bool) error {
 	state := map[bool]string{true: "1", false: "0"}[stop]
-	return os.WriteFile(filepath.Join(g.dir, "cgroup.freeze"), []byte(state), 0)
+	err := os.WriteFile(filepath.Join(g.dir, "cgroup.freeze"), []byte(state), 0)
+	if gone(err) {
+		return nil
+	}
+	return err
 }
 
 // Wait returns when the group has no process left, or with the context's error.

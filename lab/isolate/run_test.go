@@ -118,8 +118,8 @@ func TestEnd(t *testing.T) {
 				t.Error(err)
 			}
 			gone(t, id(tt.name))
-			if err := errors.Join(r.Kill(), isolate.Clear(t.Context(), id(tt.name))); err != nil {
-				t.Errorf("ending what has ended: %v", err)
+			if err := errors.Join(r.Kill(), r.Freeze(true), r.Freeze(false), isolate.Clear(t.Context(), id(tt.name))); err != nil {
+				t.Errorf("ending and stopping what has ended: %v", err)
 			}
 		})
 	}
