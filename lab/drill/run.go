@@ -208,6 +208,10 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	drawn := s.Name == NemesisName
 	start := time.Now()
 	st.began = start
+	defer func() {
+		out.Events = append(out.Events, protocol(st, start)...)
+		slices.SortStableFunc(out.Events, func(a, b Event) int { return int((a.At - b.At) * 1e6) })
+	}()
 	since := func(at time.Time) float64 { return at.Sub(start).Seconds() }
 	for _, step := range s.Do {
 		out.Events = append(out.Events, Event{At: since(time.Now()), Text: step.Sentence})
@@ -272,8 +276,6 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	}
 	out.Register, out.Asked, page = r.register.Check(start)
 	out.Lost, out.Ghosts, out.Gone = rows.Lost, rows.Ghosts, rows.Gone
-	out.Events = append(out.Events, protocol(st, start)...)
-	slices.SortStableFunc(out.Events, func(a, b Event) int { return int((a.At - b.At) * 1e6) })
 	return out, page, nil
 }
 
