@@ -14,9 +14,9 @@ import (
 )
 
 // Delay makes every packet from and to a machine arrive so much later, until the
-// function that it gives is called. It stands for netem, which not every kernel
-// has: the machine's port leaves the bridge, and what passes between the two is
-// carried by hand.
+// function that it gives is called. A machine that is delayed already is refused.
+// It stands for netem, which not every kernel has: the machine's port leaves the
+// bridge, and what passes between the two is carried by hand.
 func (n *Network) Delay(ctx context.Context, p *Port, by time.Duration) (end func() error, err error) {
 	near, far := "d"+p.Link, "e"+p.Link // two ends of one more wire; near is on the bridge
 	undo := func() error {
@@ -25,15 +25,18 @@ func (n *Network) Delay(ctx context.Context, p *Port, by time.Duration) (end fun
 			ip(ctx, "-n", n.Name, "link", "set", p.Link, "arp", "on", "master", bridge),
 			ip(ctx, "-n", n.Name, "link", "delete", near))
 	}
+	refused := func(err error) error { return fmt.Errorf("cannot delay machine %q: %w", p.Machine, err) }
+	if err := ip(ctx, "-n", n.Name, "link", "add", near, "type", "veth", "peer", "name", far); err != nil {
+		return nil, refused(err) // the wire of a delay that there is already is not this one's to undo
+	}
 	for _, s := range [][]string{
-		{"link", "add", near, "type", "veth", "peer", "name", far},
 		// The bridge's own addresses are not to be asked for here.
 		{"link", "set", far, "arp", "off", "up"},
 		{"link", "set", p.Link, "arp", "off", "nomaster"},
 		{"link", "set", near, "master", bridge, "up"},
 	} {
 		if err := ip(ctx, append([]string{"-n", n.Name}, s...)...); err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot delay machine %q: %w", p.Machine, err), undo())
+			return nil, errors.Join(refused(err), undo())
 		}
 	}
 	var a, b int
@@ -43,7 +46,7 @@ func (n *Network) Delay(ctx context.Context, p *Port, by time.Duration) (end fun
 		}
 		return err
 	}); err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot delay machine %q: %w", p.Machine, err), undo())
+		return nil, errors.Join(refused(err), undo())
 	}
 	carrying, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var both sync.WaitGroup

@@ -179,6 +179,9 @@ func TestDelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := n.Delay(t.Context(), a, time.Second); err == nil || !strings.HasPrefix(err.Error(), `cannot delay machine "a": `) {
+		t.Errorf("delayed twice: %v, want it refused", err)
+	}
 	for _, address := range addresses {
 		if took := echo(address); took < 100*time.Millisecond || took > 400*time.Millisecond {
 			t.Errorf("%s: %v there and back, want 100 ms", address, took)
