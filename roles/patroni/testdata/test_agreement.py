@@ -255,7 +255,7 @@ class AgreementTest(unittest.TestCase):
         self.assertTrue(3 <= self.now - last < 4, self.now - last)
 
     def test_heard_again(self) -> None:
-        self.store.set("failover", "{}")
+        self.store.set("failover", json.dumps({"leader": "p1"}))
         self.lost()
         self.run_for(5)
         self.here.rest = True
@@ -526,7 +526,10 @@ class AgreementTest(unittest.TestCase):
             ("sync", json.dumps({"leader": "p1", "quorum": 1, "sync_standby": "p3,p4"}), self.store.at(PREFIX + "sync"), "it is not among those"),
             ("sync", json.dumps({"leader": "p3", "quorum": 1, "sync_standby": "p2,p1"}), self.store.at(PREFIX + "sync"), "it is not among those"),
             ("sync", None, self.store.at(PREFIX + "sync"), "it is not among those"),
-            ("failover", "{}", None, "a switchover or failover is asked for"),
+            ("failover", json.dumps({"leader": "p1"}), None, "a switchover or failover is asked for"),
+            ("failover", json.dumps({"leader": "p1", "member": "p3", "scheduled_at": "2026-12-01T03:00:00+00:00"}), None,
+             "a switchover or failover is asked for"),
+            ("failover", "p1:p3", None, "a switchover or failover is asked for"),
             ("config", json.dumps(quorum | {"pause": True}), json.dumps(quorum), "the cluster is paused"),
             ("config", json.dumps(quorum | {"synchronous_node_count": 2}), json.dumps(quorum), "synchronous_node_count is not 1"),
             ("config", json.dumps({"ttl": 20, "synchronous_mode": True}), json.dumps(quorum), "it is for durability quorum and strict alone"),
@@ -566,14 +569,26 @@ class AgreementTest(unittest.TestCase):
         self.assertIn("remove", self.store.log)
 
     def test_failover_asked_for_meanwhile(self) -> None:
+        for before in None, "{}":
+            with self.subTest(before):
+                self.setUp()
+                self.store.set("failover", before)
+                self.lost()
+                self.run_for(3.3)
+                view = self.store.read()
+                self.store.set("failover", json.dumps({"leader": "p1"}))
+                self.peer()
+                self.run_for(1)
+                self.store.remove(view)
+                self.assertNotIn("remove", self.store.log)
+
+    def test_switchover_that_is_over(self) -> None:
+        self.store.set("failover", "{}")
         self.lost()
         self.run_for(3.3)
-        view = self.store.read()
-        self.store.set("failover", "{}")
         self.peer()
         self.run_for(1)
-        self.store.remove(view)
-        self.assertNotIn("remove", self.store.log)
+        self.assertIn("remove", self.store.log)
 
     def test_paused_meanwhile(self) -> None:
         self.lost()

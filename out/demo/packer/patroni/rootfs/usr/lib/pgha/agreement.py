@@ -60,7 +60,8 @@ class View(NamedTuple):
     history_revision: int = 0
     config: str = ""
     config_revision: int = 0
-    failover: bool = False
+    failover: str = ""
+    failover_revision: int = 0
     marks: dict[str, str] = {}
 
     def key(self, text: str) -> Any:
@@ -69,6 +70,11 @@ class View(NamedTuple):
             return json.loads(text)
         except ValueError:
             return None
+
+    @property
+    def asked(self) -> bool:
+        """Whether a switchover or failover is asked for. Of one that is over Patroni leaves {} (manual_failover)."""
+        return bool(self.failover) and self.key(self.failover) != {}
 
     @property
     def voters(self) -> list[str]:
@@ -133,7 +139,7 @@ class Etcd(Gateway):
 
         return View(
             value("leader"), revision("leader"), value("sync"), revision("sync"), value("history"), revision("history"),
-            value("config"), revision("config"), "failover" in found,
+            value("config"), revision("config"), value("failover"), revision("failover"),
             {decoded(row["key"])[len(self.marks):]: decoded(row.get("value", "")) for row in rows[-1]})
 
     def lease(self) -> int:
@@ -156,7 +162,7 @@ class Etcd(Gateway):
         self.ask("kv/txn", {
             "compare": [
                 unchanged("leader", view.term), unchanged("sync", view.sync_revision), unchanged("history", view.history_revision),
-                unchanged("config", view.config_revision), unchanged("failover", 0),
+                unchanged("config", view.config_revision), unchanged("failover", view.failover_revision),
                 *({"key": encoded(self.marks + voter), "target": "VALUE", "result": "EQUAL", "value": encoded(view.mark)}
                   for voter in view.voters)],
             "success": [
@@ -383,7 +389,7 @@ class Agreement:
             return f"the leader key has been there for less than {ttl:.0f} s"
         if self.timeline(view) != view.timeline:
             return f"its timeline {self.timeline(view)[0] or ''} is not known to be the last one of /history"
-        if view.failover:
+        if view.asked:
             return "a switchover or failover is asked for (/failover)"
         if settings.get("pause"):
             return "the cluster is paused"
