@@ -15,10 +15,10 @@ import (
 	"pgha-gen/lab/machine/machinetest"
 )
 
-// Failover by agreement, under load: an operator has another node lead, whose machine
-// loses its power, and its standbys take its lease away long before it ends. It comes back and follows. No
-// acknowledged row is lost, and nobody is cut off any more. Then the agreement is turned
-// off and on, and a node's cut-off cannot be read. Long: make
+// Failover by agreement, under load: after an operator's switchover the leader's machine
+// loses its power, and its standbys take its lease away long before it ends. It comes
+// back and follows. No acknowledged row is lost, and nobody is cut off any more. Then the
+// agreement is turned off and on, and a node's cut-off cannot be read. Long: make
 // test-long; pgha-lab drill agreement-... does more.
 func TestAgreement(t *testing.T) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
@@ -34,7 +34,7 @@ func TestAgreement(t *testing.T) {
 	c := newClusterOf(t, ctx, spec)
 	c.up(t, ctx)
 	l := startLoad(t, ctx, c, 4)
-	c.switchover(t, ctx, c.whole(t, ctx)) // of which etcd keeps something
+	c.switchover(t, ctx, c.whole(t, ctx)) // of which Patroni leaves {} in etcd
 	leader := c.whole(t, ctx)
 	time.Sleep(27 * time.Second) // for ttl and 5 s after it led first, its lease has to end
 
