@@ -273,7 +273,9 @@ done
 echo 'this machine has no data disk' >&2
 exit 1`
 
-const empty = `rm -f /var/lib/postgresql/*/filler* /var/lib/etcd/*/filler*`
+// empty takes that away, on a machine that has just started, too.
+const empty = `timeout 40 sh -c 'until mountpoint -q /var/lib/postgresql || mountpoint -q /var/lib/etcd; do sleep 0.2; done' || :
+rm -f /var/lib/postgresql/*/filler* /var/lib/etcd/*/filler*`
 
 // slowCores lets a machine run for a part of its time only, and gives what ends that.
 func slowCores(pause func(stop bool) error, percent int) (end func() error) {
@@ -431,7 +433,7 @@ func (s *stage) change(ctx context.Context) error {
 
 // heal undoes what a round has done and not undone, whatever it was.
 func (s *stage) heal(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Minute)
 	defer cancel()
 	var errs []error
 	for _, service := range s.away {
@@ -449,12 +451,9 @@ func (s *stage) heal(ctx context.Context) error {
 			errs = append(errs, s.inside(ctx, name, "pkill -CONT -x '"+strings.Join(processes, "|")+"' || :"))
 		}
 	}
-	for _, name := range s.filled {
-		if _, running := s.init(name); running {
-			errs = append(errs, s.inside(ctx, name, empty))
-		}
-	}
 	errs = append(errs, s.start(ctx, s.Names()...))
+	// Last: what was filled is still full when a machine starts again that lost its power.
+	errs = append(errs, each(s.filled, func(name string) error { return s.inside(ctx, name, empty) }))
 	if s.ends {
 		errs = append(errs, s.rotate(ctx, secrets.Rotation{Certificates: true}))
 	}
