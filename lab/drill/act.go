@@ -452,7 +452,7 @@ func (s *stage) heal(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, s.start(ctx, s.Names()...))
-	// Last: what was filled is still full when a machine starts again that lost its power.
+	// Only now: a disk is still full when its machine starts again that lost its power.
 	errs = append(errs, each(s.filled, func(name string) error { return s.inside(ctx, name, empty) }))
 	if s.ends {
 		errs = append(errs, s.rotate(ctx, secrets.Rotation{Certificates: true}))
