@@ -61,14 +61,17 @@ class Requests(unittest.TestCase):
     def test_read(self) -> None:
         """All keys, with the revisions that wrote them; the lease's renewal writes nothing."""
         view = self.etcd.read()
-        self.assertEqual((view.leader, view.voters, view.timeline, view.settings, view.failover), ("p1", ["p2", "p3"], (2, 100), {"ttl": 20}, False))
+        self.assertEqual((view.leader, view.voters, view.timeline, view.settings), ("p1", ["p2", "p3"], (2, 100), {"ttl": 20}))
+        self.assertEqual((view.failover, view.failover_revision), ("", 0))
         self.assertEqual(len({view.term, view.sync_revision, view.history_revision, view.config_revision, 0}), 5)
         held = self.lease(30)
         self.put("leader", "p1", held)
         view = self.etcd.read()
         self.etcd.ask("lease/keepalive", {"ID": str(held)})
         self.put("failover", '{"leader": "p1"}')
-        self.assertEqual(self.etcd.read(), view._replace(failover=True))
+        after = self.etcd.read()
+        self.assertEqual(after, view._replace(failover='{"leader": "p1"}', failover_revision=after.failover_revision))
+        self.assertGreater(after.failover_revision, view.term)
 
     def test_marks(self) -> None:
         """A mark is there until it is taken back, and none is made with a lease that has ended."""
@@ -102,6 +105,14 @@ class Requests(unittest.TestCase):
         self.etcd.remove(view)  # as one that comes late
         self.assertEqual(self.etcd.read(), after)
 
+    def test_remove_after_a_switchover(self) -> None:
+        """The {} that Patroni leaves is no change since it was read."""
+        self.put("failover", "{}")
+        view = self.marked()
+        self.assertGreater(view.failover_revision, 0)
+        self.etcd.remove(view)
+        self.assertEqual(self.etcd.read().leader, "")
+
     def test_remove_refused(self) -> None:
         """Whatever has changed, the leader key stays."""
         changes: list[tuple[str, Any]] = [
@@ -112,7 +123,8 @@ class Requests(unittest.TestCase):
             ("another timeline", lambda view: self.put("history", "[]")),
             ("other settings", lambda view: self.put("config", '{"ttl": 30}')),
             ("maintenance mode", lambda view: self.put("config", '{"ttl": 20, "pause": true}')),
-            ("a switchover is asked for", lambda view: self.put("failover", "{}")),
+            ("a switchover is asked for", lambda view: self.put("failover", '{"leader": "p1"}')),
+            ("a switchover has been asked for, and is over", lambda view: self.put("failover", "{}")),
             ("a mark against another term", lambda view: self.etcd.mark("p3", "1 1", self.etcd.lease())),
         ]
         for name, change in changes:
