@@ -34,6 +34,7 @@ type drills struct {
 	results              string
 	nemesis              time.Duration
 	seed                 uint64
+	named                []drill.Scenario
 }
 
 func (a *app) drillCommand() *cobra.Command {
@@ -42,11 +43,13 @@ func (a *app) drillCommand() *cobra.Command {
 		Use:   "drill [scenario ...]",
 		Short: "Do to a cluster what scenarios say, under load, and judge what it made of it",
 		Long: `Run scenarios against the lab that is up in the folder, or else against one of its
-own, which is taken down afterwards. Without names, all. With --nemesis, draw faults
-from them, one to three at a time, and end these before the cluster has to be whole
-again. Meanwhile clients write and read through the proxies, and each node is asked
-whether it would acknowledge a write. In every round no acknowledged row may be lost,
-no two nodes may acknowledge writes at once, and what the scenario says must hold.
+own, which is taken down afterwards. Without names, all that are for such a spec and can
+be run on this host, but the very long ones; one that is named and is not, is refused.
+With --nemesis, draw faults from them, one to three at a time, and end these before the
+cluster has to be whole again. Meanwhile clients write and read through the proxies, and
+each node is asked whether it would acknowledge a write. In every round no acknowledged
+row may be lost, no two nodes may acknowledge writes at once, and what the scenario says
+must hold.
 The times of scenarios are those of a usual host; on one that takes longer to start
 programs, which is measured first, a round has as much more time, and may take longer
 than predicted: said at once, and in the report.
@@ -66,8 +69,12 @@ The exit status is 1 if something did not hold.`,
 			if d.list {
 				return a.listScenarios(all)
 			}
-			if _, err := drill.Pick(all, names); err != nil {
+			picked, err := drill.Pick(all, names)
+			if err != nil {
 				return cli.UsageError(err)
+			}
+			if len(names) > 0 {
+				d.named = picked
 			}
 			return a.drill(cmd.Context(), d, names)
 		},
@@ -188,6 +195,11 @@ func (a *app) drillHere(ctx context.Context, d *drills, order session.Drill, say
 	c, err := a.config(&d.source)
 	if err != nil {
 		return err
+	}
+	for _, s := range d.named {
+		if err := s.Unfit(c.Cluster); err != nil {
+			return err
+		}
 	}
 	a.measure(&order)
 	c.Work = func(ctx context.Context, w drill.World) error { return order.Run(ctx, w, say) }

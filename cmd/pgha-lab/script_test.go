@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 func TestScript(t *testing.T) {
 	spec, err := filepath.Abs("../../docs/reference.yaml")
 	testkit.OK(t, err)
+	etcd, err := filepath.Abs("../../lab/etcd")
+	testkit.OK(t, err)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		UpdateScripts:       testkit.Update(),
@@ -30,6 +32,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SPEC", spec)
+			env.Setenv("ETCD", etcd)
 			return nil
 		},
 		Condition: func(string) (bool, error) { return os.Geteuid() == 0, nil }, // [root] alone

@@ -26,6 +26,7 @@ import (
 // Order is what a run shall do.
 type Order struct {
 	Scenarios []Scenario
+	Named     bool    // refuse a scenario that is not for this cluster or host, in place of leaving it out
 	Rounds    int     // of each scenario
 	Slowness  float64 // of the host, as lab/pace measures it; 0: not measured
 	Results   Results
@@ -57,6 +58,11 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 	if err != nil {
 		return err
 	}
+	for _, s := range o.Scenarios {
+		if err := e.unfit(s); o.Named && err != nil {
+			return err
+		}
+	}
 	if _, err := e.whole(ctx, boot); err != nil {
 		return err
 	}
@@ -81,7 +87,7 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 	}
 	for n := 1; n <= o.Rounds; n++ {
 		for _, s := range o.Scenarios {
-			if !r.fits(s) || has(done, s.Name, n, r.Cluster()) {
+			if r.unfit(s) != nil || has(done, s.Name, n, r.Cluster()) {
 				continue
 			}
 			if err := r.keep(ctx, o, s, n, 0, say); err != nil {
@@ -95,7 +101,7 @@ func Run(ctx context.Context, w World, o Order, say func(Round)) error {
 // nemesis runs what it draws, for its time; rounds with the same seed that are
 // kept already are not run again.
 func (r runner) nemesis(ctx context.Context, o Order, done []Round, say func(Round)) error {
-	draw := o.Nemesis.Draw(slices.DeleteFunc(slices.Clone(o.Scenarios), func(s Scenario) bool { return !r.fits(s) }))
+	draw := o.Nemesis.Draw(slices.DeleteFunc(slices.Clone(o.Scenarios), func(s Scenario) bool { return r.unfit(s) != nil }))
 	past := 0
 	for _, d := range done {
 		if d.Scenario == NemesisName && d.Seed == o.Nemesis.Seed && d.Failover == r.Cluster().Failover && d.Durability == r.durability {
@@ -140,13 +146,16 @@ type runner struct {
 	register *workload.Register
 }
 
-// fits says whether a scenario can be run on this cluster, and on this host.
-func (r runner) fits(s Scenario) bool {
-	c := r.Cluster()
-	if s.Backup && !c.BacksUp() || s.slowsDisks() && machine.CanSlowDisks() != nil {
-		return false
+// unfit says why a scenario cannot be run on this cluster, or on this host; nil: it can.
+func (e eyes) unfit(s Scenario) error {
+	c := e.Cluster()
+	if err := s.Unfit(&c); err != nil {
+		return err
 	}
-	return len(s.Durability) == 0 || slices.Contains(s.Durability, r.durability)
+	if err := machine.CanSlowDisks(); s.slowsDisks() && err != nil {
+		return fmt.Errorf("scenario %s: %w", s.Name, err)
+	}
+	return nil
 }
 
 // keep runs a round and keeps what came of it. Of one that is interrupted only what it

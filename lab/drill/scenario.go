@@ -23,12 +23,13 @@ type Scenario struct {
 	Durability []role.Durability `yaml:"durability"` // only with these; none: with all
 	Steps      []string          `yaml:"do,required"`
 	Hold       Hold              `yaml:"hold"`
-	Alone      bool              `yaml:"alone"`    // not for the nemesis: more than the cluster survives by itself, or no fault
-	Predicts   role.Fault        `yaml:"predicts"` // the fault whose prediction the gap has to meet
-	Do         []Step            `yaml:"-"`        // Steps, read
-	Backup     bool              `yaml:"backup"`   // only for clusters that are backed up
-	Long       bool              `yaml:"long"`     // only if it is asked for by name
-	Settle     specfile.Duration `yaml:"settle"`   // how long to look at least, after the last step
+	Alone      bool              `yaml:"alone"`     // not for the nemesis: more than the cluster survives by itself, or no fault
+	Predicts   role.Fault        `yaml:"predicts"`  // the fault whose prediction the gap has to meet
+	Do         []Step            `yaml:"-"`         // Steps, read
+	Backup     bool              `yaml:"backup"`    // only for clusters that are backed up
+	Agreement  bool              `yaml:"agreement"` // only for clusters with failover by agreement
+	Long       bool              `yaml:"long"`      // only if it is asked for by name
+	Settle     specfile.Duration `yaml:"settle"`    // how long to look at least, after the last step
 }
 
 // Hold is what must hold in every round. No acknowledged row is lost and no two
@@ -156,6 +157,20 @@ func Read(name string, text []byte) (s Scenario, err error) {
 		return s, errs
 	}
 	return s, nil
+}
+
+// Unfit says why a scenario is not for a cluster; nil: it is for it.
+func (s *Scenario) Unfit(c *role.Cluster) error {
+	lost, _ := c.Outage(role.LeaderLost)
+	switch {
+	case s.Backup && !c.BacksUp():
+		return fmt.Errorf("scenario %s is for clusters that are backed up (want backup.bucket in the spec)", s.Name)
+	case s.Agreement && lost.Steady == 0:
+		return fmt.Errorf("scenario %s is for clusters with failover by agreement (want roles.patroni.agreement.after in the spec)", s.Name)
+	case len(s.Durability) > 0 && !slices.Contains(s.Durability, c.Durability):
+		return fmt.Errorf("scenario %s is for durability %s (the spec has %s)", s.Name, strings.Join(specfile.Values(s.Durability...), " or "), c.Durability)
+	}
+	return nil
 }
 
 // slowsDisks says whether it has a step that not every host can do.

@@ -83,6 +83,9 @@ func TestRead(t *testing.T) {
 about: all that a file can say
 quick: true
 alone: true
+backup: true
+agreement: true
+long: true
 durability: [sync, strict]
 do:
   - lose 5% from leader to all etcd
@@ -99,7 +102,7 @@ predicts: leader-lost
 		t.Fatal(err)
 	}
 	want := Scenario{
-		Name: "some-name", About: "all that a file can say", Quick: true, Alone: true,
+		Name: "some-name", About: "all that a file can say", Quick: true, Alone: true, Backup: true, Agreement: true, Long: true,
 		Durability: []role.Durability{role.Sync, role.Strict},
 		Steps: []string{"lose 5% from leader to all etcd", "kill PostgreSQL on a replica", "wait ttl+2s", "take lockbox away",
 			"slow disk of all etcd to 5 writes/s", "have certificates of all databases end in 20s"},
@@ -179,6 +182,36 @@ func TestPick(t *testing.T) {
 		if _, err := Pick(all, []string{name}); err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
+	}
+}
+
+// A scenario that is not for a cluster says what the spec would have to have.
+func TestUnfit(t *testing.T) {
+	tests := []struct {
+		name  string
+		edits []string
+		s     Scenario
+		want  string
+	}{
+		{"any", nil, Scenario{}, ""},
+		{"not backed up", nil, Scenario{Backup: true}, "scenario x is for clusters that are backed up (want backup.bucket in the spec)"},
+		{"backed up", []string{`bucket: ""=>bucket: drill-backup`}, Scenario{Backup: true}, ""},
+		{"no agreement", nil, Scenario{Agreement: true}, "scenario x is for clusters with failover by agreement (want roles.patroni.agreement.after in the spec)"},
+		{"agreement", []string{"    after: 0s=>    after: 3s"}, Scenario{Agreement: true}, ""},
+		{"another durability", nil, Scenario{Durability: []role.Durability{role.Sync, role.Strict}}, "scenario x is for durability sync or strict (the spec has quorum)"},
+		{"its durability", nil, Scenario{Durability: []role.Durability{role.Sync, role.Quorum}}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := ""
+			tt.s.Name = "x"
+			if err := tt.s.Unfit(demo.Cluster(t, tt.edits...)); err != nil {
+				got = err.Error()
+			}
+			if got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 

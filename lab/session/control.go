@@ -150,7 +150,7 @@ func (d Drill) answer(ctx context.Context, w drill.World, asked io.Reader) error
 
 // Run runs it, and tells of each round that has ended.
 func (d Drill) Run(ctx context.Context, w drill.World, say func(drill.Round)) error {
-	order := drill.Order{Rounds: d.Rounds, Results: drill.Results(d.Results), Slowness: d.Slowness, Nemesis: d.Nemesis}
+	order := drill.Order{Named: len(d.Scenarios) > 0, Rounds: d.Rounds, Results: drill.Results(d.Results), Slowness: d.Slowness, Nemesis: d.Nemesis}
 	var err error
 	if order.Scenarios, err = drill.All(); err != nil {
 		return err
