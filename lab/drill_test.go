@@ -125,21 +125,37 @@ func TestDrill(t *testing.T) {
 // sentence, the cluster goes on, and afterwards the archive has all. Long: make
 // test-long. Only these scenarios with PGHA_TEST_SCENARIOS.
 func TestDrillBackups(t *testing.T) {
+	drillOnce(t, demo.Read(t, testkit.Text(t, "drill/pgha.yaml")), func(s drill.Scenario) bool { return s.Backup })
+}
+
+// What the cluster of make drill cannot have: failover by agreement, and a second
+// HAProxy. Each scenario for that once, under load. Long: make test-long. Only these
+// scenarios with PGHA_TEST_SCENARIOS.
+func TestDrillAgreement(t *testing.T) {
+	text := testkit.Text(t, "drill/pgha.yaml")
+	plain := demo.Read(t, text)
+	both := demo.Read(t, demo.Edited(t, text, "postgresql: 18\n=>postgresql: 18\n    agreement: {after: 3s}\n",
+		"address: 10.128.0.40}\n=>address: 10.128.0.40}\n      - {name: haproxy-2, zone: ru-central1-a, address: 10.128.0.41}\n"))
+	drillOnce(t, both, func(s drill.Scenario) bool { return s.Unfit(plain) != nil && s.Unfit(both) == nil })
+}
+
+// drillOnce runs these scenarios on a cluster, once each.
+func drillOnce(t *testing.T, spec *role.Cluster, wanted func(drill.Scenario) bool) {
 	if os.Getenv("PGHA_TEST_LONG") == "" {
-		t.Skip("this test goes through all scenarios of backups: make test-long")
+		t.Skip("this test goes through many scenarios: make test-long")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Minute)
 	defer cancel()
 	labtest.Need(t, "nft", "tc")
 	all, err := drill.All()
 	testkit.OK(t, err)
-	all = slices.DeleteFunc(all, func(s drill.Scenario) bool { return !s.Backup })
+	all = slices.DeleteFunc(all, func(s drill.Scenario) bool { return !wanted(s) })
 	if names := strings.Fields(os.Getenv("PGHA_TEST_SCENARIOS")); names != nil {
 		all, err = drill.Pick(all, names)
 		testkit.OK(t, err)
 	}
 	outages := new(cloud.Outages)
-	c := newClusterOf(t, ctx, demo.Read(t, testkit.Text(t, "drill/pgha.yaml")), outages.Now)
+	c := newClusterOf(t, ctx, spec, outages.Now)
 	c.up(t, ctx)
 	results := drill.Results(t.TempDir())
 	count := 0
@@ -148,7 +164,7 @@ func TestDrillBackups(t *testing.T) {
 		t.Run(r.Scenario, func(t *testing.T) {
 			t.Logf("%.2f s without a write; %d rows acknowledged, %d lost; archive: %+v", r.Gap.Seconds, r.Acked, len(r.Lost), r.Archive)
 			for _, e := range r.Events {
-				if e.Node == "" || slices.Contains([]string{"archive", "backup", "storage-key"}, strings.Fields(e.Text)[0]) {
+				if e.Node == "" || slices.Contains([]string{"agreement", "archive", "backup", "storage-key"}, strings.Fields(e.Text)[0]) {
 					t.Logf("%7.1f s  %s %s %s", e.At, e.Node, e.Status, e.Text)
 				}
 			}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,15 +183,11 @@ func (d *deployed) rollAll(t *testing.T, ctx context.Context, r *roll.Cluster, l
 
 // inTurn connects to one HAProxy after the other, as a load balancer does.
 func (c *cluster) inTurn(target client.Target) workload.Connect {
-	hosts := target.Hosts
-	var turn atomic.Int64
+	next := target.InTurn()
 	return func(ctx context.Context) (*pgx.Conn, error) {
-		target := target
-		at := int(turn.Add(1)) % len(hosts)
-		target.Hosts = hosts[at : at+1]
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		return target.Connect(ctx, c.Network.Dial, c.ca(), c.Secret(c.access.Role, "password."+target.User))
+		return next().Connect(ctx, c.Network.Dial, c.ca(), c.Secret(c.access.Role, "password."+target.User))
 	}
 }
 

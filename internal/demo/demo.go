@@ -23,10 +23,11 @@ func Roles() []*role.Role { return []*role.Role{etcd.Role(), patroni.Role(), hap
 // Spec is the reference for Roles with these edits, one after the other.
 func Spec(t testing.TB, edits ...string) string {
 	t.Helper()
-	return edited(t, generator.Reference(Roles()), edits)
+	return Edited(t, generator.Reference(Roles()), edits...)
 }
 
-func edited(t testing.TB, text string, edits []string) string {
+// Edited is a text with these edits, one after the other.
+func Edited(t testing.TB, text string, edits ...string) string {
 	t.Helper()
 	for _, e := range edits {
 		old, fresh, found := strings.Cut(e, "=>")
@@ -55,7 +56,7 @@ var small string
 // spec has what is required, and nothing that a test would want to change.
 func Small(t testing.TB, edits ...string) *role.Cluster {
 	t.Helper()
-	return Read(t, edited(t, small, edits))
+	return Read(t, Edited(t, small, edits...))
 }
 
 // Read is the cluster of a good spec.

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,6 +36,17 @@ type Target struct {
 	Hosts          []Host
 	Port           int
 	Database, User string
+}
+
+// InTurn gives a target of one host alone, in turn, as a load balancer does.
+func (t Target) InTurn() func() Target {
+	var turn atomic.Uint64
+	return func() Target {
+		one := t
+		at := int(turn.Add(1)-1) % len(t.Hosts)
+		one.Hosts = t.Hosts[at : at+1]
+		return one
+	}
 }
 
 // Conninfo is the target as libpq takes it, with the files of the CA and of

@@ -48,6 +48,22 @@ func TestPassfile(t *testing.T) {
 	}
 }
 
+// Each of the hosts gets its share, one after the other.
+func TestInTurn(t *testing.T) {
+	next := target().InTurn()
+	var got []string
+	for range 5 {
+		one := next()
+		if len(one.Hosts) != 1 || one.Port != 5431 || one.User != target().User {
+			t.Fatalf("%+v", one)
+		}
+		got = append(got, one.Hosts[0].Name)
+	}
+	if diff := cmp.Diff([]string{"h-1.lab", "h-2.lab", "h-1.lab", "h-2.lab", "h-1.lab"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestFirstWriteEnds(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -90,6 +90,8 @@ func (s *stage) nodes(ctx context.Context, target string) ([]string, error) {
 		found = s.Offering(role.DCS)
 	case Proxies:
 		found = s.Offering(role.Proxy)
+	case OneProxy:
+		found = s.Offering(role.Proxy)[:1]
 	case Everything:
 		found = s.Names()
 	case Others:

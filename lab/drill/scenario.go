@@ -170,6 +170,10 @@ func (s *Scenario) Unfit(c *role.Cluster) error {
 	case len(s.Durability) > 0 && !slices.Contains(s.Durability, c.Durability):
 		return fmt.Errorf("scenario %s is for durability %s (the spec has %s)", s.Name, strings.Join(specfile.Values(s.Durability...), " or "), c.Durability)
 	}
+	proxies := len(c.Offering(role.Proxy))
+	if proxies < 2 && slices.ContainsFunc(s.Do, func(step Step) bool { return slices.Contains(step.On, OneProxy) }) {
+		return fmt.Errorf("scenario %s is for clusters with two HAProxies or more (the spec has %d)", s.Name, proxies)
+	}
 	return nil
 }
 

@@ -199,6 +199,9 @@ func TestUnfit(t *testing.T) {
 		{"no agreement", nil, Scenario{Agreement: true}, "scenario x is for clusters with failover by agreement (want roles.patroni.agreement.after in the spec)"},
 		{"agreement", []string{"    after: 0s=>    after: 3s"}, Scenario{Agreement: true}, ""},
 		{"another durability", nil, Scenario{Durability: []role.Durability{role.Sync, role.Strict}}, "scenario x is for durability sync or strict (the spec has quorum)"},
+		{"one proxy", nil, Scenario{Do: []Step{{}, {On: []string{Leader, OneProxy}}}}, "scenario x is for clusters with two HAProxies or more (the spec has 1)"},
+		{"two proxies", []string{"address: 10.128.0.40}\n=>address: 10.128.0.40}\n      - {name: demo-haproxy-2, zone: ru-central1-a, address: 10.128.0.41}\n"},
+			Scenario{Do: []Step{{On: []string{OneProxy}}}}, ""},
 		{"its durability", nil, Scenario{Durability: []role.Durability{role.Sync, role.Quorum}}, ""},
 	}
 	for _, tt := range tests {

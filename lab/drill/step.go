@@ -91,12 +91,13 @@ const (
 	TwoDCS       = "two etcd"
 	AllDCS       = "all etcd"
 	Proxies      = "haproxy"
+	OneProxy     = "one haproxy" // of two or more
 	Everything   = "all machines"
 	Others       = "all other machines" // than the leader
 )
 
 func targets() []string {
-	return []string{Leader, NewLeader, Sync, Replica, OtherReplica, Replicas, Databases, DCSLeader, Follower, OtherDCS, TwoDCS, AllDCS, Proxies, Everything, Others}
+	return []string{Leader, NewLeader, Sync, Replica, OtherReplica, Replicas, Databases, DCSLeader, Follower, OtherDCS, TwoDCS, AllDCS, Proxies, OneProxy, Everything, Others}
 }
 
 // programs are those that can be killed, by the name of their process.

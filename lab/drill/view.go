@@ -58,19 +58,21 @@ func (w World) eyes() (eyes, error) {
 
 func (e eyes) ca() []byte { return []byte(e.Secret(e.access.Role, "ca.crt")) }
 
-// connect opens a session of the application. A try is short: a host that does
-// not answer must not keep the next one waiting.
+// connect opens sessions of the application, through one proxy after the other. A try
+// is short: one that does not answer must not keep the next one waiting.
 func (e eyes) connect(target client.Target) workload.Connect {
+	next := target.InTurn()
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		return target.Connect(ctx, e.Network.Dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
+		return next().Connect(ctx, e.Network.Dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
 	}
 }
 
 // withoutCancel is connect for sessions that never cancel what they wait for: that
 // takes a connection of its own.
 func (e eyes) withoutCancel(target client.Target) workload.Connect {
+	next := target.InTurn()
 	return func(ctx context.Context) (*pgx.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
@@ -81,7 +83,7 @@ func (e eyes) withoutCancel(target client.Target) workload.Connect {
 			}
 			return e.Network.Dial(ctx, network, address)
 		}
-		conn, err := target.Connect(ctx, dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
+		conn, err := next().Connect(ctx, dial, e.ca(), e.Secret(e.access.Role, "password."+target.User))
 		connected.Store(true)
 		return conn, err
 	}
