@@ -234,6 +234,7 @@ func (l *Lab) Start(ctx context.Context, name string) error {
 		Fresh:     n.fresh,
 		Namespace: n.port.Path,
 		Now:       l.config.Now,
+		Power:     func(on bool) error { return l.Network.Power(context.Background(), n.port, on) },
 		Files: map[string][]byte{
 			// What DHCP writes in the cloud.
 			"/etc/resolv.conf": resolvConf(subnet(n.Address), domain),

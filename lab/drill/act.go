@@ -91,7 +91,7 @@ func (s *stage) nodes(ctx context.Context, target string) ([]string, error) {
 	case Proxies:
 		found = s.Offering(role.Proxy)
 	case OneProxy:
-		found = s.Offering(role.Proxy)[:1]
+		found = pick(s.Offering(role.Proxy), len(s.Offering(role.Proxy))-1)
 	case Everything:
 		found = s.Names()
 	case Others:

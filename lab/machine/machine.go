@@ -40,6 +40,9 @@ type Config struct {
 	Disks     []Disk            // attached at boot
 	Files     map[string][]byte // by absolute path; written before each boot: what DHCP would have written
 	Now       func() time.Time  // the clock of the console
+	// Power is told when the machine gets power, and when it has none any more: in its
+	// namespace the host's kernel would answer for it. nil: nobody is told.
+	Power func(on bool) error
 }
 
 // Machine is a machine that was started. It ends when it is powered off or
@@ -56,6 +59,7 @@ type Machine struct {
 	loops   []*loop
 	log     *os.File
 	root    *os.File // the image, held locked
+	power   func(on bool) error
 	ended   chan struct{}
 	left    error
 }
@@ -106,17 +110,25 @@ func Start(ctx context.Context, cfg Config) (*Machine, error) {
 	if err := private.Make(cfg.State); err != nil {
 		return nil, err
 	}
-	m := &Machine{ended: make(chan struct{})}
+	m := &Machine{power: cfg.Power, ended: make(chan struct{})}
+	if m.power == nil {
+		m.power = func(bool) error { return nil }
+	}
 	if err := m.start(cfg); err != nil {
 		return nil, fmt.Errorf("cannot start machine %q: %w", cfg.Name, errors.Join(err, m.release()))
 	}
+	powered := m.power(true)
 	go func() {
 		defer close(m.ended)
 		<-m.run.Done()
 		m.console.end()
-		m.left = errors.Join(m.run.Left(), m.release())
+		m.left = errors.Join(m.run.Left(), m.power(false), m.release())
 	}()
-	if err := m.waitInit(ctx); err != nil {
+	err := powered
+	if err == nil {
+		err = m.waitInit(ctx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cannot start machine %q: %w", cfg.Name, errors.Join(err, m.Close()))
 	}
 	return m, nil
@@ -317,6 +329,15 @@ func (m *Machine) Wait(ctx context.Context) error {
 // is left: no process, no mount, no loop device. A machine that has ended is
 // no error.
 func (m *Machine) PowerCut() error {
+	select {
+	case <-m.ended:
+		return m.left
+	default:
+	}
+	// First of all: no connection of the machine may end in order.
+	if err := m.power(false); err != nil {
+		return err
+	}
 	// What its file systems still have to write must not take longer than settle.
 	for _, l := range m.loops {
 		if err := l.quicken(); err != nil {

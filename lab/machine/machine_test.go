@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"pgha-gen/lab/image"
 	"pgha-gen/lab/isolate"
 	"pgha-gen/lab/labtest"
@@ -129,7 +131,19 @@ func TestMachine(t *testing.T) {
 		},
 	}
 
-	m := start(t, cfg)
+	var m *machine.Machine
+	var powers []string
+	cfg.Power = func(on bool) error {
+		power := map[bool]string{true: "on", false: "off"}[on]
+		if m != nil {
+			if _, running := m.Init(); running {
+				power += ", init runs"
+			}
+		}
+		powers = append(powers, power)
+		return nil
+	}
+	m = start(t, cfg)
 	if rules := nft("list", "ruleset"); rules != "" {
 		t.Errorf("a machine that was powered on has rules:\n%s", rules)
 	}
@@ -209,6 +223,12 @@ func TestMachine(t *testing.T) {
 	log, err := os.ReadFile(filepath.Join(cfg.State, "console.log"))
 	if n := strings.Count(string(log), "Reached target basic.target"); err != nil || n != 3 {
 		t.Errorf("console.log has %d boots, want 3 (%v)", n, err)
+	}
+	// A cut takes the power first: no process may end its connections in order. What
+	// was refused changed nothing.
+	want := []string{"on", "off, init runs", "off", "on", "off", "on", "off, init runs", "off"}
+	if diff := cmp.Diff(want, powers); diff != "" {
+		t.Errorf("power (-want +got):\n%s", diff)
 	}
 }
 

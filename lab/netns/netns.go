@@ -54,7 +54,10 @@ type Port struct {
 	Namespace string // its name, for ip(8)
 	Path      string // its file
 	MAC       net.HardwareAddr
-	Link      string // the other end's interface, on the bridge: down is a pulled cable
+	Link      string // the other end's interface, on the bridge: down is a pulled cable, or no power
+
+	mu          sync.Mutex
+	pulled, off bool
 }
 
 // nameForm keeps <network>-<machine> a plain file name.
@@ -193,7 +196,24 @@ func (n *Network) unplug(p *Port) error {
 // Cable puts a machine's cable in, or pulls it: the machine itself sees no more
 // than that nobody answers.
 func (n *Network) Cable(ctx context.Context, p *Port, in bool) error {
-	state := map[bool]string{true: "up", false: "down"}[in]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pulled = !in
+	return n.wire(ctx, p)
+}
+
+// Power says whether a machine is on. One that is off answers nobody, though its
+// namespace stays; when it is on again, its cable is as it was.
+func (n *Network) Power(ctx context.Context, p *Port, on bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.off = !on
+	return n.wire(ctx, p)
+}
+
+// wire carries what a machine says and hears.
+func (n *Network) wire(ctx context.Context, p *Port) error {
+	state := map[bool]string{true: "up", false: "down"}[!p.pulled && !p.off]
 	if err := ip(ctx, "-n", n.Name, "link", "set", p.Link, state); err != nil {
 		return fmt.Errorf("cannot set the cable of machine %q: %w", p.Machine, err)
 	}

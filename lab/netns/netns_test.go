@@ -4,6 +4,7 @@ package netns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/labtest"
@@ -189,6 +191,37 @@ func TestReach(t *testing.T) {
 		t.Errorf("namespaces after Detach: %v (-want +got):\n%s", err, diff)
 	}
 	attach(t, n, "b", "10.2.0.6/24", "10.2.0.1") // a machine made again
+}
+
+// Who is off is silent: in its namespace the host's kernel would refuse a connection.
+// Power and cable do not take each other's place.
+func TestPower(t *testing.T) {
+	labtest.Need(t, "ip")
+	n := newNetwork(t)
+	p := attach(t, n, "a", "10.1.0.5/24", "10.1.0.1")
+	tests := []struct {
+		name    string
+		do      func(context.Context, *Port, bool) error
+		on      bool
+		answers bool
+	}{
+		{"on from the beginning", n.Power, true, true},
+		{"off", n.Power, false, false},
+		{"cable in, and still off", n.Cable, true, false},
+		{"on again", n.Power, true, true},
+		{"cable pulled", n.Cable, false, false},
+		{"on, and still no cable", n.Power, true, false},
+		{"cable in", n.Cable, true, true},
+	}
+	for _, tt := range tests {
+		testkit.OK(t, tt.do(t.Context(), p, tt.on))
+		ctx, cancel := context.WithTimeout(t.Context(), map[bool]time.Duration{true: 10 * time.Second, false: 300 * time.Millisecond}[tt.answers])
+		_, err := n.Dial(ctx, "tcp", "10.1.0.5:5432")
+		cancel()
+		if answered := errors.Is(err, unix.ECONNREFUSED); answered != tt.answers {
+			t.Errorf("%s: %v, want an answer: %v", tt.name, err, tt.answers)
+		}
+	}
 }
 
 func TestRefused(t *testing.T) {
