@@ -170,8 +170,9 @@ func (m *Machine) start(cfg Config) error {
 		ID:   ID(cfg.State),
 		Args: append(args, "--boot"),
 		Env: []string{
-			"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", // systemd 258 and later run on nothing else
-			"TERM=dumb",                          // reaches the guest: no colours on the console
+			"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1",      // systemd 258 and later run on nothing else
+			"SYSTEMD_NSPAWN_API_VFS_WRITABLE=network", // sysctls of its network are its own
+			"TERM=dumb", // reaches the guest: no colours on the console
 		},
 		Output: m.console,
 		Hide:   []string{isolate.NspawnState},

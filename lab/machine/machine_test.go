@@ -165,6 +165,7 @@ func TestMachine(t *testing.T) {
 		{"disk", "mkfs.ext4 -q " + dev + "; mkdir /data; mount " + dev + " /data; echo kept >/data/f; sync -f /data/f; blkid -o value -s TYPE " + dev, "ext4"},
 		{"root", "echo kept >/root/f; cat /root/f", "kept"},
 		{"all well", "systemctl is-system-running --wait || systemctl --failed", "running"},
+		{"settings of the network, and no others", "echo 7 >/proc/sys/net/ipv4/tcp_retries2; cat /proc/sys/net/ipv4/tcp_retries2; { echo 1 >/proc/sys/vm/swappiness; } 2>/dev/null || echo refused", "7\nrefused"},
 		{"right to change the network", "ip link set lo down && ip link set lo up && echo yes", "yes"},
 	} {
 		if got := run(t, m, tt.script); got != tt.want {
