@@ -86,6 +86,16 @@ func TestDrill(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+	// One that is named, and is not for this cluster, is refused; else it is left out.
+	other, err := drill.Pick(all, []string{"agreement-leader-power"})
+	testkit.OK(t, err)
+	for _, named := range []bool{true, false} {
+		order := drill.Order{Scenarios: other, Named: named, Rounds: 1, Results: drill.Results(t.TempDir())}
+		err := drill.Run(ctx, drill.World{Lab: c.Lab, Faults: outages}, order, func(r drill.Round) { t.Errorf("%s is run", r.Scenario) })
+		if refused := err != nil && strings.HasPrefix(err.Error(), "scenario agreement-leader-power is for clusters with failover by agreement"); refused != named {
+			t.Errorf("named: %v: %v", named, err)
+		}
+	}
 	// Nor does a nemesis leave anything for people to end: it starts what it cut.
 	pool, err := drill.Pick(all, []string{"etcd-follower-power"})
 	testkit.OK(t, err)
