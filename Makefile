@@ -54,7 +54,8 @@ test-bake:
 test-fresh: packages
 	.ci/fresh
 
-# As root: every scenario of pgha-lab drill, so many rounds each, with
+# As root: every scenario that the cluster of lab/drill/pgha.yaml can have (make
+# test-long has those of an agreement and of two HAProxies), so many rounds each, with
 # failover=fast, balanced or safe and durability=async, sync, strict or quorum.
 # What was measured is kept round by round in bin/drill, with a page: run it again
 # to go on. An hour and a half a round at most.
