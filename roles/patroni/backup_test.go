@@ -66,7 +66,7 @@ func TestPgBackRestPrograms(t *testing.T) {
 }
 
 // A segment that a running server is to find is whole as soon as it has its name, and
-// nothing is left of one that did not come.
+// nothing is left of one that did not come, nor of one before at which the power failed.
 func TestTakeWAL(t *testing.T) {
 	const segment = "000000030000000000000004"
 	for _, tt := range []struct {
@@ -82,6 +82,7 @@ func TestTakeWAL(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m, data := node(t)
 			testkit.OK(t, os.MkdirAll(data+"/pg_wal/archive_status", 0o700))
+			m.Write(data+"/pg_wal/000000030000000000000003.taken", "half of one, at a power cut")
 			m.Fake("pgbackrest", "[ \"$1 $2 $3 $4 $5 $6\" = '--config=/etc/pgbackrest/pgbackrest.conf --stanza=main --log-level-console=error --io-timeout=15 archive-get "+segment+"' ] || exit 99\n"+tt.pgbackrest)
 			if got := m.Boot("take-wal.sh", data, segment); got.Status != tt.status {
 				t.Errorf("%s: status %d, want %d: %s", tt.reason, got.Status, tt.status, got.Output)

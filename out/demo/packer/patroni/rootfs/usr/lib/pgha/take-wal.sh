@@ -4,6 +4,7 @@
 set -eu
 umask 077
 cd "$1/pg_wal"
+rm -f -- *.taken # of one that was killed, or at which the power failed
 new=$2.taken
 trap 'rm -f -- "$new"' EXIT
 "${PGHA_LIB:-/usr/lib/pgha}/pgbackrest.sh" own --log-level-console=error --io-timeout=15 archive-get "$2" "$PWD/$new"
