@@ -4,6 +4,7 @@ package drill
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -237,7 +238,9 @@ func (s *stage) do(ctx context.Context, step Step) error {
 	case "recover etcd from NODES":
 		return s.recover(on[0][0])
 	case "hand over":
-		return s.handOver(ctx)
+		return s.handOver(ctx, "")
+	case "hand over to NODES":
+		return s.handOver(ctx, on[0][0])
 	case "have certificates of NODES end in DURATION":
 		s.ends = true
 		if err := s.EndCertificates(step.Duration, on[0]...); err != nil {
@@ -373,12 +376,20 @@ func (s *stage) lose(from, to []string, percent int) error {
 }
 
 // handOver asks the node that leads, with its own certificate and password, for
-// what an operator asks it.
-func (s *stage) handOver(ctx context.Context) error {
+// what an operator asks it: to hand over to a node, or to whom Patroni likes.
+func (s *stage) handOver(ctx context.Context, to string) error {
+	order := map[string]string{"leader": s.was.leader}
+	if to != "" {
+		order["candidate"] = to
+	}
+	body, err := json.Marshal(order)
+	if err != nil {
+		return err
+	}
 	return s.inside(ctx, s.was.leader, `. /run/pgha/identity.env; cd /run/pgha/secrets
 		said=$(sed -n 's/^PATRONI_RESTAPI_PASSWORD=\(.*\)$/user = "patroni:\1"/p' patroni.env |
 			curl -q -s -S --max-time 30 --config - --cacert ca.crt --cert node.crt --key node.key --resolve "$NODE_FQDN:8008:$NODE_ADDRESS" \
-			-w ' %{http_code}' --json '{"leader": "`+s.was.leader+`"}' "https://$NODE_FQDN:8008/switchover")
+			-w ' %{http_code}' --json '`+string(body)+`' "https://$NODE_FQDN:8008/switchover")
 		case $said in *' 200') ;; *) echo "$said" >&2; exit 1 ;; esac`)
 }
 

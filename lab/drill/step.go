@@ -65,7 +65,8 @@ func forms() []string {
 		"end NUMBER segments",                // of WAL, on the leader
 		"corrupt the newest backup",          // a byte of its largest object
 		"recover etcd from NODES",            // by metadata, as docs/recovery.md says
-		"hand over",                          // an operator's switchover
+		"hand over",                          // a switchover to whom Patroni likes
+		"hand over to NODES",                 // as an operator's: pgha-gen cluster switchover names one
 		"have certificates of NODES end in DURATION",
 		"rotate certificates",     //
 		"rotate passwords",        //
