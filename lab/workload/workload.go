@@ -19,7 +19,7 @@ import (
 type Connect func(ctx context.Context) (*pgx.Conn, error)
 
 const (
-	writeTry = 2 * time.Second // what a client waits for one answer
+	writeTry = 2 * time.Second // what a client waits for a session, and then for each answer
 	pause    = 5 * time.Millisecond
 	retry    = 20 * time.Millisecond
 	arrive   = 200 * time.Millisecond // between two clients that connect anew
@@ -202,7 +202,7 @@ func (l *Load) keepReading(ctx context.Context, read Connect) {
 
 func (l *Load) keepArriving(ctx context.Context) {
 	for ctx.Err() == nil {
-		try, cancel := context.WithTimeout(ctx, writeTry)
+		try, cancel := context.WithTimeout(ctx, 2*writeTry)
 		var replica bool
 		err := attempt(try, l.write, func(ctx context.Context, conn *pgx.Conn) error {
 			return conn.QueryRow(ctx, "SELECT pg_is_in_recovery()").Scan(&replica)
@@ -224,20 +224,30 @@ type keeper struct {
 }
 
 func (k *keeper) do(ctx context.Context, do func(context.Context, *pgx.Conn) error) error {
+	if err := k.open(ctx); err != nil {
+		return err
+	}
 	try, cancel := context.WithTimeout(ctx, writeTry)
 	defer cancel()
-	if k.conn == nil {
-		conn, err := k.connect(try)
-		if err != nil {
-			return err
-		}
-		k.conn = conn
-	}
 	err := do(try, k.conn)
 	if err != nil {
 		k.drop(ctx)
 	}
 	return err
+}
+
+func (k *keeper) open(ctx context.Context) error {
+	if k.conn != nil {
+		return nil
+	}
+	try, cancel := context.WithTimeout(ctx, writeTry)
+	defer cancel()
+	conn, err := k.connect(try)
+	if err != nil {
+		return err
+	}
+	k.conn = conn
+	return nil
 }
 
 func (k *keeper) drop(ctx context.Context) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -34,6 +35,32 @@ func TestSession(t *testing.T) {
 	if tries != 3 || !errors.Is(err, refused) || !errors.Is(err, context.Canceled) {
 		t.Errorf("after %d tries: %v; want 3, and both errors", tries, err)
 	}
+}
+
+// Over a bad network a session takes about as long to open as an answer may take.
+func TestKeeper(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const almost = writeTry - time.Millisecond
+		opens := func(after time.Duration) keeper {
+			return keeper{connect: func(ctx context.Context) (*pgx.Conn, error) {
+				sleep(ctx, after)
+				return &pgx.Conn{}, ctx.Err()
+			}}
+		}
+		began, k := time.Now(), opens(almost)
+		err := k.do(t.Context(), func(ctx context.Context, _ *pgx.Conn) error {
+			sleep(ctx, almost)
+			return ctx.Err()
+		})
+		if took := time.Since(began); err != nil || took != 2*almost {
+			t.Errorf("connected and answered after %v (%v), want %v", took, err, 2*almost)
+		}
+		began, k = time.Now(), opens(time.Hour)
+		err = k.do(t.Context(), nil)
+		if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took != writeTry {
+			t.Errorf("gave up after %v (%v), want %v", took, err, writeTry)
+		}
+	})
 }
 
 func TestGap(t *testing.T) {
