@@ -271,8 +271,9 @@ const fill = `for dir in /var/lib/postgresql /var/lib/etcd; do
 		inner=$(find $dir -mindepth 1 -maxdepth 1 -type d ! -name lost+found | head -n 1)
 		user=$(stat -c %U "$inner")
 		exec setpriv --reuid="$user" --regid="$user" --init-groups sh -c 'free=$(df -B1 --output=avail "$1" | tail -n 1)
-			until fallocate -l "$free" "$1/filler"; do free=$((free - 65536)); done
-			dd if=/dev/zero bs=4096 count=16 of="$1/filler.rest" || :' sh "$inner" 2>/dev/null
+			filler=$(mktemp -u "$1/filler.XXXXXX")
+			while [ "$free" -gt 0 ] && ! fallocate -l "$free" "$filler"; do free=$((free - 65536)); done
+			dd if=/dev/zero bs=4096 count=16 of="$filler.rest" || :' sh "$inner" 2>/dev/null
 	fi
 done
 echo 'this machine has no data disk' >&2

@@ -1,5 +1,6 @@
-"""Tests of patroni_api.py: what counts as an answer, and who gets SIGHUP."""
+"""Tests of patroni_api.py: what counts as an answer, who is to lead next, and who gets SIGHUP."""
 
+import json
 import os
 import signal
 import subprocess
@@ -45,6 +46,54 @@ class AnswerTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             patroni_api.SECRETS = folder  # no ca.crt
             self.assertIsNone(patroni_api.Patroni("p1", "p1.example", "127.0.0.1", 1).ask("GET", "/leader"))
+
+
+class Cluster(patroni_api.Patroni):
+    """A leader's Patroni, which lets nobody lead but these; no name is whom it likes."""
+
+    def __init__(self, able: tuple[str, ...], members: object) -> None:
+        super().__init__("p1", "p1.example", "127.0.0.1", 8008)
+        self.able, self.members = able, members
+        self.asked: list[str] = []
+
+    def ask(self, method: str, path: str, body: dict[str, object] | None = None, patience: float = 3) -> Answer | None:
+        if path == "/cluster":
+            return Answer(200, json.dumps({"members": self.members}))
+        assert (method, path) == ("POST", "/switchover") and body and body["leader"] == "p1"
+        name = str(body.get("candidate", ""))
+        self.asked.append(name)
+        if name == "silent":
+            return None
+        return Answer(200, f"{name} leads") if name in self.able else Answer(503, f"no: {name}")
+
+
+class HandOverTest(unittest.TestCase):
+    """Who is asked to lead."""
+
+    def test_hand_over(self) -> None:
+        def member(name: str, role: str = "quorum_standby", state: str = "streaming", lag: object = 0, **more: object) -> dict[str, object]:
+            return {"name": name, "role": role, "state": state, "lag": lag} | more
+
+        leader = {"name": "p1", "role": "leader", "state": "running"}
+        lost = [leader, member("p2", lag=8), member("p3")]
+        for reason, able, members, want, asked in (
+            ("whom Patroni likes", ("",), lost, Answer(200, " leads"), [""]),
+            ("a standby was lost just now: by name, who lags least first", ("p2",), lost, Answer(200, "p2 leads"), ["", "p3", "p2"]),
+            ("nobody can, and Patroni's own answer says why", (), lost, Answer(503, "no: "), ["", "p3", "p2"]),
+            ("one that does not answer is not the last one", ("p2",), [member("silent"), member("p2", lag=1)], Answer(200, "p2 leads"), ["", "silent", "p2"]),
+            ("none that commits do not wait for, before those", (), [leader, member("p2", "replica"), member("p3", "sync_standby", lag=9)],
+             Answer(503, "no: "), ["", "p3", "p2"]),
+            ("an unknown distance is the longest", (), [member("p2", lag="unknown"), member("p3", lag=9)], Answer(503, "no: "), ["", "p3", "p2"]),
+            ("none that does not stream, or may not lead", (), [leader, member("p2", state="stopped"), member("p3", tags={"nofailover": True})],
+             Answer(503, "no: "), [""]),
+            ("what is no list of members names nobody", (), [{"name": "p2"}], Answer(503, "no: "), [""]),
+        ):
+            cluster = Cluster(able, members)
+            with self.subTest(reason):
+                self.assertEqual((cluster.hand_over(), cluster.asked), (want, asked))
+
+    def test_silence(self) -> None:
+        self.assertIsNone(Told(None).hand_over())
 
 
 class ProcessesTest(unittest.TestCase):

@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import math
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ SECRETS = os.path.join(step.RUN, "secrets")
 PROCESSES = "/sys/fs/cgroup/system.slice/patroni.service/cgroup.procs"
 USER = "patroni"  # of the REST API's unsafe verbs
 LARGEST = 4 << 20  # of an answer
+SWITCHOVER = 30  # seconds for Patroni to answer that it is done, or cannot be
 
 
 class Answer(NamedTuple):
@@ -75,8 +77,28 @@ class Patroni:
             raise ValueError(f"Patroni answers {answer.status}: {answer.text}")
 
     def hand_over(self) -> Answer | None:
-        """Asks it to let another node lead. It answers when one does, or none can."""
-        return self.ask("POST", "/switchover", {"leader": self.name}, 30)
+        """Asks it to let another node lead. It answers when one does, or none can.
+
+        For as long as wal_sender_timeout Patroni counts on a standby that was lost, and may
+        refuse for that; not if the next leader is named (its Ha.is_failover_possible).
+        """
+        request = {"leader": self.name}
+        refused = self.ask("POST", "/switchover", request, SWITCHOVER)
+        if refused is None or refused.status == 200:
+            return refused
+        for name in self.standbys():
+            answer = self.ask("POST", "/switchover", request | {"candidate": name}, SWITCHOVER)
+            if answer and answer.status == 200:
+                return answer
+        return refused
+
+    def standbys(self) -> list[str]:
+        """The nodes that stream and may lead, the best one first."""
+        try:
+            members = [m for m in self.get("/cluster")["members"] if m["name"] != self.name and m["state"] == "streaming"]
+            return [m["name"] for m in sorted(members, key=distance) if not m.get("tags", {}).get("nofailover")]
+        except (ValueError, LookupError):
+            return []
 
     def reload(self) -> bool:
         """Makes Patroni read its configuration again. False: it is not running yet."""
@@ -87,6 +109,12 @@ class Patroni:
             except ProcessLookupError:
                 pass
         return False
+
+
+def distance(member: dict[str, Any]) -> tuple[bool, float]:
+    """How far a member is from the leader: one that commits wait for is closer than one that they do not wait for."""
+    lag = member.get("lag")
+    return member["role"] == "replica", lag if isinstance(lag, int) else math.inf
 
 
 def this_node() -> Patroni:
