@@ -172,6 +172,7 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 		return errors.Join(ctx.Err(), o.Results.Keep(fmt.Sprintf("interrupted-%s-%d.txt", s.Name, n), state))
 	}
 	round.Round, round.Seed = n, seed
+	round.Error = failure(round, err)
 	round.Verdict = Judge(s.Hold, round)
 	if questionable(s.Hold, round) {
 		err = errors.Join(err, o.Results.Keep(fmt.Sprintf("journal-%s-%d.txt", s.Name, n), r.journals(ctx, round.At)))
@@ -179,11 +180,22 @@ func (r runner) keep(ctx context.Context, o Order, s Scenario, n int, seed uint6
 	if page != nil {
 		err = errors.Join(err, o.Results.Keep(fmt.Sprintf("register-%s-%d.html", s.Name, n), page))
 	}
+	if round.At.IsZero() { // it had not begun
+		return err
+	}
 	if err := errors.Join(err, o.Results.Add(round)); err != nil {
 		return err
 	}
 	say(round)
 	return nil
+}
+
+// failure is why a round came to nothing, or was the last one that its lab is good for.
+func failure(round Round, lab error) string {
+	if lab == nil {
+		return round.Error
+	}
+	return strings.TrimPrefix(round.Error+"; ", "; ") + strings.ReplaceAll(lab.Error(), "\n", "; ")
 }
 
 // round runs a scenario once. The error is that of a lab which is of no use any
@@ -326,7 +338,7 @@ func (r runner) journals(ctx context.Context, since time.Time) []byte {
 			continue
 		}
 		said, err := r.Machine(name).Exec(ctx, "sh", "-c", fmt.Sprintf(
-			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd -u pgha-agreement | tail -n 1000", since.Unix()))
+			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd -u 'pgha-*' | tail -n 1000", since.Unix()))
 		all = fmt.Appendf(all, "%s (%v)\n%s\n", name, err, said)
 	}
 	return all

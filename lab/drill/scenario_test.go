@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -301,6 +302,27 @@ func TestJudge(t *testing.T) {
 }
 
 // Of these rounds the journals are kept.
+func TestFailure(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		step         string
+		lab          error
+		want         string
+	}{
+		{"none", "it ended in order", "", nil, ""},
+		{"step", "a step could not be done", "cut leader: it is off", nil, "cut leader: it is off"},
+		{"lab", "rows that nobody could read may be lost: that is not held", "", errors.New("cannot read the rows: refused\ntimeout"), "cannot read the rows: refused; timeout"},
+		{"both", "the step may be why", "cut leader: it is off", errors.New("cannot read the rows"), "cut leader: it is off; cannot read the rows"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := failure(Round{Error: tt.step}, tt.lab); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestQuestionable(t *testing.T) {
 	hold := Hold{Gap: Bound{Lease: true, More: 2 * specfile.Second}, Leader: Changes, ReadOnly: 2, Whole: 30 * specfile.Second}
 	tests := []struct {
