@@ -29,11 +29,18 @@ class LoopTest(unittest.TestCase):
         self.other = DONE
         self.runs = 0
         self.said: list[str] = []
-        self.why = ""
-        self.work = converge.Converge(lambda: self.why, [self.part, lambda: self.other], lambda: self.leads, lambda: self.promoted, lambda: self.state, lambda *words: self.said.append(" ".join(words)))
+        self.missed: converge.Missed = {}
+        self.asked: list[bool] = []
+        self.work = converge.Converge(self.look_back, [self.part, lambda _: self.other], lambda: self.leads, lambda: self.promoted, lambda: self.state, lambda *words: self.said.append(" ".join(words)))
 
-    def part(self) -> Result:
+    def look_back(self, leads: bool) -> converge.Missed:
+        """What the test says, and keeps the question."""
+        self.asked.append(leads)
+        return self.missed
+
+    def part(self, missed: converge.Missed) -> Result:
         """Counts."""
+        self.assertEqual(missed, self.missed)
         self.runs += 1
         return self.result
 
@@ -124,11 +131,40 @@ class LoopTest(unittest.TestCase):
 
 
     def test_missed_a_change(self) -> None:
-        self.why = "this node missed a change"
-        self.assertEqual(self.look(0), (0, []))  # it may be on its way
-        self.assertEqual(self.look(2), (0, ["converge fail this node missed a change; nothing is changed, and this is tried again"]))
-        self.why, self.state = "", 2
-        self.assertEqual(self.look(3), (1, ["converge ok all is as the spec says"]))
+        for missed, rest in (
+            ({"user-data": "a change of it"}, "nothing but passwords is changed"),
+            ({"secrets": "a change of it"}, "nothing is changed"),
+            ({"user-data": "a change of it", "secrets": "a change of it"}, "nothing is changed"),
+        ):
+            with self.subTest(rest):
+                self.setUp()
+                self.missed = missed
+                self.assertEqual(self.look(0), (1, []))  # it may be on its way
+                self.assertEqual(self.look(2), (1, [f"converge fail a change of it; {rest}, and this is tried again"]))
+                self.missed, self.state = {}, 2
+                self.assertEqual(self.look(3), (1, ["converge ok all is as the spec says"]))
+
+    def test_replica_looks_back(self) -> None:
+        self.leads, self.missed = False, {"user-data": "Patroni does not answer"}
+        for now, missed, asked in (
+            (0, self.missed, [False]),
+            (1, self.missed, []),
+            (4, {}, [False]),  # again, soon
+            (8, {}, []),
+            (65, {}, [False]),  # a minute later
+        ):
+            self.missed, self.asked[:] = missed, []
+            self.look(now)
+            self.assertEqual(self.asked, asked, now)
+        self.asked.clear()
+        self.state = 2
+        self.look(66)
+        self.assertEqual(self.asked, [False])  # user-data changed, say
+        self.leads = True
+        self.look(70)
+        self.leads = False
+        self.look(74)
+        self.assertEqual(self.asked, [False, True, False])
 
 
 class FilesTest(unittest.TestCase):
@@ -167,18 +203,31 @@ class FilesTest(unittest.TestCase):
         for text in (None, "bootstrap: {}", "bootstrap: {dcs: [1]}", "a: [", "- 1", ""):
             if text is not None:
                 self.write("bootstrap.yml", text)
-            result = converge.configure(patroni, self.files, lambda _: [])
+            result = converge.configure(patroni, self.files, lambda _: [], {})
             self.assertIn("bootstrap.yml cannot be read", result.problems[0])
         server = mock.Mock()
         for text in (None, "{", "[]", '{"users": []}', "7"):
             if text is not None:
                 self.write("databases.json", text)
-            self.assertIn("databases.json cannot be read", converge.settle(server, self.files, []).problems[0])
+            self.assertIn("databases.json cannot be read", converge.settle(server, self.files, [], {}).problems[0])
         self.assertEqual(patroni.mock_calls + server.mock_calls, [])
         for text in ('{"users": [{}], "databases": []}', '{"users": 7, "databases": []}', '{"users": [], "databases": ["app"]}'):
             self.write("databases.json", text)
             server.look.return_value = {"roles": {}, "databases": {}, "extensions": {}, "applied": {}}
-            self.assertIn("databases.json is not in its form", converge.settle(server, self.files, []).problems[0])
+            self.assertIn("databases.json is not in its form", converge.settle(server, self.files, [], {}).problems[0])
+
+
+class MissedTest(unittest.TestCase):
+    """What a node that missed a change still does."""
+
+    def test_parts(self) -> None:
+        patroni, server, files = mock.Mock(), mock.Mock(), mock.Mock()
+        with mock.patch.object(databases, "converge", return_value=(["user app password set"], [])) as settled:
+            for missed, want in (({"secrets": "x"}, []), ({"secrets": "x", "user-data": "x"}, []), ({"user-data": "x"}, ["user app password set"])):
+                self.assertEqual(converge.settle(server, files, ["s"], missed).changed, want)
+                self.assertEqual(converge.configure(patroni, files, lambda _: [], missed), DONE)
+            settled.assert_called_once_with(server, None, databases.password_of, ["s"])
+        self.assertEqual(patroni.mock_calls + files.mock_calls, [])
 
 
 class ConfigureTest(unittest.TestCase):
@@ -199,7 +248,7 @@ class ConfigureTest(unittest.TestCase):
 
     def configure(self, refused: Callable[[dict[str, Any]], list[str]] = lambda _: []) -> Result:
         """Once."""
-        return converge.configure(self.patroni, self.files, refused)
+        return converge.configure(self.patroni, self.files, refused, {})
 
     def test_nothing_to_do(self) -> None:
         self.answers["/config"] = {"ttl": 20, "pgha": {"ttl": 20}}
@@ -228,7 +277,7 @@ class ConfigureTest(unittest.TestCase):
             "waits for a restart of PostgreSQL: max_connections on p2, p3", "Patroni is paused"])
 
 
-class DueTest(unittest.TestCase):
+class LookBackTest(unittest.TestCase):
     """Who may change the cluster, with a Patroni that keeps what it is given."""
 
     def setUp(self) -> None:
@@ -236,32 +285,91 @@ class DueTest(unittest.TestCase):
         self.patroni = mock.Mock()
         self.patroni.get = lambda _: self.config
         self.patroni.configure = self.config.update
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        patch = mock.patch.object(converge.step, "had_file", lambda kind: os.path.join(self.folder, kind))
+        patch.start()
+        self.addCleanup(patch.stop)
 
-    def due(self, user_data: str, secrets: str = "v1") -> str:
+    def look_back(self, user_data: str, secrets: str = "v1", leads: bool = True) -> list[str]:
         """With what a machine had."""
-        had = {"user-data": user_data.split(), "secrets": secrets.split()}
-        return converge.due(self.patroni, had.__getitem__)
+        for kind, words in (("user-data", user_data), ("secrets", secrets)):
+            with open(os.path.join(self.folder, kind), "w", encoding="ascii") as file:
+                file.write(words.replace(" ", "\n"))
+        return list(dict.fromkeys(converge.look_back(self.patroni, converge.History(), leads).values()))
+
+    def machine(self) -> None:
+        """Another one, which knows nothing."""
+        for name in os.listdir(self.folder):
+            os.unlink(os.path.join(self.folder, name))
 
     def test_changes_follow(self) -> None:
-        self.assertEqual(self.due("d1"), "")
+        self.assertEqual(self.look_back("d1"), [])
         self.assertEqual(self.config, {"ttl": 20, order.KEY: {"user-data": "d1", "secrets": "v1"}})
-        self.assertEqual(self.due("d1 d2", "v1 v2"), "")
+        self.assertEqual(self.look_back("d1 d2", "v1 v2"), [])
         self.assertEqual(self.config[order.KEY], {"user-data": "d1 d2", "secrets": "v1 v2"})
-        self.assertEqual(self.due("d1", "v2"), "this node has the user-data d1, and d2 came after it (give it the new one)")
-        self.assertEqual(self.due("d2", "v1"), "this node has the secrets v1, and v2 came after it (it looks for them within 6 minutes)")
+        self.machine()
+        self.assertEqual(self.look_back("d1", "v2"), ["this node has the user-data d1, and d2 came after it (give it the new one)"])
+        self.machine()
+        self.assertEqual(self.look_back("d2", "v1"), ["this node has the secrets v1, and v2 came after it (it looks for them within 6 minutes)"])
         self.assertEqual(self.config[order.KEY], {"user-data": "d1 d2", "secrets": "v1 v2"})
-        self.assertEqual(self.due("d1 d2", "v1 v2"), "")
+        self.machine()
+        self.assertEqual(self.look_back("d1 d2", "v1 v2"), [])
+
+    def test_one_kind_missed(self) -> None:
+        self.config[order.KEY] = {"user-data": "d1 d2", "secrets": "v1"}
+        self.assertEqual(self.look_back("d1", "v1 v2"), ["this node has the user-data d1, and d2 came after it (give it the new one)"])
+        # Who missed that this node's passwords are in force shall not bring the old ones back.
+        self.assertEqual(self.config[order.KEY], {"user-data": "d1 d2", "secrets": "v1 v2"})
+
+    def test_new_machine(self) -> None:
+        self.config[order.KEY] = {"user-data": "d1 d2 d1", "secrets": "v1"}
+        stale = "this node has the user-data d2, and d1 came after it (give it the new one)"
+        for reason, words, want in (
+            ("it has what is newest", ["d1"], []),
+            ("and then what was in force before", ["d1", "d1 d2"], []),
+            ("it never had what is newest", ["d2"], [stale]),
+            ("nor here: it was made with what is old by now", ["d1 d2"], [stale]),
+        ):
+            with self.subTest(reason):
+                self.machine()
+                said = [self.look_back(had, leads=False) for had in words]
+                self.assertEqual(said[-1], want)
+                self.assertEqual(self.config[order.KEY]["user-data"], "d1 d2 d1")  # a replica writes nothing
+        self.machine()
+        self.look_back("d1", leads=False)
+        self.assertEqual(self.look_back("d1 d2"), [])
+        self.assertEqual(self.config[order.KEY]["user-data"], "d1 d2 d1 d2")
+        self.assertEqual(self.look_back("d1 d2 d1"), [])
+        self.assertEqual(self.config[order.KEY]["user-data"], "d1 d2 d1 d2 d1")
+
+    def test_away_meanwhile(self) -> None:
+        """It had all until d2, and the others went back while it was off."""
+        self.config[order.KEY] = {"user-data": "d1 d2", "secrets": "v1"}
+        self.assertEqual(self.look_back("d1 d2", leads=False), [])
+        self.config[order.KEY] = {"user-data": "d1 d2 d1", "secrets": "v1"}
+        self.assertEqual(self.look_back("d1 d2"), ["this node has the user-data d2, and d1 came after it (give it the new one)"])
+
+    def test_what_it_kept_is_no_use(self) -> None:
+        for text in ("", "{", "[]", "{}", '{"own": 7, "known": []}'):
+            self.config[order.KEY] = {"user-data": "d1 d2 d1", "secrets": "v1"}
+            self.machine()
+            with open(os.path.join(self.folder, "user-data.met"), "w", encoding="ascii") as file:
+                file.write(text)
+            self.assertEqual(self.look_back("d1"), [])
+            self.assertEqual(self.look_back("d1 d2"), [])
 
     def test_no_answer(self) -> None:
         self.patroni.get = mock.Mock(side_effect=ValueError("Patroni does not answer"))
-        self.assertEqual(self.due("d1"), "dynamic configuration: Patroni does not answer")
+        self.assertEqual(self.look_back("d1"), ["dynamic configuration: Patroni does not answer"])
         self.patroni.get = lambda _: self.config
         self.patroni.configure = mock.Mock(side_effect=ValueError("Patroni answers 409: changed"))
-        self.assertEqual(self.due("d1"), "dynamic configuration: Patroni answers 409: changed")
+        self.assertEqual(self.look_back("d1"), ["dynamic configuration: Patroni answers 409: changed"])
 
     def test_somebody_wrote_there(self) -> None:
         self.config[order.KEY] = "x"
-        self.assertEqual(self.due("d1"), "")
+        self.assertEqual(self.look_back("d1"), [])
         self.assertEqual(self.config[order.KEY], {"user-data": "d1", "secrets": "v1"})
 
 
@@ -299,8 +407,8 @@ class BootstrapTest(unittest.TestCase):
         with mock.patch.object(converge, "settle") as settle:
             settle.return_value = Result(["user app created"], [], [])
             self.assertEqual(converge.bootstrap("host=/x"), 0)
-            server, _, services = settle.call_args.args
-            self.assertEqual((server.connection, services), ("host=/x", []))
+            server, _, services, missed = settle.call_args.args
+            self.assertEqual((server.connection, services, missed), ("host=/x", [], {}))
             settle.return_value = Result(["user app created"], [], ["user reader: no"])
             self.assertEqual(converge.bootstrap("host=/x"), 1)
         self.assertIsInstance(server, databases.Server)

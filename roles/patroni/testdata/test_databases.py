@@ -142,7 +142,7 @@ class ServerTest(unittest.TestCase):
         done = subprocess.run(["psql", "-XAtq", "-h", self.folder, "-U", role, "-d", name, "-c", query], capture_output=True, text=True, check=False)
         return done.returncode != 0
 
-    def converge(self, want: dict[str, Any], password: Callable[[str], str] = secret) -> tuple[list[str], list[str]]:
+    def converge(self, want: dict[str, Any] | None, password: Callable[[str], str] = secret) -> tuple[list[str], list[str]]:
         """One run. Behind it nothing is left to do."""
         want = json.loads(json.dumps(want))
         changed, problems = databases.converge(self.server, want, password, SERVICES)
@@ -204,6 +204,27 @@ class ServerTest(unittest.TestCase):
         changed, problems = self.converge(spec(users=[*USERS, user("late")]), lambda name: "zwölf" if name == "late" else secret(name))
         self.assertEqual(problems, ["user late: it is no password of printable ASCII characters"])
         self.assertEqual(self.sql("SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = 'late'"), "t")
+
+    def test_passwords_alone(self) -> None:
+        """A node that does not know what the spec says by now."""
+        self.converge(spec(users=[*USERS, user("gone")]))
+        self.converge(spec())
+        self.sql("CREATE ROLE theirs LOGIN PASSWORD 'x'; REVOKE pg_read_all_data FROM reader; ALTER ROLE reader SUPERUSER; ALTER ROLE app CONNECTION LIMIT 7")
+        before = self.sql("SELECT rolname, rolcanlogin, rolsuper, rolconnlimit FROM pg_roles ORDER BY 1")
+
+        def another(name: str) -> str:
+            if name == missing:
+                raise ValueError("its password is not among the secrets of this node")
+            return "another"
+        missing = "app"
+        self.assertEqual(self.converge(None, another), (
+            ["user postgres password set", "user replication_user password set", "user rewind_user password set"], []))
+        missing = "rewind_user"
+        self.assertEqual(self.converge(None, another), (
+            ["user app password set"], ["user rewind_user: its password is not among the secrets of this node"]))
+        self.assertEqual(self.sql("SELECT rolname, rolcanlogin, rolsuper, rolconnlimit FROM pg_roles ORDER BY 1"), before)
+        self.assertEqual(self.sql("SELECT has_database_privilege('reader', 'app', 'CONNECT'), pg_has_role('reader', 'pg_read_all_data', 'MEMBER')"), "t|t")
+        self.assertEqual(self.sql("SELECT count(*) FROM pg_auth_members WHERE member = 'reader'::regrole"), "0")
 
     def test_left_out(self) -> None:
         self.converge(spec(databases=[*DATABASES, database("shop", "keeper")], users=[*USERS, user("keeper", databases=["shop", "app"], member_of=["pg_monitor"])]))

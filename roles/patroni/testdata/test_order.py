@@ -42,6 +42,16 @@ class OrderTest(unittest.TestCase):
             with self.subTest(reason):
                 self.assertEqual(order.follow(known.split(), own.split()), want.split())
 
+    def test_lived(self) -> None:
+        for reason, own, met, want in (
+            ("it never had what is newest", "d2", None, "d2"),
+            ("it had what is newest when it was made", "d1", ("d1", "d1 d2 d1"), "d1 d2 d1"),
+            ("and something since", "d1 d2", ("d1", "d1 d2 d1"), "d1 d2 d1 d2"),
+            ("what it keeps of its own is not all any more", "d2 d3", ("d1 d2", "d1 d2"), "d2 d3"),
+        ):
+            with self.subTest(reason):
+                self.assertEqual(order.lived(own.split(), order.Met(met[0].split(), met[1].split()) if met else None), want.split())
+
     def test_length(self) -> None:
         known = [f"d{n}" for n in range(step.REMEMBERED)]
         self.assertEqual(order.follow(known, [known[-1], "new"]), [*known[1:], "new"])

@@ -45,6 +45,8 @@ OPTIONS = {
 Spec = dict[str, Any]
 Step = dict[str, Any]
 
+NOTHING: Spec = {"users": [], "databases": []}
+
 
 class Refused(Exception):
     """PostgreSQL does not do it, and why."""
@@ -152,14 +154,14 @@ def password_of(name: str) -> str:
         raise ValueError("its password is not among the secrets of this node") from None
 
 
-def converge(server: Server, want: Spec, password: Callable[[str], str], services: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Makes databases and users what the spec says. What changed, and what does not work."""
+def converge(server: Server, want: Spec | None, password: Callable[[str], str], services: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Makes databases and users what the spec says; None: only passwords, of who is there. What changed, and what does not work."""
     said: dict[str, list[str]] = {}
     failed: dict[str, str] = {}
     problems: dict[str, str] = {}
     try:
         for _ in range(PASSES):
-            changes, problems = plan(want, server.look(want), password, services)
+            changes, problems = plan(want, server.look(want or NOTHING), password, services)
             changes = [change for change in changes if change.what not in failed]
             if not changes:
                 break
@@ -176,9 +178,14 @@ def converge(server: Server, want: Spec, password: Callable[[str], str], service
         [f"{what}: {why}" for what, why in {**problems, **failed}.items()])
 
 
-def plan(want: Spec, have: Spec, password: Callable[[str], str], services: Iterable[str]) -> tuple[list[Change], dict[str, str]]:
+def plan(want: Spec | None, have: Spec, password: Callable[[str], str], services: Iterable[str]) -> tuple[list[Change], dict[str, str]]:
     """The changes that make one the other, in their order, and what nothing can be done about."""
-    planner = Planner(want, have, password)
+    planner = Planner(want or NOTHING, have, password)
+    if want is None:
+        planner.services(services)
+        problems = dict(planner.problems)
+        planner.services(planner.users_before())  # one without a password here may have come with the newer spec
+        return planner.changes, problems
     planner.accounts()
     planner.administrator()
     planner.services(services)
@@ -269,6 +276,10 @@ class Planner:
             self.lock(ADMINISTRATOR, steps, said)
             steps.append({"do": "forget", "kind": "administrator", "name": ADMINISTRATOR})
         self.change(what, steps, said)
+
+    def users_before(self) -> list[str]:
+        """Those of the spec when that was last applied, who may log in."""
+        return [name for name in self.applied.get("user", {}) if (role := self.roles.get(name)) and role["login"] and not role["super"]]
 
     def services(self, names: Iterable[str]) -> None:
         """Patroni's users exist, and have the passwords that all nodes use."""

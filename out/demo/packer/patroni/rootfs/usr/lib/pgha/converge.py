@@ -34,6 +34,7 @@ AGAIN = 5  # the same, once it is said; then twice as long
 MINUTE = 60
 
 Say = Callable[[str, str, str], None]
+Missed = dict[str, str]  # why the user-data or the secrets of this node must not decide
 
 
 class Result(NamedTuple):
@@ -83,9 +84,9 @@ class Converge:
     """What is to be done, and when."""
 
     def __init__(
-            self, due: Callable[[], str], parts: list[Callable[[], Result]], leads: Callable[[], bool | None],
+            self, missed: Callable[[bool], Missed], parts: list[Callable[[Missed], Result]], leads: Callable[[], bool | None],
             promoted: Callable[[], bool], state: Callable[[], object], say: Say) -> None:
-        self.due, self.parts, self.leads, self.promoted, self.state, self.say = due, parts, leads, promoted, state, say
+        self.missed, self.parts, self.leads, self.promoted, self.state, self.say = missed, parts, leads, promoted, state, say
         self.leading: bool | None = None
         self.seen: object = None
         self.ask_at = self.run_at = 0.0
@@ -103,8 +104,10 @@ class Converge:
         to_do = leads and (changed or not self.leading or now >= self.run_at)
         if leads is None or to_do and not self.promoted():
             return  # and a file that changed is still to be looked at
-        began, self.leading, self.seen = leads and not self.leading, leads, state
+        began, ended, self.leading, self.seen = leads and not self.leading, self.leading and not leads, leads, state
         if not leads:
+            if changed or ended or now >= self.run_at:
+                self.run_at = now + (ASK if self.missed(False) else MINUTE)
             self.tell("ok", "this node does not lead: the one that does sees to it")
         elif changed or began or now >= self.run_at:
             if changed or began:
@@ -112,9 +115,9 @@ class Converge:
             self.run(now)
 
     def run(self, now: float) -> None:
-        """All parts, if it is this node's turn; one that fails does not stop another."""
-        why = self.due()
-        results = [Result([], [], [why])] if why else [part() for part in self.parts]
+        """All parts, as far as this node has missed nothing; one that fails does not stop another."""
+        missed = self.missed(True)
+        results = [Result([], [], list(dict.fromkeys(missed.values()))), *(part(missed) for part in self.parts)]
         changed = [text for result in results for text in result.changed]
         stays = [text for result in results for text in result.stays]
         problems = [text for result in results for text in result.problems]
@@ -131,7 +134,9 @@ class Converge:
             self.pause = AGAIN
             return
         self.pause = min(2 * self.pause, MINUTE)
-        rest = "nothing is changed" if why else "all else is as the spec says"
+        rest = "all else is as the spec says"
+        if missed:
+            rest = "nothing is changed" if "secrets" in missed else "nothing but passwords is changed"
         self.tell("fail", f"{'; '.join(problems)}; {rest}, and this is tried again")
 
     def tell(self, status: str, detail: str, topic: object = None, again: bool = False) -> None:
@@ -142,25 +147,55 @@ class Converge:
             self.say("converge", status, detail)
 
 
-def due(patroni: Patroni, had: Callable[[str], list[str]]) -> str:
-    """Why this node must not change the cluster; empty: it may, and etcd knows now what it has."""
+class History:
+    """What this machine had in force, and what it knows of the others."""
+
+    def own(self, kind: str) -> list[str]:
+        """Without what was before it."""
+        return step.had(kind)
+
+    def met(self, kind: str) -> order.Met | None:
+        """None: it never had what is newest, or does not know."""
+        try:
+            with open(step.had_file(kind) + ".met", encoding="ascii") as file:
+                found = json.load(file)
+            return order.Met([str(word) for word in found["own"]], [str(word) for word in found["known"]])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def meet(self, kind: str, met: order.Met) -> None:
+        """Keeps that."""
+        step.write(step.had_file(kind) + ".met", json.dumps(met._asdict()) + "\n")
+
+
+def look_back(patroni: Patroni, history: History, leads: bool) -> Missed:
+    """What this node missed. Of a leader that missed nothing, etcd knows now what it has."""
     try:
         found = patroni.get("/config").get(order.KEY)
         texts = found if isinstance(found, dict) else {}
         known = {kind: str(texts.get(kind, "")).split() for kind in order.KINDS}
+        own = {kind: history.own(kind) for kind in order.KINDS}
+        had = {kind: order.lived(words, history.met(kind)) for kind, words in own.items()}
+        missed = {
+            kind: f"this node has the {kind} {had[kind][-1]}, and {word} came after it ({order.KINDS[kind]})"
+            for kind, words in known.items() if (word := order.newer(words, had[kind]))}
+        if leads:
+            fresh = {kind: words if kind in missed else order.follow(words, had[kind]) for kind, words in known.items()}
+            if fresh != known:
+                patroni.configure({order.KEY: {kind: " ".join(words) for kind, words in fresh.items()}})
+                known = fresh
         for kind, words in known.items():
-            if word := order.newer(words, had(kind)):
-                return f"this node has the {kind} {had(kind)[-1]}, and {word} came after it ({order.KINDS[kind]})"
-        fresh = {kind: " ".join(order.follow(words, had(kind))) for kind, words in known.items()}
-        if any(fresh[kind] != " ".join(words) for kind, words in known.items()):
-            patroni.configure({order.KEY: fresh})
-        return ""
-    except ValueError as error:
-        return f"dynamic configuration: {error}"
+            if words and words[-1:] == own[kind][-1:] and words != had[kind]:
+                history.meet(kind, order.Met(own[kind], words))
+        return missed
+    except (OSError, ValueError) as error:
+        return dict.fromkeys(order.KINDS, f"dynamic configuration: {error}")
 
 
-def configure(patroni: Patroni, files: Files, refused: Callable[[dict[str, Any]], list[str]]) -> Result:
+def configure(patroni: Patroni, files: Files, refused: Callable[[dict[str, Any]], list[str]], missed: Missed) -> Result:
     """Patroni's dynamic configuration."""
+    if missed:
+        return Result([], [], [])
     try:
         try:
             want = files.configuration()
@@ -219,10 +254,12 @@ def refused(want: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def settle(server: databases.Server, files: Files, services: list[str]) -> Result:
-    """Databases and users."""
+def settle(server: databases.Server, files: Files, services: list[str], missed: Missed) -> Result:
+    """Databases and users. All nodes use new passwords as soon as they have them, so those do not wait for user-data."""
+    if "secrets" in missed:
+        return Result([], [], [])
     try:
-        want = files.databases()
+        want = None if missed else files.databases()
     except (OSError, ValueError) as error:
         return Result([], [], [f"databases.json cannot be read: {error}"])
     try:
@@ -234,7 +271,7 @@ def settle(server: databases.Server, files: Files, services: list[str]) -> Resul
 
 def bootstrap(connection: str) -> int:
     """Called by Patroni as postgres, before it makes its own users."""
-    result = settle(databases.Server(connection), Files(ETC, databases.SECRETS), [])
+    result = settle(databases.Server(connection), Files(ETC, databases.SECRETS), [], {})
     for problem in result.problems:
         print(f"bootstrap: {problem}", file=sys.stderr)
     return 1 if result.problems else 0
@@ -248,8 +285,8 @@ def main() -> int:
     patroni, files = this_node(), Files(ETC, databases.SECRETS)
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     work = Converge(
-        lambda: due(patroni, step.had),
-        [lambda: settle(server, files, list(databases.SERVICES)), lambda: configure(patroni, files, refused)],
+        lambda leads: look_back(patroni, History(), leads),
+        [lambda missed: settle(server, files, list(databases.SERVICES), missed), lambda missed: configure(patroni, files, refused, missed)],
         patroni.leads, server.promoted, files.state, step.Console(patroni.name).say)
     while True:
         work.look(time.monotonic())

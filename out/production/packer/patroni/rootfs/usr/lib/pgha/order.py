@@ -5,12 +5,32 @@ what was in force on leaders, one after the other, and a machine keeps what it h
 machine that has an old one, and never had the newest, missed a change: it must not
 bring the cluster back to what it has. One that had what is newest, and then the old
 one again, was given that on purpose.
+
+A machine that is new knows nothing of what came before it. So once it has what is
+newest, it keeps what the others had until then: what it is given from there on is new,
+though it may have been in force before.
 """
+
+from typing import NamedTuple
 
 import step
 
 KEY = "pgha_in_force"  # in Patroni's dynamic configuration: the words of each kind, oldest first
 KINDS = {"user-data": "give it the new one", "secrets": "it looks for them within 6 minutes"}  # and what helps
+
+
+class Met(NamedTuple):
+    """What a machine had when it had what is newest, and what the leaders had until then."""
+
+    own: list[str]
+    known: list[str]
+
+
+def lived(own: list[str], met: Met | None) -> list[str]:
+    """What a machine had, as if it had been there from the first change on."""
+    if met is None or own[:len(met.own)] != met.own:
+        return own
+    return [*met.known, *own[len(met.own):]]
 
 
 def newer(known: list[str], own: list[str]) -> str:
