@@ -275,6 +275,9 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 		return out, nil, err
 	}
 	out.After = now.leader
+	if s.Hold.Converged && out.Error == "" {
+		out.Error = r.unconverged(now.leader)
+	}
 	last, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := r.load.After(last, time.Now()); err != nil {
@@ -298,6 +301,20 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	out.Register, out.Asked, page = r.register.Check(start)
 	out.Lost, out.Ghosts, out.Gone = rows.Lost, rows.Ghosts, rows.Gone
 	return out, page, nil
+}
+
+// unconverged is what a leader says that is not as the spec says; empty: nothing.
+func (r runner) unconverged(leader string) string {
+	var last bootlog.Step
+	for _, line := range r.Machine(leader).Console().Lines() {
+		if step, ok := bootlog.Parse(line.Text); ok && step.Name == "converge" {
+			last = step
+		}
+	}
+	if last.Status == "ok" {
+		return ""
+	}
+	return fmt.Sprintf("%s says: converge %s %s", leader, last.Status, last.Detail)
 }
 
 // describe is what a round was run on.
@@ -338,7 +355,7 @@ func (r runner) journals(ctx context.Context, since time.Time) []byte {
 			continue
 		}
 		said, err := r.Machine(name).Exec(ctx, "sh", "-c", fmt.Sprintf(
-			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd -u 'pgha-*' | tail -n 1000", since.Unix()))
+			"journalctl --no-pager -q -o short-iso-precise --since @%d -u haproxy -u patroni -u etcd -u 'pgha-*' | grep -v 'LOG:  \\(dis\\)\\?connection' | tail -n 1000", since.Unix()))
 		all = fmt.Appendf(all, "%s (%v)\n%s\n", name, err, said)
 	}
 	return all

@@ -44,6 +44,8 @@ type Hold struct {
 	Archived specfile.Duration `yaml:"archived"`  // until the archive has all WAL of the round, without a hole, after the last step
 	Dropped  bool              `yaml:"dropped"`   // the archive has a hole, which is reported, and a backup behind it
 	Made     bool              `yaml:"made"`      // a backup that began in the round
+
+	Converged bool `yaml:"converged"` // in the end the leader says that the cluster is as the spec says
 }
 
 // Slower is what must hold on a host that takes so many times as long. A lease lasts

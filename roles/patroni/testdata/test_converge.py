@@ -360,6 +360,11 @@ class LookBackTest(unittest.TestCase):
             self.assertEqual(self.look_back("d1"), [])
             self.assertEqual(self.look_back("d1 d2"), [])
 
+    def test_boot_disk_is_full(self) -> None:
+        self.config[order.KEY] = {"user-data": "d1 d2 d1", "secrets": "v1"}
+        with mock.patch.object(converge.step, "write", side_effect=OSError(28, "No space left on device")):
+            self.assertEqual(self.look_back("d1"), [])
+
     def test_no_answer(self) -> None:
         self.patroni.get = mock.Mock(side_effect=ValueError("Patroni does not answer"))
         self.assertEqual(self.look_back("d1"), ["dynamic configuration: Patroni does not answer"])

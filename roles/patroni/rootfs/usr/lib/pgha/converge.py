@@ -164,8 +164,11 @@ class History:
             return None
 
     def meet(self, kind: str, met: order.Met) -> None:
-        """Keeps that."""
-        step.write(step.had_file(kind) + ".met", json.dumps(met._asdict()) + "\n")
+        """Keeps that; if it cannot, the next look back does."""
+        try:
+            step.write(step.had_file(kind) + ".met", json.dumps(met._asdict()) + "\n")
+        except OSError:
+            pass
 
 
 def look_back(patroni: Patroni, history: History, leads: bool) -> Missed:
@@ -188,7 +191,7 @@ def look_back(patroni: Patroni, history: History, leads: bool) -> Missed:
             if words and words[-1:] == own[kind][-1:] and words != had[kind]:
                 history.meet(kind, order.Met(own[kind], words))
         return missed
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         return dict.fromkeys(order.KINDS, f"dynamic configuration: {error}")
 
 
