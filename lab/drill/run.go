@@ -278,6 +278,13 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	if s.Hold.Converged && out.Error == "" {
 		out.Error = r.unconverged(now.leader)
 	}
+	divided, err := r.divided(ctx)
+	if err != nil {
+		return out, nil, err
+	}
+	if divided != "" {
+		out.Error = strings.TrimPrefix(out.Error+"; "+divided, "; ")
+	}
 	last, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	if err := r.load.After(last, time.Now()); err != nil {

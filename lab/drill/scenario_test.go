@@ -323,6 +323,26 @@ func TestFailure(t *testing.T) {
 	}
 }
 
+func TestDiffer(t *testing.T) {
+	tests := []struct {
+		name, reason string
+		holds        map[string]string
+		want         string
+	}{
+		{"same", "they have applied the same", map[string]string{"etcd-1": "a", "etcd-2": "a", "etcd-3": "a"}, ""},
+		{"one", "there is no other", map[string]string{"etcd-1": "a"}, ""},
+		{"other", "one has applied what the others have not", map[string]string{"etcd-3": "b", "etcd-2": "a", "etcd-1": "a"},
+			"the members of etcd hold different data: etcd-1 a, etcd-2 a, etcd-3 b"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := differ(tt.holds); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
+			}
+		})
+	}
+}
+
 func TestQuestionable(t *testing.T) {
 	hold := Hold{Gap: Bound{Lease: true, More: 2 * specfile.Second}, Leader: Changes, ReadOnly: 2, Whole: 30 * specfile.Second}
 	tests := []struct {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -243,6 +244,61 @@ func (e eyes) look(ctx context.Context) (view, error) {
 		return v, errors.New("etcd has no leader")
 	}
 	return v, nil
+}
+
+// divided says which members of etcd hold other data than the rest, by the hash of all
+// revisions that every one of them has; empty: none. Each is asked for its own.
+func (e eyes) divided(ctx context.Context) (string, error) {
+	names := e.Offering(role.DCS)
+	ask := func(name, question string, answer any) error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		out, err := e.Machine(name).Exec(ctx, "sh", "-c", etcdctl+"endpoint --write-out json "+question)
+		if err == nil {
+			err = json.Unmarshal(out, answer)
+		}
+		if err != nil {
+			return fmt.Errorf("%s does not say what its etcd holds: %w", name, err)
+		}
+		return nil
+	}
+	last := int64(math.MaxInt64)
+	for _, name := range names {
+		var found [1]struct {
+			Status struct{ Header struct{ Revision int64 } }
+		}
+		if err := ask(name, "status", &found); err != nil {
+			return "", err
+		}
+		last = min(last, found[0].Status.Header.Revision)
+	}
+	hashes := map[string]string{}
+	for _, name := range names {
+		var found [1]struct {
+			HashKV struct {
+				Hash      uint32
+				Compacted int64 `json:"compact_revision"`
+			}
+		}
+		if err := ask(name, fmt.Sprintf("hashkv --rev %d", last), &found); err != nil {
+			return "", err
+		}
+		hashes[name] = fmt.Sprintf("%08x since revision %d", found[0].HashKV.Hash, found[0].HashKV.Compacted)
+	}
+	return differ(hashes), nil
+}
+
+// differ says what members hold if that is not one and the same.
+func differ(holds map[string]string) string {
+	names := slices.Sorted(maps.Keys(holds))
+	var each []string
+	for _, name := range names {
+		each = append(each, name+" "+holds[name])
+	}
+	if slices.IndexFunc(names, func(name string) bool { return holds[name] != holds[names[0]] }) < 0 {
+		return ""
+	}
+	return "the members of etcd hold different data: " + strings.Join(each, ", ")
 }
 
 // serves is nil if a node's own Patroni says that its PostgreSQL runs.
