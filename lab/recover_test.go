@@ -4,7 +4,10 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +87,7 @@ func TestEtcdRecovery(t *testing.T) {
 			}
 			waitReady(t, ctx, c.Lab, time.Minute, lost...)
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
+			c.etcdAgrees(t, ctx, survivor)
 			t.Logf("three members %.1f s after the machines were started", time.Since(since).Seconds())
 		})
 		atMost(t, gap, time.Second)
@@ -103,6 +107,7 @@ func TestEtcdRecovery(t *testing.T) {
 				said(t, ctx, c, since, time.Minute, name, "recover", "ok", "set it aside as member.before-b")
 			}
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
+			c.etcdAgrees(t, ctx, survivor)
 		})
 		atMost(t, gap, time.Second)
 	})
@@ -125,6 +130,7 @@ func TestEtcdRecovery(t *testing.T) {
 			}
 			again := start(t, survivor)
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
+			c.etcdAgrees(t, ctx, survivor)
 			for _, line := range c.Machine(survivor).Console().Lines() {
 				if s, ok := bootlog.Parse(line.Text); ok && s.Name == "recover" && !s.At.Before(again) && strings.Contains(s.Detail, "alone") {
 					t.Errorf("the same order was carried out again: %s", s.Detail)
@@ -140,6 +146,35 @@ func TestEtcdRecovery(t *testing.T) {
 		c.etcdMembers(t, ctx, survivor, "1", "2", "3")
 	})
 	l.end(t, ctx)
+}
+
+// etcdAgrees fails unless all members hold the same data up to the last revision that each has.
+func (c *cluster) etcdAgrees(t *testing.T, ctx context.Context, from string) {
+	t.Helper()
+	ask := func(answer any, question ...string) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(etcdctl(t, ctx, c.Lab, from, append([]string{"--write-out", "json", "endpoint"}, question...)...)), answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var members []struct {
+		Status struct{ Header struct{ Revision int64 } }
+	}
+	ask(&members, "status")
+	last := int64(math.MaxInt64)
+	for _, m := range members {
+		last = min(last, m.Status.Header.Revision)
+	}
+	var holds []struct {
+		Endpoint string
+		HashKV   struct{ Hash uint32 }
+	}
+	ask(&holds, "hashkv", "--rev", strconv.FormatInt(last, 10))
+	for _, h := range holds {
+		if h.HashKV.Hash != holds[0].HashKV.Hash {
+			t.Errorf("up to revision %d, %s holds other data than %s does", last, h.Endpoint, holds[0].Endpoint)
+		}
+	}
 }
 
 // token is the cluster's.

@@ -49,11 +49,20 @@ func TestJoin(t *testing.T) {
 		check        func(*testing.T, *packertest.Machine, string)
 		order        string // what etcd_recover.py says; "": there is no order
 		force        bool
+		counts       bool // of the force: etcd is to make a snapshot soon
 	}{
 		{name: "recovery by this member", reason: "for this one start etcd forgets the others",
 			order: "force 2026: this member goes on alone",
 			prepare: func(t *testing.T, m *packertest.Machine, data string) {
 				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+			},
+			state: "own log", force: true, counts: true,
+			console: "demo-etcd-1 recover ok 2026: this member goes on alone\n" + ok + "own log: this member has started before, and is the only one now\n"},
+		{name: "recovery by this member, which has made a snapshot", reason: "its log begins behind that, so others get its data in any case",
+			order: "force 2026: this member goes on alone",
+			prepare: func(t *testing.T, m *packertest.Machine, data string) {
+				m.Write(data+"/member/wal/0000000000000000-0000000000000000.wal", "")
+				m.Write(data+"/member/snap/0000000000000002-00000000000186a1.snap", "")
 			},
 			state: "own log", force: true,
 			console: "demo-etcd-1 recover ok 2026: this member goes on alone\n" + ok + "own log: this member has started before, and is the only one now\n"},
@@ -319,6 +328,9 @@ if [ "$(cat "$0.code")" = 200 ]; then cat "$0.out"; else cat "$0.out" >&2; exit 
 			}
 			if tc.force {
 				env += "ETCD_FORCE_NEW_CLUSTER=true\n"
+			}
+			if tc.counts {
+				env += "ETCD_SNAPSHOT_COUNT=10\n"
 			}
 			if diff := cmp.Diff(env, m.Read(m.Run+"/etcd/node.env")); diff != "" {
 				t.Errorf("%s: node.env (-want +got):\n%s", tc.reason, diff)

@@ -252,6 +252,12 @@ start() {
 		fi
 		if [ -n "$force" ]; then
 			printf 'ETCD_FORCE_NEW_CLUSTER=true\n'
+			# It drops what its log does not say to be committed, and may have applied that all
+			# the same: the log is written before that is known. Who joins must get the data, then,
+			# and not the log from its beginning, which is there until a first snapshot is made.
+			if [ -z "$(find "$wal/../snap" -maxdepth 1 -name '*.snap' 2>/dev/null)" ]; then
+				printf 'ETCD_SNAPSHOT_COUNT=10\n'
+			fi
 		fi
 	} >"$run/node.env.new"
 	mv "$run/node.env.new" "$run/node.env"
