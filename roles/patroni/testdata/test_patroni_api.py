@@ -51,14 +51,14 @@ class AnswerTest(unittest.TestCase):
 class Cluster(patroni_api.Patroni):
     """A leader's Patroni, which lets nobody lead but these; no name is whom it likes."""
 
-    def __init__(self, able: tuple[str, ...], members: object) -> None:
+    def __init__(self, able: tuple[str, ...], members: object, **more: object) -> None:
         super().__init__("p1", "p1.example", "127.0.0.1", 8008)
-        self.able, self.members = able, members
+        self.able, self.cluster = able, {"members": members} | more
         self.asked: list[str] = []
 
     def ask(self, method: str, path: str, body: dict[str, object] | None = None, patience: float = 3) -> Answer | None:
         if path == "/cluster":
-            return Answer(200, json.dumps({"members": self.members}))
+            return Answer(200, json.dumps(self.cluster))
         assert (method, path) == ("POST", "/switchover") and body and body["leader"] == "p1"
         name = str(body.get("candidate", ""))
         self.asked.append(name)
@@ -87,10 +87,15 @@ class HandOverTest(unittest.TestCase):
             ("none that does not stream, or may not lead", (), [leader, member("p2", state="stopped"), member("p3", tags={"nofailover": True})],
              Answer(503, "no: "), [""]),
             ("what is no list of members names nobody", (), [{"name": "p2"}], Answer(503, "no: "), [""]),
+            ("nor does what has another form", (), 7, Answer(503, "no: "), [""]),
         ):
             cluster = Cluster(able, members)
             with self.subTest(reason):
                 self.assertEqual((cluster.hand_over(), cluster.asked), (want, asked))
+
+    def test_paused(self) -> None:
+        cluster = Cluster(("p2",), [{"name": "p2", "role": "quorum_standby", "state": "streaming", "lag": 0}], pause=True)
+        self.assertEqual((cluster.hand_over(), cluster.asked), (Answer(503, "no: "), [""]))
 
     def test_silence(self) -> None:
         self.assertIsNone(Told(None).hand_over())

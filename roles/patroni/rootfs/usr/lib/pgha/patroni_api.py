@@ -93,11 +93,14 @@ class Patroni:
         return refused
 
     def standbys(self) -> list[str]:
-        """The nodes that stream and may lead, the best one first."""
+        """The nodes that stream and may lead, the best one first; none while an operator has paused Patroni."""
         try:
-            members = [m for m in self.get("/cluster")["members"] if m["name"] != self.name and m["state"] == "streaming"]
+            cluster = self.get("/cluster")
+            if cluster.get("pause"):  # with a name Patroni would do it all the same
+                return []
+            members = [m for m in cluster["members"] if m["name"] != self.name and m["state"] == "streaming"]
             return [m["name"] for m in sorted(members, key=distance) if not m.get("tags", {}).get("nofailover")]
-        except (ValueError, LookupError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             return []
 
     def reload(self) -> bool:
