@@ -250,17 +250,15 @@ func (e eyes) look(ctx context.Context) (view, error) {
 // revisions that every one of them has; empty: none. Each is asked for its own.
 func (e eyes) divided(ctx context.Context) (string, error) {
 	names := e.Offering(role.DCS)
-	ask := func(name, question string, answer any) error {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		out, err := e.Machine(name).Exec(ctx, "sh", "-c", etcdctl+"endpoint --write-out json "+question)
-		if err == nil {
-			err = json.Unmarshal(out, answer)
+	ask := func(name, question string, answer any) (err error) {
+		for tries := 0; tries < 10; tries++ {
+			var out []byte
+			if out, err = e.Machine(name).Exec(ctx, "sh", "-c", etcdctl+"endpoint --write-out json "+question); err == nil {
+				return json.Unmarshal(out, answer)
+			}
+			pause(ctx, time.Second)
 		}
-		if err != nil {
-			return fmt.Errorf("%s does not say what its etcd holds: %w", name, err)
-		}
-		return nil
+		return fmt.Errorf("%s does not say what its etcd holds: %w", name, err)
 	}
 	last := int64(math.MaxInt64)
 	for _, name := range names {
