@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"pgha-gen/internal/bootlog"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // The quorum of etcd lost for good, and mended without a login: by metadata's
@@ -151,10 +151,22 @@ func TestEtcdRecovery(t *testing.T) {
 // etcdAgrees fails unless all members hold the same data up to the last revision that each has.
 func (c *cluster) etcdAgrees(t *testing.T, ctx context.Context, from string) {
 	t.Helper()
-	ask := func(answer any, question ...string) {
+	// One that has just joined may not answer yet.
+	ask := func(answer any, question string) {
 		t.Helper()
-		if err := json.Unmarshal([]byte(etcdctl(t, ctx, c.Lab, from, append([]string{"--write-out", "json", "endpoint"}, question...)...)), answer); err != nil {
-			t.Fatal(err)
+		end := time.Now().Add(labtest.Here(30 * time.Second))
+		for {
+			out, err := machinetest.Exec(ctx, c.Machine(from), "sh", "-c", etcdctlLine+" --write-out json endpoint --cluster "+question)
+			if err == nil {
+				err = json.Unmarshal(out, answer)
+			}
+			if err == nil {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
 		}
 	}
 	var members []struct {
@@ -169,7 +181,10 @@ func (c *cluster) etcdAgrees(t *testing.T, ctx context.Context, from string) {
 		Endpoint string
 		HashKV   struct{ Hash uint32 }
 	}
-	ask(&holds, "hashkv", "--rev", strconv.FormatInt(last, 10))
+	if len(members) != 3 {
+		t.Fatalf("%d members answer, want 3", len(members))
+	}
+	ask(&holds, fmt.Sprintf("hashkv --rev %d", last))
 	for _, h := range holds {
 		if h.HashKV.Hash != holds[0].HashKV.Hash {
 			t.Errorf("up to revision %d, %s holds other data than %s does", last, h.Endpoint, holds[0].Endpoint)
