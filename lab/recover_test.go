@@ -4,16 +4,14 @@ package lab_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"pgha-gen/internal/bootlog"
+	"pgha-gen/lab/drill"
 	"pgha-gen/lab/labtest"
-	"pgha-gen/lab/machine/machinetest"
 )
 
 // The quorum of etcd lost for good, and mended without a login: by metadata's
@@ -87,7 +85,9 @@ func TestEtcdRecovery(t *testing.T) {
 			}
 			waitReady(t, ctx, c.Lab, time.Minute, lost...)
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
-			c.etcdAgrees(t, ctx, survivor)
+			if said, err := (drill.World{Lab: c.Lab}).Divided(ctx); err != nil || said != "" {
+				t.Error(said, err)
+			}
 			t.Logf("three members %.1f s after the machines were started", time.Since(since).Seconds())
 		})
 		atMost(t, gap, time.Second)
@@ -107,7 +107,9 @@ func TestEtcdRecovery(t *testing.T) {
 				said(t, ctx, c, since, time.Minute, name, "recover", "ok", "set it aside as member.before-b")
 			}
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
-			c.etcdAgrees(t, ctx, survivor)
+			if said, err := (drill.World{Lab: c.Lab}).Divided(ctx); err != nil || said != "" {
+				t.Error(said, err)
+			}
 		})
 		atMost(t, gap, time.Second)
 	})
@@ -130,7 +132,9 @@ func TestEtcdRecovery(t *testing.T) {
 			}
 			again := start(t, survivor)
 			c.etcdMembers(t, ctx, survivor, "1", "2", "3")
-			c.etcdAgrees(t, ctx, survivor)
+			if said, err := (drill.World{Lab: c.Lab}).Divided(ctx); err != nil || said != "" {
+				t.Error(said, err)
+			}
 			for _, line := range c.Machine(survivor).Console().Lines() {
 				if s, ok := bootlog.Parse(line.Text); ok && s.Name == "recover" && !s.At.Before(again) && strings.Contains(s.Detail, "alone") {
 					t.Errorf("the same order was carried out again: %s", s.Detail)
@@ -146,50 +150,6 @@ func TestEtcdRecovery(t *testing.T) {
 		c.etcdMembers(t, ctx, survivor, "1", "2", "3")
 	})
 	l.end(t, ctx)
-}
-
-// etcdAgrees fails unless all members hold the same data up to the last revision that each has.
-func (c *cluster) etcdAgrees(t *testing.T, ctx context.Context, from string) {
-	t.Helper()
-	// One that has just joined may not answer yet.
-	ask := func(answer any, question string) {
-		t.Helper()
-		end := time.Now().Add(labtest.Here(30 * time.Second))
-		for {
-			out, err := machinetest.Exec(ctx, c.Machine(from), "sh", "-c", etcdctlLine+" --write-out json endpoint --cluster "+question)
-			if err == nil {
-				err = json.Unmarshal(out, answer)
-			}
-			if err == nil {
-				return
-			}
-			if time.Now().After(end) {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Second)
-		}
-	}
-	var members []struct {
-		Status struct{ Header struct{ Revision int64 } }
-	}
-	ask(&members, "status")
-	last := int64(math.MaxInt64)
-	for _, m := range members {
-		last = min(last, m.Status.Header.Revision)
-	}
-	var holds []struct {
-		Endpoint string
-		HashKV   struct{ Hash uint32 }
-	}
-	if len(members) != 3 {
-		t.Fatalf("%d members answer, want 3", len(members))
-	}
-	ask(&holds, fmt.Sprintf("hashkv --rev %d", last))
-	for _, h := range holds {
-		if h.HashKV.Hash != holds[0].HashKV.Hash {
-			t.Errorf("up to revision %d, %s holds other data than %s does", last, h.Endpoint, holds[0].Endpoint)
-		}
-	}
 }
 
 // token is the cluster's.

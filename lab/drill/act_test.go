@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pgha-gen/lab"
+	"pgha-gen/lab/machine"
 )
 
 // Who is meant stays the same for the whole of a round, whatever was asked before.
@@ -99,5 +100,33 @@ func TestSlowCores(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	if err := end(); !errors.Is(err, broken) {
 		t.Errorf("what failed is %v, want %v", err, broken)
+	}
+}
+
+func TestUnconverged(t *testing.T) {
+	const (
+		ok      = "pgha: 1795909734523 pg-1 converge ok all is as the spec says"
+		refused = "pgha: 1795909734524 pg-1 converge fail this node missed a change"
+		other   = "pgha: 1795909734525 pg-1 archive fail WAL waits"
+	)
+	tests := []struct {
+		name, reason string
+		console      []string
+		want         string
+	}{
+		{"ok", "another step's failure is not about the spec", []string{"Linux", refused, ok, other}, ""},
+		{"fail", "what was well before does not count", []string{ok, refused, other}, "pg-1 says: converge fail this node missed a change"},
+		{"silent", "a leader says one or the other", []string{other}, "pg-1 says: nothing of converge"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var console []machine.Line
+			for _, text := range tt.console {
+				console = append(console, machine.Line{Text: text})
+			}
+			if got := unconverged("pg-1", console); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.reason, got, tt.want)
+			}
+		})
 	}
 }

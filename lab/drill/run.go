@@ -276,9 +276,9 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	}
 	out.After = now.leader
 	if s.Hold.Converged && out.Error == "" {
-		out.Error = r.unconverged(now.leader)
+		out.Error = unconverged(now.leader, r.Machine(now.leader).Console().Lines())
 	}
-	divided, err := r.divided(ctx)
+	divided, err := r.Divided(ctx)
 	if err != nil {
 		return out, nil, err
 	}
@@ -310,18 +310,23 @@ func (r runner) round(ctx context.Context, s Scenario) (out Round, page []byte, 
 	return out, page, nil
 }
 
-// unconverged is what a leader says that is not as the spec says; empty: nothing.
-func (r runner) unconverged(leader string) string {
-	var last bootlog.Step
-	for _, line := range r.Machine(leader).Console().Lines() {
-		if step, ok := bootlog.Parse(line.Text); ok && step.Name == "converge" {
-			last = step
+// unconverged is what the last line of converge.py on a leader's console says that is
+// not as the spec says; empty: nothing.
+func unconverged(leader string, console []machine.Line) string {
+	said := "nothing of converge"
+	for _, line := range console {
+		switch step, ok := bootlog.Parse(line.Text); {
+		case !ok || step.Name != "converge":
+		case step.Status == "ok":
+			said = ""
+		default:
+			said = fmt.Sprintf("converge %s %s", step.Status, step.Detail)
 		}
 	}
-	if last.Status == "ok" {
+	if said == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s says: converge %s %s", leader, last.Status, last.Detail)
+	return leader + " says: " + said
 }
 
 // describe is what a round was run on.

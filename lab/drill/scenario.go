@@ -35,17 +35,16 @@ type Scenario struct {
 // Hold is what must hold in every round. No acknowledged row is lost and no two
 // nodes acknowledge writes at once, whatever the scenario: see Judge.
 type Hold struct {
-	GapText  string            `yaml:"gap"`       // as Bound reads it
-	Gap      Bound             `yaml:"-"`         // without an acknowledged write, at most
-	Arrivals specfile.Duration `yaml:"arrivals"`  // without a client that connects anew and meets the leader, at most
-	Leader   Fate              `yaml:"leader"`    // of the node that led before
-	ReadOnly int               `yaml:"read_only"` // writes that may meet a node which does not lead
-	Whole    specfile.Duration `yaml:"whole"`     // until all nodes are what they were, after the last step
-	Archived specfile.Duration `yaml:"archived"`  // until the archive has all WAL of the round, without a hole, after the last step
-	Dropped  bool              `yaml:"dropped"`   // the archive has a hole, which is reported, and a backup behind it
-	Made     bool              `yaml:"made"`      // a backup that began in the round
-
-	Converged bool `yaml:"converged"` // in the end the leader says that the cluster is as the spec says
+	GapText   string            `yaml:"gap"`       // as Bound reads it
+	Gap       Bound             `yaml:"-"`         // without an acknowledged write, at most
+	Arrivals  specfile.Duration `yaml:"arrivals"`  // without a client that connects anew and meets the leader, at most
+	Leader    Fate              `yaml:"leader"`    // of the node that led before
+	ReadOnly  int               `yaml:"read_only"` // writes that may meet a node which does not lead
+	Whole     specfile.Duration `yaml:"whole"`     // until all nodes are what they were, after the last step
+	Archived  specfile.Duration `yaml:"archived"`  // until the archive has all WAL of the round, without a hole, after the last step
+	Dropped   bool              `yaml:"dropped"`   // the archive has a hole, which is reported, and a backup behind it
+	Made      bool              `yaml:"made"`      // a backup that began in the round
+	Converged bool              `yaml:"converged"` // in the end the leader says that the cluster is as the spec says
 }
 
 // Slower is what must hold on a host that takes so many times as long. A lease lasts

@@ -246,14 +246,15 @@ func (e eyes) look(ctx context.Context) (view, error) {
 	return v, nil
 }
 
-// divided says which members of etcd hold other data than the rest, by the hash of all
-// revisions that every one of them has; empty: none. Each is asked for its own.
-func (e eyes) divided(ctx context.Context) (string, error) {
-	names := e.Offering(role.DCS)
+// Divided says which members of etcd hold other data than the rest, by the hash of all
+// revisions that every one of them has; empty: none. Each is asked for its own, and
+// again while it does not answer, for some 30 s.
+func (w World) Divided(ctx context.Context) (string, error) {
+	names := w.Offering(role.DCS)
 	ask := func(name, question string, answer any) (err error) {
 		for tries := 0; tries < 10; tries++ {
 			var out []byte
-			if out, err = e.Machine(name).Exec(ctx, "sh", "-c", etcdctl+"endpoint --write-out json "+question); err == nil {
+			if out, err = w.Machine(name).Exec(ctx, "sh", "-c", etcdctl+"endpoint --write-out json "+question); err == nil {
 				return json.Unmarshal(out, answer)
 			}
 			pause(ctx, time.Second)
