@@ -297,7 +297,7 @@ class LookBackTest(unittest.TestCase):
         for kind, words in (("user-data", user_data), ("secrets", secrets)):
             with open(os.path.join(self.folder, kind), "w", encoding="ascii") as file:
                 file.write(words.replace(" ", "\n"))
-        return list(dict.fromkeys(converge.look_back(self.patroni, converge.History(), leads).values()))
+        return list(dict.fromkeys(converge.look_back(self.patroni, leads).values()))
 
     def machine(self) -> None:
         """Another one, which knows nothing."""

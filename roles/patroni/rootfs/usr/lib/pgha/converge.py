@@ -147,38 +147,32 @@ class Converge:
             self.say("converge", status, detail)
 
 
-class History:
-    """What this machine had in force, and what it knows of the others."""
-
-    def own(self, kind: str) -> list[str]:
-        """Without what was before it."""
-        return step.had(kind)
-
-    def met(self, kind: str) -> order.Met | None:
-        """None: it never had what is newest, or does not know."""
-        try:
-            with open(step.had_file(kind) + ".met", encoding="ascii") as file:
-                found = json.load(file)
-            return order.Met([str(word) for word in found["own"]], [str(word) for word in found["known"]])
-        except (OSError, ValueError, LookupError, TypeError):
-            return None
-
-    def meet(self, kind: str, met: order.Met) -> None:
-        """Keeps that; if it cannot, the next look back does."""
-        try:
-            step.write(step.had_file(kind) + ".met", json.dumps(met._asdict()) + "\n")
-        except OSError:
-            pass
+def met(kind: str) -> order.Met | None:
+    """What this machine knows of the others. None: it never had what is newest, or does not know."""
+    try:
+        with open(step.had_file(kind) + ".met", encoding="ascii") as file:
+            found = json.load(file)
+        return order.Met([str(word) for word in found["own"]], [str(word) for word in found["known"]])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
-def look_back(patroni: Patroni, history: History, leads: bool) -> Missed:
+def meet(kind: str, now: order.Met) -> None:
+    """Keeps that; if it cannot, the next look back does."""
+    try:
+        step.write(step.had_file(kind) + ".met", json.dumps(now._asdict()) + "\n")
+    except OSError:
+        pass
+
+
+def look_back(patroni: Patroni, leads: bool) -> Missed:
     """What this node missed. Of a leader that missed nothing, etcd knows now what it has."""
     try:
         found = patroni.get("/config").get(order.KEY)
         texts = found if isinstance(found, dict) else {}
         known = {kind: str(texts.get(kind, "")).split() for kind in order.KINDS}
-        own = {kind: history.own(kind) for kind in order.KINDS}
-        had = {kind: order.lived(words, history.met(kind)) for kind, words in own.items()}
+        own = {kind: step.had(kind) for kind in order.KINDS}
+        had = {kind: order.lived(words, met(kind)) for kind, words in own.items()}
         missed = {
             kind: f"this node has the {kind} {had[kind][-1]}, and {word} came after it ({order.KINDS[kind]})"
             for kind, words in known.items() if (word := order.newer(words, had[kind]))}
@@ -189,7 +183,7 @@ def look_back(patroni: Patroni, history: History, leads: bool) -> Missed:
                 known = fresh
         for kind, words in known.items():
             if words and words[-1:] == own[kind][-1:] and words != had[kind]:
-                history.meet(kind, order.Met(own[kind], words))
+                meet(kind, order.Met(own[kind], words))
         return missed
     except ValueError as error:
         return dict.fromkeys(order.KINDS, f"dynamic configuration: {error}")
@@ -288,7 +282,7 @@ def main() -> int:
     patroni, files = this_node(), Files(ETC, databases.SECRETS)
     server = databases.Server(f"host={SOCKETS} port={cluster['PGHA_POSTGRESQL_PORT']} user={databases.SUPERUSER}")
     work = Converge(
-        lambda leads: look_back(patroni, History(), leads),
+        lambda leads: look_back(patroni, leads),
         [lambda missed: settle(server, files, list(databases.SERVICES), missed), lambda missed: configure(patroni, files, refused, missed)],
         patroni.leads, server.promoted, files.state, step.Console(patroni.name).say)
     while True:
