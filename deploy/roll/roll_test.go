@@ -325,13 +325,10 @@ func TestRollRefused(t *testing.T) {
 	}
 
 	// A node that never was needs more than a machine.
-	api := compute.NewInstanceServiceClient(w.API)
 	found, err := yandex.Look(t.Context(), w.API, w.Plan)
 	testkit.OK(t, err)
-	_, err = api.Delete(t.Context(), &compute.DeleteInstanceRequest{InstanceId: found.Machines["demo-pg-2"].Id})
-	testkit.OK(t, err)
-	_, err = compute.NewDiskServiceClient(w.API).Delete(t.Context(), &compute.DeleteDiskRequest{DiskId: found.Disks["demo-pg-2-data"].Id})
-	testkit.OK(t, err)
+	yandextest.Deleted(t, w.API, found.Machines["demo-pg-2"].Id)
+	yandextest.DiskDeleted(t, w.API, found.Disks["demo-pg-2-data"].Id)
 	if _, err := w.Roll(t.Context(), ""); fmt.Sprint(err) != "machine demo-pg-2 is not there, nor is its data disk (if the node is new: pgha-cloud refresh, then pgha-cloud deploy; else pgha-cloud replace demo-pg-2)" {
 		t.Errorf("error %v", err)
 	}

@@ -82,12 +82,7 @@ func TestBootstrap(t *testing.T) {
 			gone := found.Machines["demo-etcd-2"]
 			delete(found.Machines, "demo-etcd-2")
 			test.before(found, p.Token)
-			client := compute.NewInstanceServiceClient(cc)
-			_, err = client.Delete(t.Context(), &compute.DeleteInstanceRequest{InstanceId: gone.Id})
-			testkit.OK(t, err)
-			for err == nil {
-				_, err = client.Get(t.Context(), &compute.GetInstanceRequest{InstanceId: gone.Id})
-			}
+			yandextest.Deleted(t, cc, gone.Id)
 			steps, err := yandex.Plan(p, found)
 			testkit.OK(t, err)
 			testkit.OK(t, steps.Do(t.Context(), cc, p, yandex.World{UserData: map[string]string{"etcd": "#cloud-config\n"}, Said: (&said{}).say, Between: 1}))

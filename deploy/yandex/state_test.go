@@ -23,14 +23,9 @@ func TestStates(t *testing.T) {
 	testkit.OK(t, err)
 	found, err := yandex.Look(t.Context(), cc, p)
 	testkit.OK(t, err)
-	client := compute.NewInstanceServiceClient(cc)
-	_, err = client.Stop(t.Context(), &compute.StopInstanceRequest{InstanceId: found.Machines["demo-pg-2"].Id})
+	_, err = compute.NewInstanceServiceClient(cc).Stop(t.Context(), &compute.StopInstanceRequest{InstanceId: found.Machines["demo-pg-2"].Id})
 	testkit.OK(t, err)
-	_, err = client.Delete(t.Context(), &compute.DeleteInstanceRequest{InstanceId: found.Machines["demo-pg-3"].Id})
-	testkit.OK(t, err)
-	for err == nil {
-		_, err = client.Get(t.Context(), &compute.GetInstanceRequest{InstanceId: found.Machines["demo-pg-3"].Id})
-	}
+	yandextest.Deleted(t, cc, found.Machines["demo-pg-3"].Id)
 	c.Say("demo-etcd-1", "join wait for others")
 	c.Say("demo-etcd-2", "secrets fail Lockbox refuses")
 	states, err := yandex.States(t.Context(), cc, p)

@@ -18,7 +18,9 @@ import (
 	"github.com/yandex-cloud/go-sdk/v2/pkg/endpoints"
 	"github.com/yandex-cloud/go-sdk/v2/pkg/options"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"pgha-gen/deploy/yandex"
@@ -116,6 +118,42 @@ func (c *Cloud) Has(t testing.TB, all ...proto.Message) {
 func Connect(ctx context.Context, address, token string) (grpc.ClientConnInterface, error) {
 	return yandex.Connect(ctx, credentials.IAMToken(token), options.WithPlaintext(),
 		options.WithEndpointsResolver(endpoints.NewSingleEndpointResolver(address, grpc.WithTransportCredentials(insecure.NewCredentials()))))
+}
+
+// Deleted deletes a machine, and comes back when the cloud has no such machine.
+func Deleted(t testing.TB, cc grpc.ClientConnInterface, id string) {
+	t.Helper()
+	client := compute.NewInstanceServiceClient(cc)
+	_, err := client.Delete(t.Context(), &compute.DeleteInstanceRequest{InstanceId: id})
+	testkit.OK(t, err)
+	gone(t, func() error {
+		_, err := client.Get(t.Context(), &compute.GetInstanceRequest{InstanceId: id})
+		return err
+	})
+}
+
+// DiskDeleted deletes a disk, and comes back when the cloud has no such disk.
+func DiskDeleted(t testing.TB, cc grpc.ClientConnInterface, id string) {
+	t.Helper()
+	client := compute.NewDiskServiceClient(cc)
+	_, err := client.Delete(t.Context(), &compute.DeleteDiskRequest{DiskId: id})
+	testkit.OK(t, err)
+	gone(t, func() error {
+		_, err := client.Get(t.Context(), &compute.GetDiskRequest{DiskId: id})
+		return err
+	})
+}
+
+func gone(t testing.TB, get func() error) {
+	t.Helper()
+	for {
+		err := get()
+		if status.Code(err) == codes.NotFound {
+			return
+		}
+		testkit.OK(t, err)
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // Say sets what a machine says at its next start, a line of the boot protocol
