@@ -108,6 +108,25 @@ join() {
 	take_part
 }
 
+# turn: whether this machine, which is added, may start now. At its first start
+# etcd 3.5 asks each listed member for its version and waits without end (getVersion
+# in etcdserver/cluster_util.go). Another that is just starting takes the question and
+# does not answer before it has its own answers: two would wait for each other. So
+# the first by URL starts first, unless it takes longer than a start does: it may be
+# dead, and then refuses the question.
+turn() {
+	first=$(printf '%s\n' "$list" | awk -F ', ' -v url="$own_url" '$5 == "" && $4 "" < url "" { print $4; exit }')
+	if [ -z "$first" ]; then
+		return
+	fi
+	IFS=' .' read -r now _ <"$PGHA_UPTIME"
+	if [ "$((now - ${turn_since:=$now}))" -ge 30 ]; then
+		return
+	fi
+	reason="$first was added too, and starts first"
+	return 1
+}
+
 take_part() {
 	action=$(printf '%s\n' "$list" | awk -F ', ' -v name="$NODE_NAME" -v url="$own_url" '
 		function mine(   urls, n, i) {
@@ -128,6 +147,9 @@ take_part() {
 				printf "%s (%s at %s)", $1, $3, $4; exit }')
 		if [ -n "$foreign" ]; then
 			reason="the list of members has one that no machine of this cluster can be: $foreign; remove it with etcdctl member remove"
+			return 1
+		fi
+		if ! turn; then
 			return 1
 		fi
 		state=existing
