@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,9 @@ import (
 
 	"pgha-gen/internal/bootlog"
 	"pgha-gen/internal/demo"
+	"pgha-gen/internal/testkit"
 	"pgha-gen/lab/labtest"
+	"pgha-gen/lab/machine/machinetest"
 )
 
 // etcdNode is an edit of the reference that adds an etcd node.
@@ -104,6 +107,43 @@ func TestEtcdMembers(t *testing.T) {
 			if got := c.run(t, ctx, name, `tr '\0' '\n' </proc/$(pidof etcd)/environ | sed -n 's/^ETCD_HEARTBEAT_INTERVAL=//p'`); got != "200" {
 				t.Errorf("%s runs with a heartbeat of %s ms, want 200", name, got)
 			}
+		}
+	})
+
+	// Patroni takes an error that etcd gives as it stops for a refusal of its lease, and
+	// restarts PostgreSQL. It asks too seldom for a test to meet that.
+	t.Run("restarted while it is asked", func(t *testing.T) {
+		const end = "/run/etcd-requests-end"
+		type result struct {
+			Answers  int
+			Refusals map[string]int
+			err      error
+		}
+		script := testkit.Text(t, "testdata/etcd_requests.py")
+		found := make(chan result, 1)
+		go func() {
+			var r result
+			out, err := machinetest.ExecInput(ctx, c.Machine("demo-pg-2"), script,
+				"python3", "-", end, "/run/pgha/secrets", "10.128.0.26", "10.128.0.11", "10.128.0.31")
+			if r.err = err; err == nil {
+				r.err = json.Unmarshal(out, &r)
+			}
+			found <- r
+		}()
+		gap, _ := l.fault(t, ctx, time.Second, func() {
+			for range 2 {
+				for _, name := range three {
+					c.run(t, ctx, name, "systemctl restart etcd")
+				}
+			}
+		})
+		l.quiet(t)
+		atMost(t, gap, time.Second)
+		c.run(t, ctx, "demo-pg-2", "touch "+end)
+		r := <-found
+		testkit.OK(t, r.err)
+		if r.Answers < 100 || len(r.Refusals) > 0 {
+			t.Errorf("%d answers; refusals: %v", r.Answers, r.Refusals)
 		}
 	})
 
