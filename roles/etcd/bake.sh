@@ -35,7 +35,7 @@ begin "$here"
 account etcd 541 /var/lib/etcd
 
 step 'install the base packages'
-install_packages
+install_packages iproute2
 
 step "download etcd $ETCD_VERSION"
 archive=$work/etcd.tar.gz

@@ -56,6 +56,16 @@ class Roll(unittest.TestCase):
         self.assertLess(calls.index("etcdctl txn"), calls.index("etcdctl endpoint health"), "what is asked before the lock may be over")
         self.assertEqual(FAKES.texts(), ['create("/pgha/roll") = "0"\n\nput --lease=2040a218e585cf05 /pgha/roll etcd-1\n\nget /pgha/roll\n\n'])
 
+    def test_released_later(self) -> None:
+        revoke = "etcdctl lease revoke 2040a218e585cf05"
+        FAKES.answer({"systemctl": (0, ""), "etcdctl lease grant": (0, LEASE), "etcdctl txn": (0, WON),
+                      "etcdctl member list": (0, THREE), "etcdctl endpoint health": (0, health([1, 2, 3]))},
+                     {revoke: [(1, "Error: etcdserver: request timed out"), (0, {})]})
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(etcd_roll.main(), 0)
+        self.assertIn("etcd restarted in", out.getvalue())
+        self.assertEqual(FAKES.calls().count(revoke), 2, "the next one would have to wait until the lease has ended")
+
     def test_locked(self) -> None:
         self.check(75, "^etcd is restarted when etcd-2 is done with its own$", 0, etcdctl_txn=(0, LOST))
         self.assertIn("etcdctl lease revoke 2040a218e585cf05", FAKES.calls(), "nor does a lease stay behind")

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -108,10 +109,16 @@ class Etcd:
                 raise Locked(_text(answer["responses"][0]["Response"]["response_range"]["kvs"][0]["value"]))
             yield
         finally:
+            self._release(lease)
+
+    def _release(self, lease: str) -> None:
+        """Ends a lock, which else ends by itself. What was done under it may have cost etcd its leader for a moment."""
+        for _ in range(3):
             try:
                 self.run("lease", "revoke", lease)
+                return
             except Unavailable:
-                pass  # it ends by itself
+                time.sleep(1)
 
 
 def _text(encoded: str) -> str:
