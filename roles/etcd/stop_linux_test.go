@@ -14,7 +14,7 @@ import (
 )
 
 // TestStop: a member that is about to stop has no clients any more and takes
-// none, and is there for the others and for its own machine. Its end takes that back.
+// none, and is there for the others and for its own machine. Its start takes that back.
 func TestStop(t *testing.T) {
 	testkit.Need(t, "nft", "ss")
 	m, w := packertest.New(t, "../../packer/rootfs/usr/lib/pgha", "rootfs/usr/lib/pgha"), packertest.NewWire(t)
@@ -23,14 +23,6 @@ func TestStop(t *testing.T) {
 	m.Write(m.Run+"/identity.env", strings.ReplaceAll(m.Read(m.Run+"/identity.env"), "127.0.0.1", "10.77.0.1"))
 	w.Listen(2379)
 	w.Listen(2380)
-	run := func(script string) packertest.Result {
-		var got packertest.Result
-		w.Inside(func() { got = m.Boot(script) })
-		if got.Status != 0 {
-			t.Fatalf("%s: status %d\n%s", script, got.Status, got.Output)
-		}
-		return got
-	}
 	connect := func() (c net.Conn, err error) {
 		w.Outside(func() { c, err = net.DialTimeout("tcp4", "10.77.0.1:2379", 5*time.Second) })
 		return c, err
@@ -44,9 +36,11 @@ func TestStop(t *testing.T) {
 	})
 	defer own.Close()
 
-	if got := run("etcd-stop.sh"); got.Console != "" {
-		t.Errorf("it says %q", got.Console)
-	}
+	w.Inside(func() {
+		if got := m.Boot("etcd-stop.sh"); got.Status != 0 || got.Console != "" {
+			t.Fatalf("status %d, console %q\n%s", got.Status, got.Console, got.Output)
+		}
+	})
 	testkit.OK(t, client.SetReadDeadline(time.Now().Add(5*time.Second)))
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("who waits for an answer: %v, want a reset", err)
@@ -61,17 +55,25 @@ func TestStop(t *testing.T) {
 		t.Error("the machine itself is cut off")
 	}
 
-	run("etcd-ended.sh")
+	// As the unit says it.
+	_, command, _ := strings.Cut(testkit.Text(t, "rootfs/usr/lib/systemd/system/etcd.service"), "\nExecStartPre=+/usr/sbin/nft \"")
+	command, _, _ = strings.Cut(command, "\"\n")
+	start := func() {
+		w.Inside(func() {
+			if out, err := exec.Command("nft", command).CombinedOutput(); err != nil || len(out) > 0 {
+				t.Fatalf("nft %q: %v\n%s", command, err, out)
+			}
+			if out, err := exec.Command("nft", "list", "tables").CombinedOutput(); err != nil || len(out) > 0 {
+				t.Fatalf("%v; left over: %s", err, out)
+			}
+		})
+	}
+	start()
 	c, err := connect()
 	testkit.OK(t, err)
 	defer c.Close()
 	if !packertest.Echoes(c) {
-		t.Error("etcd has ended, and its port stays shut")
+		t.Error("etcd starts again, and its port stays shut")
 	}
-	w.Inside(func() {
-		if out, err := exec.Command("nft", "list", "tables").CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%v; left over: %s", err, out)
-		}
-	})
-	run("etcd-ended.sh") // where etcd ends without having been stopped
+	start() // where it had not been stopped
 }
