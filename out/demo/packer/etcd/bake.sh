@@ -34,8 +34,8 @@ fetch() {
 begin "$here"
 account etcd 541 /var/lib/etcd
 
-step 'install the base packages'
-install_packages iproute2
+step 'install the packages'
+install_packages iproute2 # ss, for etcd-stop.sh
 
 step "download etcd $ETCD_VERSION"
 archive=$work/etcd.tar.gz
